@@ -1,0 +1,227 @@
+#!/usr/bin/env bash
+#
+# Builds, shows and tests ngx_http_debug_module and libpprof.
+#
+#   ./build.sh            build/ngx_http_debug_module.so, libpprof.so,
+#                         libpprof.a, pprof-run
+#   ./build.sh demo       an application behind nginx, under load, to look at
+#   ./build.sh test [t…]  every test, or those named
+#   ./build.sh module     the nginx module alone; NGINX_SRC=<tree> builds it
+#                         against that nginx source tree
+#   ./build.sh lib        the library alone
+#   ./build.sh bench      the tables of docs/benchmarks.md
+#   ./build.sh asan|tsan  the tests under sanitizers
+#   ./build.sh fuzz [sec] each fuzz driver for so many seconds (60)
+#   ./build.sh lint       the rules of style that a machine can check
+#   ./build.sh install    into $DESTDIR$PREFIX (/usr/local) and nginx's modules
+#
+# As root it installs what is missing from Debian's packages first.
+
+set -euo pipefail
+
+cd "$(dirname "$0")"
+ROOT=$PWD
+BUILD=${BUILD:-$ROOT/build}
+LOG=$BUILD/log
+JOBS=$(nproc)
+
+PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
+           nginx nginx-dev libjansson-dev libgoogle-perftools-dev
+           libevent-dev pkg-config)
+PKG_DEMO=(wrk curl golang-go)
+PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps)
+PKG_FUZZ=(clang libclang-rt-14-dev)
+PKG_BENCH=(wrk curl golang-go valgrind)
+PKG_LINT=(cppcheck)
+
+
+say()
+{
+    printf '%s\n' "$*"
+}
+
+
+# Runs a command, its output kept out of sight; a failure shows the command
+# and the end of what it printed.
+run()
+{
+    if ! "$@" > "$LOG" 2>&1 < /dev/null; then
+        tail -n 40 "$LOG" >&2
+        say "failed: $*" >&2
+        say "whole output: $LOG" >&2
+        exit 1
+    fi
+}
+
+
+# Installs those of the named Debian packages that are missing.  The daemons
+# among them must not start: this machine's own services are not our business.
+need()
+{
+    local p missing=()
+
+    command -v dpkg-query > /dev/null || return 0
+
+    for p in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2> /dev/null)" \
+            = installed ] || missing+=("$p")
+    done
+
+    [ ${#missing[@]} -eq 0 ] && return 0
+
+    if [ "$(id -u)" != 0 ]; then
+        say "missing packages: ${missing[*]}" >&2
+        say "run as root, or: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+
+    say "packages: installing ${missing[*]}"
+
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+    fi
+
+    export DEBIAN_FRONTEND=noninteractive
+    run apt-get update
+    run apt-get install -y --no-install-recommends "${missing[@]}"
+
+    # nothing stays behind, and no trap is left for an exec to lose
+    if [ -n "$(trap -p EXIT)" ]; then
+        rm -f /usr/sbin/policy-rc.d
+        trap - EXIT
+    fi
+}
+
+
+# The modules' build wants nginx's whole source tree beside it, and configure
+# writes a Makefile there: give it a tree of links of its own.
+build_module()
+{
+    local src=${NGINX_SRC:-/usr/share/nginx/src} tree flags=() out
+
+    if [ -n "${NGINX_SRC:-}" ]; then
+        src=$(cd "$NGINX_SRC" && pwd)
+        tree=$BUILD/nginx-$(printf %s "$src" | cksum | cut -d' ' -f1)
+        flags=(--with-compat --with-debug --with-threads
+               --with-http_ssl_module --with-http_v2_module
+               --with-http_auth_request_module --with-http_slice_module
+               --with-http_stub_status_module)
+        out=$tree
+
+    else
+        need "${PKG_BUILD[@]}"
+        tree=$BUILD/nginx
+        # shellcheck disable=SC1091
+        . "$src/conf_flags"
+        flags=("${NGX_CONF_FLAGS[@]}")
+        out=$BUILD
+    fi
+
+    mkdir -p "$tree"
+    ln -sfn "$src"/{auto,src} "$tree"
+
+    if [ -e "$src/auto/configure" ]; then
+        ln -sfn "$src/auto/configure" "$tree/configure"
+        ln -sfn "$src"/{conf,docs} "$tree"
+    else
+        ln -sfn "$src/configure" "$tree/configure"
+    fi
+
+    # configure again when what it looked at has changed
+    local key
+    key=$({ printf '%s\n' "${flags[@]}" "$src" "${MODULE_CC_OPT:-}"; \
+            cat "$ROOT/config" "$src/src/core/nginx.h" \
+                "$ROOT"/ngx_module/assets/embed.pl; \
+            ls "$ROOT"/ngx_module/*.[ch] "$ROOT"/ngx_module/assets; } | cksum)
+
+    if [ "$(cat "$tree/key" 2> /dev/null)" != "$key" ]; then
+        say "module: configuring for $(sed -n \
+            's/^#define NGINX_VERSION *"\(.*\)"/nginx \1/p' \
+            "$src/src/core/nginx.h")"
+        (cd "$tree" && run ./configure "${flags[@]}" \
+            --with-cc-opt="-O2 -g ${MODULE_CC_OPT:-}" \
+            --with-ld-opt="${MODULE_LD_OPT:-}" \
+            --add-dynamic-module="$ROOT")
+        printf %s "$key" > "$tree/key"
+    fi
+
+    say "module: building"
+    assets "$tree/objs/ngx_http_debug"
+    run make -C "$tree" -j "$JOBS" modules
+    cp "$tree/objs/ngx_http_debug_module.so" "$out/"
+
+    say "module: $out/ngx_http_debug_module.so"
+}
+
+
+# The pages' byte arrays, made again only when they changed.
+assets()
+{
+    local new=$1/new.c old=$1/ngx_http_debug_assets.c
+
+    mkdir -p "$1"
+    perl ngx_module/assets/embed.pl ngx_module/assets > "$new"
+    if cmp -s "$new" "$old"; then rm "$new"; else mv "$new" "$old"; fi
+}
+
+
+build_lib()
+{
+    need "${PKG_BUILD[@]}"
+    say "library: building"
+    run make -C profiler -j "$JOBS" BUILD="$BUILD" ${1:+SANITIZE="$1"}
+    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run"
+}
+
+
+build_test()
+{
+    say "tests: building"
+    run make -C t -j "$JOBS" BUILD="$BUILD" "${1:-all}"
+}
+
+
+mkdir -p "$BUILD"
+
+case ${1:-all} in
+
+all)
+    build_module
+    build_lib
+    ;;
+
+module)
+    build_module
+    ;;
+
+lib)
+    build_lib
+    ;;
+
+demo)
+    need "${PKG_BUILD[@]}" "${PKG_DEMO[@]}"
+    build_module
+    build_lib
+    build_test demo
+    exec perl t/app/demo.pl "$BUILD"
+    ;;
+
+test)
+    shift
+    need "${PKG_BUILD[@]}" "${PKG_TEST[@]}"
+    build_module
+    build_lib
+    build_test
+    export DEBUG_BUILD=$BUILD
+    [ $# -gt 0 ] || set -- t
+    exec prove -It/lib -j "${TEST_JOBS:-$((JOBS * 2))}" "$@"
+    ;;
+
+*)
+    sed -n '3,/^$/p' "$0" | sed 's/^# \{0,1\}//' >&2
+    exit 2
+    ;;
+
+esac
