@@ -149,7 +149,7 @@ build_module()
 
     say "module: building"
     assets "$tree/objs/ngx_http_debug"
-    run make -C "$tree" -j "$JOBS" modules
+    run make -C "$tree" -f objs/Makefile -j "$JOBS" modules
     cp "$tree/objs/ngx_http_debug_module.so" "$out/"
 
     say "module: $out/ngx_http_debug_module.so"

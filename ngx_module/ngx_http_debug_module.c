@@ -1,0 +1,636 @@
+
+/*
+ * The door: directives, access, and which room answers which route.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_pprof.h"
+
+
+#define NGX_HTTP_DEBUG_STATS     0x01
+#define NGX_HTTP_DEBUG_PPROF     0x02
+#define NGX_HTTP_DEBUG_CHARTS    0x04
+#define NGX_HTTP_DEBUG_LEGACY    0x08
+#define NGX_HTTP_DEBUG_ALL       (NGX_HTTP_DEBUG_STATS                        \
+                                  |NGX_HTTP_DEBUG_PPROF                       \
+                                  |NGX_HTTP_DEBUG_CHARTS)
+
+
+typedef struct {
+    ngx_uint_t                   redirects;  /* unsigned  redirects:1; */
+} ngx_http_debug_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                   routes;  /* bits; 0: an ordinary location */
+    ngx_str_t                    mount;   /* the location's prefix */
+
+    ngx_array_t                 *access;  /* of ngx_cidr_t; empty: all */
+    ngx_flag_t                   loopback;
+
+    ngx_http_debug_pprof_conf_t  pprof;
+} ngx_http_debug_loc_conf_t;
+
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_uint_t                   routes;
+    ngx_int_t                  (*handler)(ngx_http_request_t *r,
+                                     ngx_http_debug_loc_conf_t *dlcf,
+                                     ngx_str_t *rest);
+} ngx_http_debug_route_t;
+
+
+static ngx_int_t ngx_http_debug_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_access(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf);
+static ngx_uint_t ngx_http_debug_is_loopback(struct sockaddr *sa);
+static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_not_found(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_add_slash(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_slash_location(ngx_http_request_t *r,
+    ngx_str_t *location);
+
+static ngx_int_t ngx_http_debug_header_filter(ngx_http_request_t *r);
+
+static void *ngx_http_debug_create_main_conf(ngx_conf_t *cf);
+static void *ngx_http_debug_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_debug_init(ngx_conf_t *cf);
+
+static char *ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_command_t  ngx_http_debug_commands[] = {
+
+    { ngx_string("debug"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      ngx_http_debug,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("debug_access"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_debug_access_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("debug_write_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.write_timeout),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_debug_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_debug_init,                   /* postconfiguration */
+
+    ngx_http_debug_create_main_conf,       /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_debug_create_loc_conf,        /* create location configuration */
+    ngx_http_debug_merge_loc_conf          /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_debug_module = {
+    NGX_MODULE_V1,
+    &ngx_http_debug_module_ctx,            /* module context */
+    ngx_http_debug_commands,               /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/* the longest match wins; the rest of the path goes to the handler */
+
+static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
+    { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
+    { ngx_null_string, 0, NULL }
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+static ngx_int_t
+ngx_http_debug_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   rest;
+    ngx_http_debug_route_t     *route;
+    ngx_http_debug_loc_conf_t  *dlcf;
+
+    dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    rc = ngx_http_debug_access(r, dlcf);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    /* r->uri is decoded and normalized, as the location's match was */
+
+    rest.len = r->uri.len - dlcf->mount.len;
+    rest.data = r->uri.data + dlcf->mount.len;
+
+    if (dlcf->mount.data[dlcf->mount.len - 1] != '/') {
+
+        /* "location /debug" takes "/debugger" too */
+
+        if (rest.len == 0) {
+            return ngx_http_debug_add_slash(r);
+        }
+
+        if (rest.data[0] != '/') {
+            return ngx_http_debug_not_found(r);
+        }
+
+        rest.len--;
+        rest.data++;
+    }
+
+    if (dlcf->routes & NGX_HTTP_DEBUG_LEGACY) {
+        return ngx_http_debug_pprof_handler(r, &dlcf->pprof, &rest, 1);
+    }
+
+    for (route = ngx_http_debug_routes; route->name.len; route++) {
+
+        if ((dlcf->routes & route->routes)
+            && rest.len >= route->name.len
+            && ngx_strncmp(rest.data, route->name.data, route->name.len) == 0)
+        {
+            rest.len -= route->name.len;
+            rest.data += route->name.len;
+
+            return route->handler(r, dlcf, &rest);
+        }
+    }
+
+    return ngx_http_debug_not_found(r);
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_route(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
+{
+    return ngx_http_debug_pprof_handler(r, &dlcf->pprof, rest, 0);
+}
+
+
+static ngx_int_t
+ngx_http_debug_not_found(ngx_http_request_t *r)
+{
+    return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND, "not found");
+}
+
+
+/* "/debug": go on at "debug/", as nginx does for a proxied prefix. */
+
+static ngx_int_t
+ngx_http_debug_add_slash(ngx_http_request_t *r)
+{
+    ngx_str_t  location;
+
+    if (ngx_http_debug_slash_location(r, &location) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_redirect(r, NGX_HTTP_MOVED_TEMPORARILY,
+                                          &location);
+}
+
+
+/*
+ * Makes the relative redirect to this URI with a slash.  A user of pprof
+ * types "go tool pprof host/debug" and means the CPU profile: send the
+ * Go client there.
+ */
+
+static ngx_int_t
+ngx_http_debug_slash_location(ngx_http_request_t *r, ngx_str_t *location)
+{
+    u_char                     *p, *last;
+    ngx_table_elt_t            *ua;
+    ngx_http_debug_loc_conf_t  *dlcf;
+
+    static ngx_str_t  go = ngx_string("Go-http-client/");
+    static ngx_str_t  profile = ngx_string("pprof/profile");
+
+    dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    last = r->uri.data + r->uri.len;
+
+    for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
+
+    location->data = ngx_pnalloc(r->pool, 3 * (last - p) + sizeof("./")
+                                          + profile.len + 1 + r->args.len);
+    if (location->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* "./" keeps a colon in the name from looking like a scheme */
+
+    location->len = ngx_cpymem(location->data, "./", 2) - location->data;
+    location->len += (u_char *) ngx_escape_uri(location->data + 2, p, last - p,
+                                               NGX_ESCAPE_URI_COMPONENT)
+                     - (location->data + 2);
+    location->data[location->len++] = '/';
+
+    ua = r->headers_in.user_agent;
+
+    if (ua != NULL
+        && (dlcf->routes & NGX_HTTP_DEBUG_PPROF)
+        && ua->value.len >= go.len
+        && ngx_strncmp(ua->value.data, go.data, go.len) == 0)
+    {
+        ngx_memcpy(location->data + location->len, profile.data, profile.len);
+        location->len += profile.len;
+    }
+
+    if (r->args.len) {
+        location->data[location->len++] = '?';
+        ngx_memcpy(location->data + location->len, r->args.data, r->args.len);
+        location->len += r->args.len;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_DECLINED: the client may ask.
+ *
+ * "loopback" means this machine: a request that another proxy passes on
+ * from somewhere else comes from loopback too, but says so.
+ */
+
+static ngx_int_t
+ngx_http_debug_access(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
+{
+    ngx_uint_t        i;
+    struct sockaddr  *sa;
+
+    static char  *forwarded[] = { "x-forwarded-for", "forwarded",
+                                  "x-real-ip", NULL };
+    static ngx_str_t  denied = ngx_string("access denied by debug_access");
+    static ngx_str_t  proxied = ngx_string(
+        "access denied by debug_access: the default lets in this machine"
+        " alone, and this request was passed on by a proxy");
+
+    sa = r->connection->sockaddr;
+
+    if (dlcf->loopback) {
+
+        if (ngx_http_debug_is_loopback(sa)) {
+
+            for (i = 0; forwarded[i]; i++) {
+                if (ngx_http_debug_header_find(r, forwarded[i])) {
+                    break;
+                }
+            }
+
+            if (forwarded[i] == NULL) {
+                return NGX_DECLINED;
+            }
+
+            if (dlcf->access == NULL) {
+                return ngx_http_debug_answer_text(r, NGX_HTTP_FORBIDDEN,
+                                                  &proxied);
+            }
+        }
+
+    } else if (dlcf->access == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (dlcf->access != NULL
+        && ngx_cidr_match(sa, dlcf->access) == NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "access forbidden by debug_access");
+
+    return ngx_http_debug_answer_text(r, NGX_HTTP_FORBIDDEN, &denied);
+}
+
+
+static ngx_uint_t
+ngx_http_debug_is_loopback(struct sockaddr *sa)
+{
+    in_addr_t             addr;
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    u_char               *p;
+    struct sockaddr_in6  *sin6;
+#endif
+
+    switch (sa->sa_family) {
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sa;
+        addr = ntohl(sin->sin_addr.s_addr);
+        return (addr >> 24) == 127;
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sa;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            p = sin6->sin6_addr.s6_addr;
+            return p[12] == 127;
+        }
+
+        return IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr);
+#endif
+
+#if (NGX_HAVE_UNIX_DOMAIN)
+    case AF_UNIX:
+        return 1;
+#endif
+
+    default:
+        return 0;
+    }
+}
+
+
+/*
+ * nginx answers "/debug" itself, for "location /debug/", by a redirect to an
+ * absolute path; make it relative.
+ */
+
+static ngx_int_t
+ngx_http_debug_header_filter(ngx_http_request_t *r)
+{
+    ngx_str_t                   location;
+    ngx_http_debug_loc_conf_t  *dlcf;
+
+    if (r->headers_out.status != NGX_HTTP_MOVED_PERMANENTLY
+        || r->headers_out.location == NULL)
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    if (dlcf->routes
+        && r->uri.len + 1 == dlcf->mount.len
+        && ngx_strncmp(r->uri.data, dlcf->mount.data, r->uri.len) == 0)
+    {
+        if (ngx_http_debug_slash_location(r, &location) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        /* without the pointer, the header goes out as it is */
+
+        r->headers_out.location->value = location;
+        r->headers_out.location = NULL;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static void *
+ngx_http_debug_create_main_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_main_conf_t));
+}
+
+
+static void *
+ngx_http_debug_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_debug_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->routes = 0;
+     *     conf->mount = { 0, NULL };
+     */
+
+    conf->access = NGX_CONF_UNSET_PTR;
+    conf->loopback = NGX_CONF_UNSET;
+
+    ngx_http_debug_pprof_create_conf(cf, &conf->pprof);
+
+    return conf;
+}
+
+
+static char *
+ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_debug_loc_conf_t  *prev = parent;
+    ngx_http_debug_loc_conf_t  *conf = child;
+
+    /* the two are set by one directive */
+
+    ngx_conf_merge_ptr_value(conf->access, prev->access, NULL);
+    ngx_conf_merge_value(conf->loopback, prev->loopback, 1);
+
+    return ngx_http_debug_pprof_merge_conf(cf, &prev->pprof, &conf->pprof);
+}
+
+
+static ngx_int_t
+ngx_http_debug_init(ngx_conf_t *cf)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+
+    if (dmcf->redirects) {
+        ngx_http_next_header_filter = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = ngx_http_debug_header_filter;
+    }
+
+    return ngx_http_debug_pprof_init(cf);
+}
+
+
+static char *
+ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_loc_conf_t *dlcf = conf;
+
+    ngx_str_t                   *value;
+    ngx_uint_t                   i, n;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_conf_enum_t  routes[] = {
+        { ngx_string("stats"), NGX_HTTP_DEBUG_STATS },
+        { ngx_string("pprof"), NGX_HTTP_DEBUG_PPROF },
+        { ngx_string("charts"), NGX_HTTP_DEBUG_CHARTS },
+        { ngx_string("legacy"), NGX_HTTP_DEBUG_LEGACY },
+        { ngx_null_string, 0 }
+    };
+
+    if (dlcf->routes) {
+        return "is duplicate";
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->named
+#if (NGX_PCRE)
+        || clcf->regex
+#endif
+        || clcf->name.len == 0)
+    {
+        return "needs a location that is given by a prefix,"
+               " since its routes lie below that prefix";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        for (n = 0; routes[n].name.len; n++) {
+            if (value[i].len == routes[n].name.len
+                && ngx_strcmp(value[i].data, routes[n].name.data) == 0)
+            {
+                break;
+            }
+        }
+
+        if (routes[n].name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (dlcf->routes & routes[n].value) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        dlcf->routes |= routes[n].value;
+    }
+
+    if ((dlcf->routes & NGX_HTTP_DEBUG_LEGACY)
+        && dlcf->routes != NGX_HTTP_DEBUG_LEGACY)
+    {
+        return "takes \"legacy\" alone: a legacy tree holds nothing else";
+    }
+
+    if (dlcf->routes == 0) {
+        dlcf->routes = NGX_HTTP_DEBUG_ALL;
+    }
+
+    dlcf->mount = clcf->name;
+    clcf->handler = ngx_http_debug_handler;
+
+    if (clcf->name.data[clcf->name.len - 1] == '/' && clcf->name.len > 1) {
+        clcf->auto_redirect = 1;
+
+        dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+        dmcf->redirects = 1;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_loc_conf_t *dlcf = conf;
+
+    ngx_int_t    rc;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+    ngx_cidr_t  *cidr;
+
+    if (dlcf->loopback != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    dlcf->loopback = 0;
+    dlcf->access = NULL;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strcmp(value[i].data, "all") == 0) {
+
+            if (cf->args->nelts != 2) {
+                return "takes \"all\" alone";
+            }
+
+            return NGX_CONF_OK;
+        }
+
+        if (ngx_strcmp(value[i].data, "loopback") == 0) {
+            dlcf->loopback = 1;
+            continue;
+        }
+
+        if (dlcf->access == NULL) {
+            dlcf->access = ngx_array_create(cf->pool, 4, sizeof(ngx_cidr_t));
+            if (dlcf->access == NULL) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        cidr = ngx_array_push(dlcf->access);
+        if (cidr == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(cidr, sizeof(ngx_cidr_t));
+
+        rc = ngx_ptocidr(&value[i], cidr);
+
+        if (rc == NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (rc == NGX_DONE) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "low address bits of %V are meaningless",
+                               &value[i]);
+        }
+    }
+
+    return NGX_CONF_OK;
+}
