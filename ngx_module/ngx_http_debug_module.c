@@ -8,7 +8,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_faces.h"
+#include "ngx_http_debug_out.h"
 #include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_record.h"
+#include "ngx_http_debug_zone.h"
 
 
 #define NGX_HTTP_DEBUG_STATS     0x01
@@ -21,11 +25,19 @@
 
 
 typedef struct {
-    ngx_uint_t                   redirects;  /* unsigned  redirects:1; */
+    ngx_http_debug_record_main_conf_t  record;     /* the first member */
+    ngx_uint_t                         redirects;  /* unsigned  redirects:1; */
 } ngx_http_debug_main_conf_t;
 
 
 typedef struct {
+    ngx_http_debug_record_srv_conf_t   record;     /* the first member */
+} ngx_http_debug_srv_conf_t;
+
+
+typedef struct {
+    ngx_http_debug_record_loc_conf_t   record;     /* the first member */
+
     ngx_uint_t                   routes;  /* bits; 0: an ordinary location */
     ngx_str_t                    mount;   /* the location's prefix */
 
@@ -49,6 +61,11 @@ static ngx_int_t ngx_http_debug_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_access(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf);
 static ngx_uint_t ngx_http_debug_is_loopback(struct sockaddr *sa);
+static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_argument(ngx_http_request_t *r, char *name,
+    ngx_str_t *value);
+static ngx_int_t ngx_http_debug_only_get(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_not_found(ngx_http_request_t *r);
@@ -62,10 +79,17 @@ static void *ngx_http_debug_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_debug_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static char *ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_debug_create_srv_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_debug_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_debug_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_debug_init_process(ngx_cycle_t *cycle);
+static void ngx_http_debug_exit_process(ngx_cycle_t *cycle);
 
 static char *ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
@@ -92,18 +116,32 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       offsetof(ngx_http_debug_loc_conf_t, pprof.write_timeout),
       NULL },
 
+    { ngx_string("debug_record"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, record.enable),
+      NULL },
+
+    { ngx_string("debug_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_debug_zone_set,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
 
 static ngx_http_module_t  ngx_http_debug_module_ctx = {
-    NULL,                                  /* preconfiguration */
+    ngx_http_debug_record_preconfiguration, /* preconfiguration */
     ngx_http_debug_init,                   /* postconfiguration */
 
     ngx_http_debug_create_main_conf,       /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_debug_init_main_conf,         /* init main configuration */
 
-    NULL,                                  /* create server configuration */
+    ngx_http_debug_create_srv_conf,        /* create server configuration */
     NULL,                                  /* merge server configuration */
 
     ngx_http_debug_create_loc_conf,        /* create location configuration */
@@ -117,11 +155,11 @@ ngx_module_t  ngx_http_debug_module = {
     ngx_http_debug_commands,               /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_debug_init_module,            /* init module */
+    ngx_http_debug_init_process,           /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_http_debug_exit_process,           /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -130,6 +168,7 @@ ngx_module_t  ngx_http_debug_module = {
 /* the longest match wins; the rest of the path goes to the handler */
 
 static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
+    { ngx_string("stats"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_stats },
     { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
     { ngx_null_string, 0, NULL }
 };
@@ -192,6 +231,97 @@ ngx_http_debug_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_debug_not_found(r);
+}
+
+
+static ngx_int_t
+ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_int_t                    rc;
+    ngx_http_debug_out_t         out;
+    ngx_http_debug_filter_t      filter;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (ngx_http_debug_argument(r, "server", &filter.server) != NGX_OK
+        || ngx_http_debug_argument(r, "upstream", &filter.upstream) != NGX_OK
+        || ngx_http_debug_argument(r, "peer", &filter.peer) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_out_init(&out, r->pool);
+    ngx_http_debug_json_stats(&out, dmcf->record.zone, &filter,
+                              r->connection->log);
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
+                                       out.size);
+}
+
+
+/* A query argument, decoded; empty if it is not there. */
+
+static ngx_int_t
+ngx_http_debug_argument(ngx_http_request_t *r, char *name, ngx_str_t *value)
+{
+    u_char     *dst, *src;
+    ngx_str_t   arg;
+
+    if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &arg) != NGX_OK) {
+        ngx_str_null(value);
+        return NGX_OK;
+    }
+
+    value->data = ngx_pnalloc(r->pool, arg.len + 1);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    dst = value->data;
+    src = arg.data;
+
+    ngx_unescape_uri(&dst, &src, arg.len, 0);
+
+    value->len = dst - value->data;
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED: go on. */
+
+static ngx_int_t
+ngx_http_debug_only_get(ngx_http_request_t *r)
+{
+    static ngx_str_t  allow = ngx_string("GET, HEAD");
+
+    if (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
+                                         "only GET and HEAD are allowed");
 }
 
 
@@ -422,7 +552,38 @@ ngx_http_debug_header_filter(ngx_http_request_t *r)
 static void *
 ngx_http_debug_create_main_conf(ngx_conf_t *cf)
 {
-    return ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_main_conf_t));
+    ngx_http_debug_main_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_main_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->record.size = NGX_CONF_UNSET_SIZE;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_debug_main_conf_t *dmcf = conf;
+
+    if (dmcf->record.size == NGX_CONF_UNSET_SIZE) {
+        dmcf->record.size = NGX_HTTP_DEBUG_ZONE_DEFAULT;
+        dmcf->record.file = cf->conf_file->file.name.data;
+        dmcf->record.line = cf->conf_file->line;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_debug_create_srv_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_srv_conf_t));
 }
 
 
@@ -443,6 +604,7 @@ ngx_http_debug_create_loc_conf(ngx_conf_t *cf)
      *     conf->mount = { 0, NULL };
      */
 
+    conf->record.enable = NGX_CONF_UNSET;
     conf->access = NGX_CONF_UNSET_PTR;
     conf->loopback = NGX_CONF_UNSET;
 
@@ -457,6 +619,8 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     ngx_http_debug_loc_conf_t  *prev = parent;
     ngx_http_debug_loc_conf_t  *conf = child;
+
+    ngx_conf_merge_value(conf->record.enable, prev->record.enable, 1);
 
     /* the two are set by one directive */
 
@@ -479,7 +643,62 @@ ngx_http_debug_init(ngx_conf_t *cf)
         ngx_http_top_header_filter = ngx_http_debug_header_filter;
     }
 
+    if (ngx_http_debug_record_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_debug_pprof_init(cf);
+}
+
+
+static ngx_int_t
+ngx_http_debug_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
+
+    if (dmcf) {
+        ngx_http_debug_record_init_module(cycle, &dmcf->record);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    /* the cache manager and loader handle no requests */
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
+
+    if (dmcf) {
+        ngx_http_debug_zone_enter(dmcf->record.zone);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_debug_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
+
+    if (dmcf) {
+        ngx_http_debug_zone_leave(dmcf->record.zone);
+    }
 }
 
 
@@ -554,6 +773,7 @@ ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         dlcf->routes = NGX_HTTP_DEBUG_ALL;
     }
 
+    dlcf->record.own = 1;
     dlcf->mount = clcf->name;
     clcf->handler = ngx_http_debug_handler;
 
@@ -631,6 +851,44 @@ ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                &value[i]);
         }
     }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_main_conf_t *dmcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (dmcf->record.size != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < NGX_HTTP_DEBUG_ZONE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone size \"%V\" is too small, at least %uzk"
+                           " are needed", &value[1],
+                           (size_t) NGX_HTTP_DEBUG_ZONE_MIN / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    dmcf->record.size = size;
+    dmcf->record.file = cf->conf_file->file.name.data;
+    dmcf->record.line = cf->conf_file->line;
 
     return NGX_CONF_OK;
 }
