@@ -35,6 +35,10 @@ void ngx_http_debug_json_stats(ngx_http_debug_out_t *out,
     ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
     ngx_log_t *log);
 
+/* /debug/metrics; with OPENMETRICS in that format, else in text 0.0.4 */
+void ngx_http_debug_prometheus(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_uint_t openmetrics);
+
 /*
  * Appends S as a JSON string, with U+FFFD for each byte that is not UTF-8:
  * names may be anything.

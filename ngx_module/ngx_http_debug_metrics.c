@@ -23,7 +23,7 @@
 ngx_http_debug_metric_t  ngx_http_debug_metrics[] = {
 
     counter(TIME, ANY, SECONDS, "total_response_time",
-            "response_time_seconds_total",
+            "answer_time_seconds_total",
             "Time taken by what was answered."),
 
     counter(TIMEOUT_TIME, UPSTREAM, SECONDS, "total_timeout_time",

@@ -63,6 +63,8 @@ static ngx_int_t ngx_http_debug_access(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_debug_is_loopback(struct sockaddr *sa);
 static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_scrape(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_argument(ngx_http_request_t *r, char *name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_debug_only_get(ngx_http_request_t *r);
@@ -169,6 +171,7 @@ ngx_module_t  ngx_http_debug_module = {
 
 static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
     { ngx_string("stats"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_stats },
+    { ngx_string("metrics"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_scrape },
     { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
     { ngx_null_string, 0, NULL }
 };
@@ -186,6 +189,8 @@ ngx_http_debug_handler(ngx_http_request_t *r)
     ngx_http_debug_loc_conf_t  *dlcf;
 
     dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_record_forget(r);
 
     rc = ngx_http_debug_access(r, dlcf);
     if (rc != NGX_DECLINED) {
@@ -272,6 +277,56 @@ ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
     }
 
     return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
+                                       out.size);
+}
+
+
+static ngx_int_t
+ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                   *type;
+    ngx_uint_t                   openmetrics;
+    ngx_table_elt_t             *accept;
+    ngx_http_debug_out_t         out;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_str_t  om = ngx_string("application/openmetrics-text");
+    static ngx_str_t  om_type = ngx_string(
+              "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    static ngx_str_t  text_type = ngx_string(
+              "text/plain; version=0.0.4; charset=utf-8");
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    accept = ngx_http_debug_header_find(r, "accept");
+
+    openmetrics = accept
+                  && ngx_strlcasestrn(accept->value.data,
+                                      accept->value.data + accept->value.len,
+                                      om.data, om.len - 1)
+                     != NULL;
+
+    type = openmetrics ? &om_type : &text_type;
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_out_init(&out, r->pool);
+    ngx_http_debug_prometheus(&out, dmcf->record.zone, openmetrics);
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, type, out.chain,
                                        out.size);
 }
 

@@ -520,6 +520,22 @@ ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
 }
 
 
+void
+ngx_http_debug_record_forget(ngx_http_request_t *r)
+{
+    ngx_http_debug_record_srv_conf_t   *rscf;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+    rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
+
+    if (r == r->main && r->variables[rmcf->start].data) {
+        r->variables[rmcf->start].data = NULL;
+        ngx_http_debug_add(&rscf->entity->active[ngx_http_debug_lane], -1);
+    }
+}
+
+
 static ngx_int_t
 ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 {

@@ -78,5 +78,11 @@ ngx_int_t ngx_http_debug_record_init(ngx_conf_t *cf);
 void ngx_http_debug_record_init_module(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf);
 
+/*
+ * This request is one of our own and counts nowhere, not even among those
+ * under way.  Context: worker, request.
+ */
+void ngx_http_debug_record_forget(ngx_http_request_t *r);
+
 
 #endif /* _NGX_HTTP_DEBUG_RECORD_H_INCLUDED_ */
