@@ -35,6 +35,21 @@ void ngx_http_debug_json_stats(ngx_http_debug_out_t *out,
     ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
     ngx_log_t *log);
 
+/*
+ * /debug/charts/data: of each series that FILTER shows, the points of RING
+ * that ended after SINCE (ms since the epoch; 0: all), at most the last N.
+ *
+ *     { "v": 1, "step": 1, "now": ms, "t": [seconds...],
+ *       "series": [ { "kind": "peer", "upstream": "acs", "peer": "10.0.0.5:80",
+ *                     "2xx": [...], "p99": [...], ... }, ... ],
+ *       "left_out": 0, "marks": [[ms, "reload"], ...] }
+ *
+ * Counts are per point, times in microseconds; what is missing is null.
+ */
+void ngx_http_debug_json_history(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
+    ngx_uint_t ring, uint64_t since, ngx_uint_t n);
+
 /* /debug/metrics; with OPENMETRICS in that format, else in text 0.0.4 */
 void ngx_http_debug_prometheus(ngx_http_debug_out_t *out,
     ngx_http_debug_zone_t *zone, ngx_uint_t openmetrics);

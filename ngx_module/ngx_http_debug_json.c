@@ -14,6 +14,11 @@
 #include <jansson.h>
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_go.h"
+#include "ngx_http_debug_history.h"
+
+
+/* one answer's series: a page can show no more, a script can ask for each */
+#define NGX_HTTP_DEBUG_SERIES  64
 
 
 static void ngx_http_debug_json_head(ngx_http_debug_out_t *out,
@@ -28,6 +33,11 @@ static void ngx_http_debug_json_row(ngx_http_debug_out_t *out,
     ngx_http_debug_row_t *row);
 static ngx_uint_t ngx_http_debug_json_shown(ngx_http_debug_entity_t *e,
     ngx_uint_t kinds, ngx_str_t *name);
+static ngx_uint_t ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter);
+static void ngx_http_debug_json_series(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e, ngx_uint_t ring,
+    uint64_t first, uint64_t last);
 static int ngx_http_debug_json_dump(const char *buffer, size_t size,
     void *data);
 
@@ -406,6 +416,207 @@ ngx_http_debug_json_row(ngx_http_debug_out_t *out, ngx_http_debug_row_t *row)
     }
 
     ngx_http_debug_out_literal(out, "null");
+}
+
+
+void
+ngx_http_debug_json_history(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
+    ngx_uint_t ring, uint64_t since, ngx_uint_t n)
+{
+    uint64_t                  s, step, first, last, wall, offset, mark;
+    ngx_uint_t                i, ids, shown, left;
+    struct timespec           ts;
+    ngx_http_debug_entity_t  *e;
+
+    step = ngx_http_debug_rings[ring].step;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    wall = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+
+    /* rings count the seconds of the monotonic clock */
+
+    offset = wall - ngx_http_debug_now() / 1000000;
+
+    last = ngx_http_debug_load(&zone->tick);
+
+    if (last >= step) {
+        last = (last + 1) / step * step - 1;
+    }
+
+    n = ngx_min(n, ngx_http_debug_rings[ring].points);
+    first = (last + 1 > n * step) ? last + step - n * step : step - 1;
+
+    if (since > offset) {
+        s = (since - offset) / 1000;
+
+        while (first <= last && first + 1 <= s) {
+            first += step;
+        }
+    }
+
+    ngx_http_debug_out_print(out, "{\"v\":1,\"step\":%uL,\"now\":%uL,\"t\":[",
+                             step, wall);
+
+    for (s = first; s <= last; s += step) {
+        if (s != first) {
+            ngx_http_debug_out_literal(out, ",");
+        }
+
+        ngx_http_debug_out_uint(out, (offset + (s + 1) * 1000) / 1000);
+    }
+
+    ngx_http_debug_out_literal(out, "],\"series\":[");
+
+    ids = ngx_min(ngx_http_debug_load(&zone->entities),
+                  NGX_HTTP_DEBUG_ENTITIES);
+
+    shown = 0;
+    left = 0;
+
+    for (i = 0; i < ids; i++) {
+        e = ngx_http_debug_zone_by_id(zone, i);
+
+        if (!ngx_http_debug_json_charted(zone, e, filter)) {
+            continue;
+        }
+
+        if (shown == NGX_HTTP_DEBUG_SERIES) {
+            left++;
+            continue;
+        }
+
+        if (shown++) {
+            ngx_http_debug_out_literal(out, ",");
+        }
+
+        ngx_http_debug_json_series(out, zone, e, ring, first, last);
+    }
+
+    ngx_http_debug_out_print(out, "],\"left_out\":%ui,\"marks\":[", left);
+
+    n = ngx_min(zone->nmarks, NGX_HTTP_DEBUG_MARKS);
+    shown = 0;
+
+    for (i = zone->nmarks - n; i < zone->nmarks; i++) {
+        mark = zone->mark[i % NGX_HTTP_DEBUG_MARKS];
+
+        if (mark > since) {
+            ngx_http_debug_out_print(out, "%s[%uL,\"%s\"]",
+                                     shown++ ? "," : "", mark,
+                                     i ? "reload" : "start");
+        }
+    }
+
+    ngx_http_debug_out_literal(out, "]}\n");
+}
+
+
+static ngx_uint_t
+ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter)
+{
+    ngx_http_debug_entity_t  *group;
+
+    if (e == NULL) {
+        return 0;
+    }
+
+    if (e->kind == NGX_HTTP_DEBUG_PEER) {
+        group = ngx_http_debug_zone_by_id(zone, e->group);
+
+        return filter->server.len == 0
+               && ngx_http_debug_json_shown(group, NGX_HTTP_DEBUG_GROUPS,
+                                            &filter->upstream)
+               && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_PEER,
+                                            &filter->peer);
+    }
+
+    if (e->kind == NGX_HTTP_DEBUG_SERVER) {
+        return filter->upstream.len == 0 && filter->peer.len == 0
+               && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_SERVER,
+                                            &filter->server);
+    }
+
+    return filter->server.len == 0 && filter->peer.len == 0
+           && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS,
+                                        &filter->upstream);
+}
+
+
+static void
+ngx_http_debug_json_series(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e, ngx_uint_t ring,
+    uint64_t first, uint64_t last)
+{
+    uint32_t                 *point;
+    uint64_t                  s;
+    ngx_str_t                 name;
+    ngx_uint_t                i;
+    ngx_http_debug_ring_t    *rg;
+    ngx_http_debug_entity_t  *group;
+
+    rg = &ngx_http_debug_rings[ring];
+
+    switch (e->kind) {
+
+    case NGX_HTTP_DEBUG_SERVER:
+        ngx_http_debug_out_literal(out, "{\"kind\":\"server\",\"server\":");
+        break;
+
+    case NGX_HTTP_DEBUG_PEER:
+        ngx_http_debug_out_literal(out, "{\"kind\":\"peer\",\"upstream\":");
+
+        group = ngx_http_debug_zone_by_id(zone, e->group);
+        name.len = group->len;
+        name.data = group->name;
+
+        ngx_http_debug_json_string(out, &name);
+        ngx_http_debug_out_literal(out, ",\"peer\":");
+        break;
+
+    default:
+        ngx_http_debug_out_literal(out,
+                                   "{\"kind\":\"upstream\",\"upstream\":");
+    }
+
+    name.len = e->len;
+    name.data = e->name;
+
+    ngx_http_debug_json_string(out, &name);
+
+    for (i = 0; i < rg->values; i++) {
+
+        ngx_http_debug_out_print(out, ",\"%V\":[",
+                                 &ngx_http_debug_history_names[i]);
+
+        for (s = first; s <= last; s += rg->step) {
+
+            if (s != first) {
+                ngx_http_debug_out_literal(out, ",");
+            }
+
+            point = ngx_http_debug_history_point(zone, e, ring, s);
+
+            /* a second without requests has counts, but no times */
+
+            if (point == NULL
+                || (point[i] == 0
+                    && ((i >= NGX_HTTP_DEBUG_H_P50
+                         && i <= NGX_HTTP_DEBUG_H_P99)
+                        || i >= NGX_HTTP_DEBUG_H_P99_MIN)))
+            {
+                ngx_http_debug_out_literal(out, "null");
+                continue;
+            }
+
+            ngx_http_debug_out_uint(out, point[i]);
+        }
+
+        ngx_http_debug_out_literal(out, "]");
+    }
+
+    ngx_http_debug_out_literal(out, "}");
 }
 
 

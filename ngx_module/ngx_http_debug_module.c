@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_faces.h"
+#include "ngx_http_debug_history.h"
 #include "ngx_http_debug_out.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_record.h"
@@ -65,6 +66,10 @@ static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_scrape(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_charts_data(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_filter(ngx_http_request_t *r,
+    ngx_http_debug_filter_t *filter);
 static ngx_int_t ngx_http_debug_argument(ngx_http_request_t *r, char *name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_debug_only_get(ngx_http_request_t *r);
@@ -172,6 +177,8 @@ ngx_module_t  ngx_http_debug_module = {
 static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
     { ngx_string("stats"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_stats },
     { ngx_string("metrics"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_scrape },
+    { ngx_string("charts/data"), NGX_HTTP_DEBUG_CHARTS,
+      ngx_http_debug_charts_data },
     { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
     { ngx_null_string, 0, NULL }
 };
@@ -259,10 +266,7 @@ ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return rc;
     }
 
-    if (ngx_http_debug_argument(r, "server", &filter.server) != NGX_OK
-        || ngx_http_debug_argument(r, "upstream", &filter.upstream) != NGX_OK
-        || ngx_http_debug_argument(r, "peer", &filter.peer) != NGX_OK)
-    {
+    if (ngx_http_debug_filter(r, &filter) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -328,6 +332,91 @@ ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
 
     return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, type, out.chain,
                                        out.size);
+}
+
+
+static ngx_int_t
+ngx_http_debug_charts_data(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
+{
+    off_t                        since;
+    ngx_int_t                    rc, n, step;
+    ngx_str_t                    arg;
+    ngx_uint_t                   ring;
+    ngx_http_debug_out_t         out;
+    ngx_http_debug_filter_t      filter;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (ngx_http_debug_filter(r, &filter) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    since = 0;
+    n = 300;
+    ring = 0;
+
+    if (ngx_http_arg(r, (u_char *) "since", 5, &arg) == NGX_OK) {
+        since = ngx_atoof(arg.data, arg.len);
+    }
+
+    if (ngx_http_arg(r, (u_char *) "n", 1, &arg) == NGX_OK) {
+        n = ngx_atoi(arg.data, arg.len);
+    }
+
+    if (ngx_http_arg(r, (u_char *) "step", 4, &arg) == NGX_OK) {
+
+        step = ngx_atoi(arg.data, arg.len);
+
+        for (ring = 0; ring < NGX_HTTP_DEBUG_RINGS; ring++) {
+            if (ngx_http_debug_rings[ring].step == (ngx_uint_t) step) {
+                break;
+            }
+        }
+    }
+
+    if (since == NGX_ERROR || n <= 0 || ring == NGX_HTTP_DEBUG_RINGS) {
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_BAD_REQUEST,
+                  "\"since\" takes milliseconds since the epoch, \"n\" a"
+                  " number of points, \"step\" 1, 10 or 60 seconds");
+    }
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_out_init(&out, r->pool);
+    ngx_http_debug_json_history(&out, dmcf->record.zone, &filter, ring, since,
+                                n);
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
+                                       out.size);
+}
+
+
+static ngx_int_t
+ngx_http_debug_filter(ngx_http_request_t *r, ngx_http_debug_filter_t *filter)
+{
+    if (ngx_http_debug_argument(r, "server", &filter->server) != NGX_OK
+        || ngx_http_debug_argument(r, "upstream", &filter->upstream) != NGX_OK
+        || ngx_http_debug_argument(r, "peer", &filter->peer) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -738,6 +827,7 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
 
     if (dmcf) {
         ngx_http_debug_zone_enter(dmcf->record.zone);
+        ngx_http_debug_history_start(dmcf->record.zone, cycle);
     }
 
     return NGX_OK;

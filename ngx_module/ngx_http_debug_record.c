@@ -928,6 +928,7 @@ ngx_http_debug_record_init_module(ngx_cycle_t *cycle,
     zone->limit = rmcf->size;
     zone->generation++;
     zone->reloaded = (uint64_t) tp->sec * 1000 + tp->msec;
+    zone->mark[zone->nmarks++ % NGX_HTTP_DEBUG_MARKS] = zone->reloaded;
 
     ngx_http_debug_record_walk(cycle, rmcf, cycle->log, NULL);
 }

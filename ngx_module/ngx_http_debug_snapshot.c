@@ -19,7 +19,7 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_http_debug_row_t *row)
 {
     uint32_t                code;
-    uint64_t                n, now, second, base, floor;
+    uint64_t                n, ns, now, second, base, floor;
     uint64_t                bucket[NGX_HTTP_DEBUG_BUCKETS];
     ngx_uint_t              i, c, first;
     ngx_http_debug_cell_t  *cell;
@@ -110,9 +110,11 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     row->measured = n;
 
     for (i = 0; i < NGX_HTTP_DEBUG_PERCENTILES; i++) {
-        row->percentile[i] = ngx_http_debug_snapshot_percentile(bucket, n,
-                                                        parts[i], row->min,
-                                                        row->max);
+        ns = ngx_http_debug_snapshot_percentile(bucket, n, parts[i]);
+
+        /* no percentile lies outside of what was seen */
+
+        row->percentile[i] = ngx_max(row->min, ngx_min(row->max, ns));
     }
 }
 
@@ -183,9 +185,9 @@ ngx_http_debug_snapshot_add(ngx_http_debug_row_t *sum,
 
 uint64_t
 ngx_http_debug_snapshot_percentile(uint64_t *buckets, uint64_t measured,
-    ngx_uint_t part, uint64_t min, uint64_t max)
+    ngx_uint_t part)
 {
-    uint64_t    n, rank, ns;
+    uint64_t    n, rank;
     ngx_uint_t  i;
 
     if (measured == 0) {
@@ -193,13 +195,6 @@ ngx_http_debug_snapshot_percentile(uint64_t *buckets, uint64_t measured,
     }
 
     rank = (measured * part + 999) / 1000;
-
-    if (rank == measured) {
-
-        /* the largest one is known exactly */
-
-        return max;
-    }
 
     n = 0;
 
@@ -211,10 +206,8 @@ ngx_http_debug_snapshot_percentile(uint64_t *buckets, uint64_t measured,
         }
     }
 
-    ns = (ngx_http_debug_histogram_bound(i)
-          + ngx_http_debug_histogram_bound(i + 1)) / 2;
-
-    return ngx_max(min, ngx_min(max, ns));
+    return (ngx_http_debug_histogram_bound(i)
+            + ngx_http_debug_histogram_bound(i + 1)) / 2;
 }
 
 

@@ -78,10 +78,10 @@ void ngx_http_debug_snapshot_add(ngx_http_debug_row_t *sum,
 
 /*
  * The time, ns, that a PART of 1000 of the MEASURED ones in BUCKETS did not
- * exceed; 0 if there are none.
+ * exceed: the middle of its bucket; 0 if there are none.
  */
 uint64_t ngx_http_debug_snapshot_percentile(uint64_t *buckets,
-    uint64_t measured, ngx_uint_t part, uint64_t min, uint64_t max);
+    uint64_t measured, ngx_uint_t part);
 
 /* All failures: what got no answer. */
 uint64_t ngx_http_debug_snapshot_failures(ngx_http_debug_row_t *row);

@@ -43,6 +43,8 @@
 #define NGX_HTTP_DEBUG_SLOTS         65536   /* of the hash table */
 #define NGX_HTTP_DEBUG_HOSTS         256     /* names that clients can choose */
 
+#define NGX_HTTP_DEBUG_MARKS         64      /* reloads that are remembered */
+
 #define NGX_HTTP_DEBUG_CODES         24      /* exact status codes of a cell */
 #define NGX_HTTP_DEBUG_CLASSES       6       /* the rest, by first digit */
 
@@ -112,6 +114,10 @@ typedef struct {
     uint64_t  started;       /* ns since the epoch */
     uint64_t  generation;    /* configurations loaded */
     uint64_t  reloaded;      /* ms since the epoch */
+
+    uint64_t  tick;          /* the last second that history has */
+    uint64_t  nmarks;        /* reloads so far; the last ones are in mark */
+    uint64_t  mark[NGX_HTTP_DEBUG_MARKS];       /* ms since the epoch */
 
     uint64_t  dropped;       /* records that went to the overflow entity */
     uint64_t  warned;        /* generation that logged it */
