@@ -17,7 +17,8 @@ use File::Temp qw/ tempdir /;
 my $build = $ENV{DEBUG_BUILD} // 'build';
 my $app = "$build/t/app/encode";
 
-plan(skip_all => 'no go tool pprof') unless `go tool pprof -help 2>&1` =~ /usage/i;
+plan(skip_all => 'no go tool pprof')
+	unless `go tool pprof -help 2>&1` =~ /usage/i;
 
 my $dir = tempdir('encode-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
@@ -44,8 +45,8 @@ like($raw, qr!^samples/count cpu/nanoseconds$!m, 'value types');
 # samples
 
 like($raw, qr/^\s+7 +70000000: 1 2 3 $/m, 'equal stacks are one sample');
-like($raw, qr/^\s+1 +10000000: \d+ 3 \n\s+thread:\[worker "1"\]\n\s+bytes:\[4096 bytes\]/m,
-	'labels');
+like($raw, qr/^\s+1\ +10000000:\ \d+\ 3\ \n
+	\s+thread:\[worker\ "1"\]\n\s+bytes:\[4096\ bytes\]/mx, 'labels');
 is(() = $raw =~ /^\s+-?\d+ +-?\d+: /mg, 5, 'a sample of nothing is left out');
 
 # locations
@@ -60,7 +61,9 @@ is(scalar(grep { !/ \S+ :0 s=0$/ } $raw =~ /^(\s+\d+: 0x.*)$/mg), 0,
 
 my ($global) = $raw =~ /^\s+2: 0x([0-9a-f]+) /m;
 
-unlike($raw, qr/^\s+\d+: 0x${\sprintf("%x", hex($global) - 1)} M=1 encode_global /m,
+my $before = sprintf('%x', hex($global) - 1);
+
+unlike($raw, qr/^\s+\d+: 0x$before M=1 encode_global /m,
 	'an address before a function is not in it');
 
 # mappings
@@ -110,7 +113,8 @@ is(system("$app convert < $dir/legacy > $dir/c.pb.gz"), 0, 'converted');
 # go drops what it takes for the leaf twice; we leave what gperftools gave us
 
 my @ours = grep { !/^3 / } stacks(pprof('-raw', "$dir/c.pb.gz"));
-my @gos = grep { !/^3 / } stacks(pprof('-raw', '-symbolize=none', "$dir/legacy"));
+my @gos = grep { !/^3 / }
+	stacks(pprof('-raw', '-symbolize=none', "$dir/legacy"));
 
 is_deeply(\@ours, \@gos, 'the same stacks as Go reads');
 is(scalar(@ours), 3, 'all of them');
