@@ -1,0 +1,72 @@
+/*
+ * Names for addresses: from the ELF symbol tables of the loaded objects.
+ *
+ * One struct serves one answer: files are mapped and indexed when the first
+ * address in them is asked for, and dropped with pprof_names_free().
+ *
+ * Owner: whoever declared the struct; pprof_names_free() when done.
+ * Context: the serving thread; needs 512 KiB of stack (the C++ runtime's
+ * demangler takes its memory there).
+ */
+
+#ifndef PPROF_SYMBOLS_NAMES_H
+#define PPROF_SYMBOLS_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "symbols/maps.h"
+
+
+/* What an address is called. */
+struct pprof_name {
+    const char  *name;          /* for people: demangled */
+    const char  *system_name;   /* as the symbol table spells it; for an
+                                   address without symbol, NAME again */
+    uintptr_t    start;         /* first address of the function; of the
+                                   mapping, when that is all we know; or 0 */
+};
+
+
+struct pprof_names {
+    const char                *debug_root;  /* "/usr/lib/debug"; tests set it */
+
+    /* private to names.c */
+    struct pprof_names_file   *files;   /* one for each object */
+    size_t                     nfiles;
+    struct pprof_names_entry **slots;   /* names by function, so that each is
+                                           made once */
+    size_t                     nslots;
+    size_t                     nentries;
+    char                    *(*demangler)(const char *, char *, size_t *,
+                                          int *);
+    bool                       demangler_known;
+};
+
+
+/* Makes an empty cache.  Allocates nothing, so it cannot fail. */
+void pprof_names_init(struct pprof_names *n);
+
+/* Gives everything back, the names too, and leaves an empty cache. */
+void pprof_names_free(struct pprof_names *n);
+
+/*
+ * Names the function that ADDR lies in.
+ *
+ * ADDR is an instruction's address; of a return address subtract 1 first.
+ * MAPS is the snapshot that all calls with this N use.  What is tried, in
+ * this order: the symbol that covers ADDR (.symtab, a separate debug file's,
+ * .dynsym); the function's start in .eh_frame, as "libz.so.1+0x4a20", one
+ * name a function; the mapping, as "[libz.so.1]"; "[unknown]".
+ *
+ * The answer is always filled in.  Returns 0 when a symbol gave it, 1 when
+ * it was made up, and -1 with errno ENOMEM when memory ran out: the answer
+ * is then "[unknown]".
+ *
+ * Owner: the strings belong to N and live until pprof_names_free().
+ */
+int pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
+    uintptr_t addr, struct pprof_name *out);
+
+#endif
