@@ -80,7 +80,8 @@ struct pprof_profile {
     struct pprof_sample   *samples;         /* in the order they first came */
     size_t                 nsamples;
 
-    bool                   failed;          /* memory ran out; see _finish */
+    bool                   failed;          /* memory ran out */
+    bool                   misused;         /* the value types are not right */
 
     /* private to profile.c */
     size_t                 comments_cap;

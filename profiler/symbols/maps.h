@@ -29,6 +29,7 @@ struct pprof_object {
     uintptr_t   text;           /* address of its first executable segment */
     uintptr_t   phdr;           /* address of the program headers */
     size_t      phnum;
+    uintptr_t   start;          /* address of its first segment */
     uintptr_t   end;            /* address after its last segment */
     uint8_t     build_id[PPROF_BUILD_ID_MAX];
     size_t      build_id_len;   /* 0: it has none */

@@ -12,6 +12,7 @@
 #ifndef PPROF_SYMBOLS_NAMES_H
 #define PPROF_SYMBOLS_NAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,13 +30,18 @@ struct pprof_name {
 
 
 struct pprof_names {
-    struct pprof_names_file   *files;   /* one for each object asked about */
-    struct pprof_names_entry **slots;   /* names by function, so that a name
-                                           is made once */
+    const char                *debug_root;  /* "/usr/lib/debug"; tests set it */
+
+    /* private to names.c */
+    struct pprof_names_file   *files;   /* one for each object */
+    size_t                     nfiles;
+    struct pprof_names_entry **slots;   /* names by function, so that each is
+                                           made once */
     size_t                     nslots;
     size_t                     nentries;
-    void                      *demangle;    /* private */
-    const char                *debug_root;  /* "/usr/lib/debug"; tests set it */
+    char                    *(*demangler)(const char *, char *, size_t *,
+                                          int *);
+    bool                       demangler_known;
 };
 
 

@@ -1,0 +1,867 @@
+#include "symbols/names.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "symbols/demangle.h"
+#include "symbols/elf.h"
+#include "symbols/fde.h"
+
+
+#define DEBUG_ROOT   "/usr/lib/debug"
+
+
+enum {
+    /* How much of an object whose file is gone is copied from memory. */
+    MEMORY_MAX = 64 << 20,
+
+    /* How many symbols before an address may be too short to cover it. */
+    NESTING_MAX = 16
+};
+
+
+/* Bytes that are mapped into this process, from a file or copied. */
+struct image {
+    void              *data;
+    size_t             size;
+    void              *phdrs;   /* of a memory image: malloc()ed */
+    struct pprof_elf   elf;
+    bool               usable;
+};
+
+
+/* A function symbol: 8 bytes, since a big program has 100,000 of them. */
+struct row {
+    uint32_t  start;    /* vaddr - the table's base */
+    uint32_t  symbol;   /* its number in the symbol table */
+};
+
+
+/* The functions of one symbol table, sorted by address, one each. */
+struct table {
+    const struct pprof_elf    *elf;     /* whose sections the symbols mean */
+    struct pprof_elf_symbols   symbols;
+    uint64_t                   base;
+    struct row                *rows;
+    size_t                     nrows;
+};
+
+
+struct pprof_names_file {
+    bool           opened;
+    struct image   image;
+    struct image   debug;
+    struct table   table;
+};
+
+
+enum kind {
+    BY_SYMBOL,
+    BY_FDE,
+    BY_MAP
+};
+
+
+struct pprof_names_entry {
+    uintptr_t     start;
+    enum kind     kind;
+    const char   *name;
+    char          system_name[];    /* NAME follows when it is another */
+};
+
+
+/* The program's own, when it is linked with a C++ runtime. */
+extern char *__cxa_demangle(const char *name, char *buf, size_t *len,
+    int *status) __attribute__((weak));
+
+
+void
+pprof_names_init(struct pprof_names *n)
+{
+    *n = (struct pprof_names) {.debug_root = DEBUG_ROOT};
+}
+
+
+static void
+image_free(struct image *im)
+{
+    if (im->data != NULL) {
+        munmap(im->data, im->size);
+    }
+
+    free(im->phdrs);
+    *im = (struct image) {0};
+}
+
+
+void
+pprof_names_free(struct pprof_names *n)
+{
+    for (size_t i = 0; i < n->nfiles; i++) {
+        image_free(&n->files[i].image);
+        image_free(&n->files[i].debug);
+        free(n->files[i].table.rows);
+    }
+
+    for (size_t i = 0; i < n->nslots; i++) {
+        free(n->slots[i]);
+    }
+
+    free(n->files);
+    free(n->slots);
+
+    const char  *debug_root = n->debug_root;
+
+    pprof_names_init(n);
+    n->debug_root = debug_root;
+}
+
+
+/* Getting at an object's bytes. */
+
+
+/* Maps a whole regular file.  ST says what it is. */
+static bool
+map_file(struct image *im, const char *path, struct stat *st)
+{
+    /* what a path leads to now may be a fifo or a terminal */
+    const int  fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (fd < 0) {
+        return false;
+    }
+
+    if (fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_size > 0) {
+        void  *data = mmap(NULL, st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+
+        if (data != MAP_FAILED) {
+            im->data = data;
+            im->size = st->st_size;
+            im->usable = pprof_elf_parse(&im->elf, data, im->size) == 0;
+        }
+    }
+
+    close(fd);
+
+    if (!im->usable) {
+        image_free(im);
+    }
+
+    return im->usable;
+}
+
+
+static bool
+same_build_id(const struct pprof_elf *elf, const struct pprof_object *o)
+{
+    size_t          len;
+    const uint8_t  *id = pprof_elf_build_id(elf, &len);
+
+    return id != NULL && len == o->build_id_len
+           && memcmp(id, o->build_id, len) == 0;
+}
+
+
+/*
+ * Maps the file at PATH when it is what was loaded: by its build id, or, for
+ * an object without one, by being the same file still.  (Not by the device:
+ * btrfs and overlayfs show stat() another than the kernel's own.)
+ */
+static bool
+map_loaded(struct image *im, const char *path, const struct pprof_map *map,
+    const struct pprof_object *o)
+{
+    struct stat  st;
+
+    if (!map_file(im, path, &st)) {
+        return false;
+    }
+
+    if (o->build_id_len != 0 ? same_build_id(&im->elf, o)
+                             : st.st_ino == map->inode)
+    {
+        return true;
+    }
+
+    image_free(im);
+
+    return false;
+}
+
+
+/* Copies LEN bytes at VADDR into a memory image. */
+static void
+copy_range(struct image *im, const struct pprof_object *o, uint64_t vaddr,
+    uint64_t len)
+{
+    const uintptr_t  addr = o->bias + vaddr;
+
+    if (addr < o->start || addr > o->end || len > o->end - addr) {
+        return;
+    }
+
+    (void) pprof_maps_read(addr, (char *) im->data + (addr - o->start), len);
+}
+
+
+/*
+ * Copies what there is to know from memory, for a file that was deleted or
+ * replaced: the read-only segments (hash, dynamic symbols, .eh_frame), and
+ * the dynamic section.  The code is left out where it has a segment of its
+ * own; its pages stay untouched zeros.
+ */
+static bool
+copy_memory(struct image *im, const struct pprof_object *o)
+{
+    const size_t  size = o->end - o->start;
+    const size_t  phdrs_size = o->phnum * sizeof(ElfW(Phdr));
+    uint64_t      total = 0;
+
+    im->phdrs = malloc(phdrs_size + 1);
+
+    if (im->phdrs == NULL
+        || pprof_maps_read(o->phdr, im->phdrs, phdrs_size) != phdrs_size)
+    {
+        image_free(im);
+        return false;
+    }
+
+    void  *data = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (data == MAP_FAILED) {
+        image_free(im);
+        return false;
+    }
+
+    im->data = data;
+    im->size = size;
+
+    pprof_elf_parse_memory(&im->elf, data, size, o->start - o->bias, o->bias,
+                           im->phdrs, o->phnum);
+
+    for (size_t i = 0; i < o->phnum; i++) {
+        const ElfW(Phdr)  ph = pprof_elf_phdr(&im->elf, i);
+        const bool        first = o->bias + ph.p_vaddr == o->start;
+
+        if (ph.p_type == PT_LOAD && (ph.p_flags & PF_R)
+            && (first || (ph.p_flags & (PF_W | PF_X)) == 0)
+            && ph.p_filesz <= MEMORY_MAX - total)
+        {
+            total += ph.p_filesz;
+            copy_range(im, o, ph.p_vaddr, ph.p_filesz);
+        }
+
+        if (ph.p_type == PT_DYNAMIC && ph.p_filesz <= MEMORY_MAX - total) {
+            total += ph.p_filesz;
+            copy_range(im, o, ph.p_vaddr, ph.p_filesz);
+        }
+    }
+
+    im->usable = true;
+
+    return true;
+}
+
+
+/* The vdso lies in memory as it would in a file, sections and all. */
+static bool
+copy_vdso(struct image *im, const struct pprof_map *map)
+{
+    const size_t  size = map->limit - map->start;
+    void         *data = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (data == MAP_FAILED) {
+        return false;
+    }
+
+    im->data = data;
+    im->size = size;
+
+    const size_t  len = pprof_maps_read(map->start, data, size);
+
+    im->usable = pprof_elf_parse(&im->elf, data, len) == 0;
+
+    if (!im->usable) {
+        image_free(im);
+    }
+
+    return im->usable;
+}
+
+
+static bool
+open_image(struct image *im, const struct pprof_map *map,
+    const struct pprof_object *o, bool is_main)
+{
+    char  path[64];
+
+    if (strcmp(map->file, "[vdso]") == 0) {
+        return copy_vdso(im, map);
+    }
+
+    if (!map->deleted && map->file[0] == '/'
+        && map_loaded(im, map->file, map, o))
+    {
+        return true;
+    }
+
+    /* the file that was loaded, whatever its path is now; it wants privilege */
+
+    snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx",
+             (unsigned long) map->start, (unsigned long) map->limit);
+
+    if (map_loaded(im, path, map, o)) {
+        return true;
+    }
+
+    if (is_main && map_loaded(im, "/proc/self/exe", map, o)) {
+        return true;
+    }
+
+    return copy_memory(im, o);
+}
+
+
+/* The separate debug file of that build id, when it is installed. */
+static bool
+open_debug(struct image *im, const char *root, const char *hex,
+    const struct pprof_object *o)
+{
+    char         path[4096];
+    struct stat  st;
+
+    if (o->build_id_len < 2) {
+        return false;
+    }
+
+    const int  len = snprintf(path, sizeof(path),
+                              "%s/.build-id/%.2s/%s.debug", root, hex,
+                              hex + 2);
+
+    if (len >= (int) sizeof(path) || !map_file(im, path, &st)) {
+        return false;
+    }
+
+    if (!same_build_id(&im->elf, o)) {
+        image_free(im);
+        return false;
+    }
+
+    return true;
+}
+
+
+/* The sorted functions of a symbol table. */
+
+
+static unsigned
+underscores(const char *name)
+{
+    return strspn(name, "_");
+}
+
+
+/*
+ * Of several symbols for one address, the one that people know: a function
+ * rather than a label, sized, global, without underscores.  A < B: A first.
+ */
+static int
+by_preference(const struct table *t, uint32_t a, uint32_t b)
+{
+    static const int  binding[16] = {
+        [STB_GLOBAL] = 3, [STB_GNU_UNIQUE] = 3, [STB_WEAK] = 2, [STB_LOCAL] = 1
+    };
+
+    const ElfW(Sym)   x = pprof_elf_symbol(&t->symbols, a);
+    const ElfW(Sym)   y = pprof_elf_symbol(&t->symbols, b);
+    const int         x_code = (x.st_info & 0xf) != STT_NOTYPE;
+    const int         y_code = (y.st_info & 0xf) != STT_NOTYPE;
+
+    if (x_code != y_code) {
+        return y_code - x_code;
+    }
+
+    if ((x.st_size != 0) != (y.st_size != 0)) {
+        return (y.st_size != 0) - (x.st_size != 0);
+    }
+
+    if (binding[x.st_info >> 4] != binding[y.st_info >> 4]) {
+        return binding[y.st_info >> 4] - binding[x.st_info >> 4];
+    }
+
+    const int  diff = underscores(pprof_elf_symbol_name(&t->symbols, &x))
+                      - underscores(pprof_elf_symbol_name(&t->symbols, &y));
+
+    return diff != 0 ? diff : (a > b) - (a < b);
+}
+
+
+static int
+by_start(const void *a, const void *b, void *table)
+{
+    const struct row  *x = a, *y = b;
+
+    if (x->start != y->start) {
+        return x->start < y->start ? -1 : 1;
+    }
+
+    return by_preference(table, x->symbol, y->symbol);
+}
+
+
+/* Is symbol number I a function's?  *ROW is filled then. */
+static bool
+function_row(const struct table *t, size_t i, struct row *row)
+{
+    const ElfW(Sym)  sym = pprof_elf_symbol(&t->symbols, i);
+    uint64_t         start, end;
+
+    if (!pprof_elf_code(t->elf, &sym, &start, &end) || sym.st_value < t->base
+        || sym.st_value - t->base > UINT32_MAX)
+    {
+        return false;
+    }
+
+    const char  *name = pprof_elf_symbol_name(&t->symbols, &sym);
+
+    /* "$x", "$d": the assembler's marks on aarch64 */
+    if (name[0] == '\0' || name[0] == '$') {
+        return false;
+    }
+
+    row->start = sym.st_value - t->base;
+    row->symbol = i;
+
+    return true;
+}
+
+
+/* Fills T's rows from the symbols that are set.  False: out of memory. */
+static bool
+table_build(struct table *t)
+{
+    struct row  row;
+    size_t      n = 0;
+
+    t->base = UINT64_MAX;
+
+    for (size_t i = 0; i < t->elf->nphdrs; i++) {
+        const ElfW(Phdr)  ph = pprof_elf_phdr(t->elf, i);
+
+        if (ph.p_type == PT_LOAD && ph.p_vaddr < t->base) {
+            t->base = ph.p_vaddr;
+        }
+    }
+
+    for (size_t i = 0; i < t->symbols.count; i++) {
+        n += function_row(t, i, &row);
+    }
+
+    t->rows = malloc((n + 1) * sizeof(*t->rows));
+
+    if (t->rows == NULL) {
+        return false;
+    }
+
+    for (size_t i = 0; i < t->symbols.count && t->nrows < n; i++) {
+        t->nrows += function_row(t, i, &t->rows[t->nrows]);
+    }
+
+    qsort_r(t->rows, t->nrows, sizeof(*t->rows), by_start, t);
+
+    n = 0;
+
+    for (size_t i = 0; i < t->nrows; i++) {
+        if (i == 0 || t->rows[i].start != t->rows[n - 1].start) {
+            t->rows[n++] = t->rows[i];
+        }
+    }
+
+    t->nrows = n;
+
+    return true;
+}
+
+
+/*
+ * Finds the symbol that covers VADDR; FDE_START is where its function begins,
+ * or 0.  A symbol without size, as assembly has them, reaches to the next
+ * symbol, but neither into another section nor into another function.
+ */
+static bool
+table_find(const struct table *t, uint64_t vaddr, uint64_t fde_start,
+    ElfW(Sym) *sym)
+{
+    size_t  low = 0, high = t->nrows;
+
+    if (vaddr < t->base) {
+        return false;
+    }
+
+    while (low < high) {
+        const size_t  mid = low + (high - low) / 2;
+
+        if (t->rows[mid].start <= vaddr - t->base) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+
+    for (size_t i = low; i > 0 && low - i < NESTING_MAX; i--) {
+        *sym = pprof_elf_symbol(&t->symbols, t->rows[i - 1].symbol);
+
+        if (vaddr - sym->st_value < sym->st_size) {
+            return true;
+        }
+    }
+
+    if (low == 0) {
+        return false;
+    }
+
+    uint64_t  start, end;
+
+    *sym = pprof_elf_symbol(&t->symbols, t->rows[low - 1].symbol);
+
+    return sym->st_size == 0 && pprof_elf_code(t->elf, sym, &start, &end)
+           && vaddr < end && fde_start <= sym->st_value;
+}
+
+
+/* Opens what MAP was loaded from.  False: out of memory. */
+static bool
+open_file(struct pprof_names *n, struct pprof_names_file *f,
+    const struct pprof_maps *maps, const struct pprof_map *map)
+{
+    const struct pprof_object  *o = pprof_maps_object(maps, map);
+    char                        hex[2 * PPROF_BUILD_ID_MAX + 1];
+    struct table               *t = &f->table;
+
+    f->opened = true;
+
+    (void) open_image(&f->image, map, o, map->object == 0);
+
+    if (f->image.usable) {
+        t->elf = &f->image.elf;
+
+        if (pprof_elf_symtab(t->elf, &t->symbols)) {
+            return table_build(t);
+        }
+    }
+
+    pprof_maps_build_id(maps, map, hex);
+
+    if (open_debug(&f->debug, n->debug_root, hex, o)) {
+        t->elf = &f->debug.elf;
+
+        if (pprof_elf_symtab(t->elf, &t->symbols)) {
+            return table_build(t);
+        }
+    }
+
+    if (f->image.usable) {
+        t->elf = &f->image.elf;
+
+        if (pprof_elf_dynsym(t->elf, &t->symbols)) {
+            return table_build(t);
+        }
+    }
+
+    return true;
+}
+
+
+/* MAP's file, opened, or NULL: it has none, or memory ran out (ENOMEM). */
+static struct pprof_names_file *
+find_file(struct pprof_names *n, const struct pprof_maps *maps,
+    const struct pprof_map *map)
+{
+    errno = 0;
+
+    if (map->object < 0) {
+        return NULL;
+    }
+
+    if (n->files == NULL) {
+        n->files = calloc(maps->nobjects, sizeof(*n->files));
+
+        if (n->files == NULL) {
+            errno = ENOMEM;
+            return NULL;
+        }
+
+        n->nfiles = maps->nobjects;
+    }
+
+    struct pprof_names_file  *f = &n->files[map->object];
+
+    if (!f->opened && !open_file(n, f, maps, map)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+
+    return f;
+}
+
+
+/* The names that were made. */
+
+
+static size_t
+entry_hash(uintptr_t start, enum kind kind)
+{
+    const uint64_t  x = ((uint64_t) start * 4 + kind) * 0x9e3779b97f4a7c15u;
+
+    return x >> 32;
+}
+
+
+/* Where the entry is, or is to be put; NULL when memory ran out. */
+static struct pprof_names_entry **
+find_entry(struct pprof_names *n, uintptr_t start, enum kind kind)
+{
+    if (n->nentries * 2 >= n->nslots) {
+        const size_t                nslots = n->nslots == 0 ? 256
+                                                            : n->nslots * 2;
+        struct pprof_names_entry  **slots = calloc(nslots, sizeof(*slots));
+
+        if (slots == NULL) {
+            return NULL;
+        }
+
+        for (size_t i = 0; i < n->nslots; i++) {
+            struct pprof_names_entry  *e = n->slots[i];
+
+            if (e == NULL) {
+                continue;
+            }
+
+            size_t  at = entry_hash(e->start, e->kind) & (nslots - 1);
+
+            while (slots[at] != NULL) {
+                at = (at + 1) & (nslots - 1);
+            }
+
+            slots[at] = e;
+        }
+
+        free(n->slots);
+        n->slots = slots;
+        n->nslots = nslots;
+    }
+
+    size_t  at = entry_hash(start, kind) & (n->nslots - 1);
+
+    while (n->slots[at] != NULL
+           && (n->slots[at]->start != start || n->slots[at]->kind != kind))
+    {
+        at = (at + 1) & (n->nslots - 1);
+    }
+
+    return &n->slots[at];
+}
+
+
+/*
+ * Sets the __cxa_demangle() of a C++ runtime that is loaded somewhere in the
+ * program, perhaps by dlopen() and for one plugin's eyes only.  Looked up
+ * here and not by dlsym(), which would wait for a dlopen() under way.
+ */
+static void
+find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
+{
+    n->demangler_known = true;
+    n->demangler = __cxa_demangle;
+
+    for (size_t i = 0; i < maps->nmaps && n->demangler == NULL; i++) {
+        const struct pprof_map    *map = &maps->maps[i];
+        const char                *base = strrchr(map->file, '/');
+        struct pprof_elf_symbols   s;
+
+        if (base == NULL
+            || (strncmp(base, "/libstdc++.so", 13) != 0
+                && strncmp(base, "/libc++abi.so", 13) != 0))
+        {
+            continue;
+        }
+
+        const struct pprof_names_file  *f = find_file(n, maps, map);
+
+        if (f == NULL || !f->image.usable
+            || !pprof_elf_dynsym(&f->image.elf, &s))
+        {
+            continue;
+        }
+
+        for (size_t j = 0; j < s.count; j++) {
+            const ElfW(Sym)  sym = pprof_elf_symbol(&s, j);
+
+            if ((sym.st_info & 0xf) == STT_FUNC && sym.st_shndx != SHN_UNDEF
+                && strcmp(pprof_elf_symbol_name(&s, &sym), "__cxa_demangle")
+                   == 0)
+            {
+                const uintptr_t  addr = maps->objects[map->object].bias
+                                        + sym.st_value;
+
+                memcpy(&n->demangler, &addr, sizeof(addr));
+                break;
+            }
+        }
+    }
+}
+
+
+/* A new entry; NAME may be SYSTEM_NAME, of which LEN bytes count. */
+static struct pprof_names_entry *
+make_entry(const char *system_name, size_t len, const char *name)
+{
+    const size_t  name_size = name == NULL ? 0 : strlen(name) + 1;
+
+    struct pprof_names_entry  *e = malloc(sizeof(*e) + len + 1 + name_size);
+
+    if (e == NULL) {
+        return NULL;
+    }
+
+    memcpy(e->system_name, system_name, len);
+    e->system_name[len] = '\0';
+    e->name = e->system_name;
+
+    if (name != NULL) {
+        e->name = memcpy(e->system_name + len + 1, name, name_size);
+    }
+
+    return e;
+}
+
+
+static struct pprof_names_entry *
+symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
+    const char *symbol)
+{
+    /* "memcpy@@GLIBC_2.14" */
+    const size_t               len = strcspn(symbol, "@");
+    struct pprof_names_entry  *e = make_entry(symbol, len, NULL);
+
+    if (e == NULL || strncmp(e->system_name, "_Z", 2) != 0) {
+        return e;
+    }
+
+    if (!n->demangler_known) {
+        find_demangler(n, maps);
+    }
+
+    char  *name = pprof_demangle(n->demangler, e->system_name);
+
+    if (name == NULL) {
+        return e;
+    }
+
+    struct pprof_names_entry  *both = make_entry(e->system_name, len, name);
+
+    free(name);
+    free(e);
+
+    return both;
+}
+
+
+/* Fills OUT from the entry of that start, which is made with MAKE's data. */
+static int
+answer(struct pprof_names *n, const struct pprof_maps *maps,
+    const char *name, uintptr_t start, enum kind kind, struct pprof_name *out)
+{
+    struct pprof_names_entry  **slot = find_entry(n, start, kind);
+
+    if (slot != NULL && *slot == NULL) {
+        struct pprof_names_entry  *e = kind == BY_SYMBOL
+                                       ? symbol_entry(n, maps, name)
+                                       : make_entry(name, strlen(name), NULL);
+
+        if (e != NULL) {
+            e->start = start;
+            e->kind = kind;
+            *slot = e;
+            n->nentries++;
+        }
+    }
+
+    if (slot == NULL || *slot == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+
+    out->name = (*slot)->name;
+    out->system_name = (*slot)->system_name;
+    out->start = start;
+
+    return kind == BY_SYMBOL ? 0 : 1;
+}
+
+
+int
+pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
+    uintptr_t addr, struct pprof_name *out)
+{
+    *out = (struct pprof_name) {
+        .name = "[unknown]",
+        .system_name = "[unknown]"
+    };
+
+    const struct pprof_map  *map = pprof_maps_find(maps, addr);
+
+    if (map == NULL) {
+        return 1;
+    }
+
+    const struct pprof_names_file  *f = find_file(n, maps, map);
+
+    if (f == NULL && errno == ENOMEM) {
+        return -1;
+    }
+
+    uint64_t   fde_start = 0, fde_size;
+    bool       fde = false;
+    uintptr_t  bias = 0;
+
+    if (f != NULL) {
+        bias = maps->objects[map->object].bias;
+
+        fde = f->image.usable
+              && pprof_fde_find(&f->image.elf, addr - bias, &fde_start,
+                                &fde_size);
+
+        ElfW(Sym)  sym;
+
+        if (table_find(&f->table, addr - bias, fde ? fde_start : 0, &sym)) {
+            return answer(n, maps,
+                          pprof_elf_symbol_name(&f->table.symbols, &sym),
+                          bias + sym.st_value, BY_SYMBOL, out);
+        }
+    }
+
+    const char  *slash = strrchr(map->file, '/');
+    const char  *base = slash == NULL ? map->file : slash + 1;
+    char         made[512];
+
+    if (fde) {
+        snprintf(made, sizeof(made), "%.400s+0x%llx", base,
+                 (unsigned long long) fde_start);
+
+        return answer(n, maps, made, bias + fde_start, BY_FDE, out);
+    }
+
+    /* "[vdso]" has its brackets */
+    snprintf(made, sizeof(made), base[0] == '[' ? "%.400s" : "[%.400s]", base);
+
+    return answer(n, maps, made, map->start, BY_MAP, out);
+}
