@@ -1,0 +1,324 @@
+#include "front/listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+
+enum {
+    BACKLOG = 64
+};
+
+
+static int
+fail(int error)
+{
+    errno = error;
+
+    return -1;
+}
+
+
+/* Copies PATH to UN, with "%p" and "%%" replaced. */
+static int
+expand_path(struct sockaddr_un *un, const char *path, pid_t pid)
+{
+    size_t len = 0;
+
+    for (const char *p = path; *p != '\0'; p++) {
+        char text[16] = { *p, '\0' };
+
+        if (*p == '%') {
+            p++;
+
+            if (*p == 'p') {
+                snprintf(text, sizeof(text), "%d", (int) pid);
+
+            } else if (*p != '%') {
+                return fail(EINVAL);
+            }
+        }
+
+        const size_t n = strlen(text);
+
+        if (len + n >= sizeof(un->sun_path)) {
+            return fail(ENAMETOOLONG);
+        }
+
+        memcpy(un->sun_path + len, text, n);
+        len += n;
+    }
+
+    un->sun_path[len] = '\0';
+
+    return len == 0 ? fail(EINVAL) : 0;
+}
+
+
+/* Returns the port, or -1. */
+static int
+parse_port(const char *text)
+{
+    char *end;
+
+    if (*text < '0' || *text > '9') {
+        return -1;
+    }
+
+    const unsigned long n = strtoul(text, &end, 10);
+
+    return *end != '\0' || n > 65535 ? -1 : (int) n;
+}
+
+
+static int
+parse_inet(struct pprof_listen *l, const char *spec)
+{
+    char host[INET6_ADDRSTRLEN];
+    const bool is_v6 = spec[0] == '[';
+    const char *begin = spec + is_v6;
+    const char *end = strchr(begin, is_v6 ? ']' : ':');
+
+    if (end == NULL || (size_t) (end - begin) >= sizeof(host)
+        || (is_v6 && end[1] != ':'))
+    {
+        return fail(EINVAL);
+    }
+
+    memcpy(host, begin, (size_t) (end - begin));
+    host[end - begin] = '\0';
+
+    const int port = parse_port(end + 1 + is_v6);
+
+    if (port == -1) {
+        return fail(EINVAL);
+    }
+
+    if (is_v6) {
+        struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *) &l->addr;
+
+        sin6->sin6_family = AF_INET6;
+        sin6->sin6_port = htons((uint16_t) port);
+        l->addr_len = sizeof(struct sockaddr_in6);
+
+        return inet_pton(AF_INET6, host, &sin6->sin6_addr) == 1
+               ? 0 : fail(EINVAL);
+    }
+
+    struct sockaddr_in *sin = (struct sockaddr_in *) &l->addr;
+
+    sin->sin_family = AF_INET;
+    sin->sin_port = htons((uint16_t) port);
+    l->addr_len = sizeof(struct sockaddr_in);
+
+    return inet_pton(AF_INET, host, &sin->sin_addr) == 1 ? 0 : fail(EINVAL);
+}
+
+
+int
+pprof_listen_parse(struct pprof_listen *l, const char *spec, pid_t pid)
+{
+    memset(l, 0, sizeof(struct pprof_listen));
+    l->fd = -1;
+
+    if (strncmp(spec, "unix:", 5) != 0) {
+        return parse_inet(l, spec);
+    }
+
+    l->addr.ss_family = AF_UNIX;
+    l->addr_len = sizeof(struct sockaddr_un);
+
+    return expand_path((struct sockaddr_un *) &l->addr, spec + 5, pid);
+}
+
+
+/*
+ * Is there nobody behind the unix socket of this name?  A file that is no
+ * socket, and one that we may not connect to, count as somebody's.
+ */
+static bool
+is_stale(const struct pprof_listen *l)
+{
+    const char *path = ((const struct sockaddr_un *) &l->addr)->sun_path;
+    struct stat st;
+
+    if (lstat(path, &st) == -1 || !S_ISSOCK(st.st_mode)) {
+        return false;
+    }
+
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                          0);
+
+    if (fd == -1) {
+        return false;
+    }
+
+    const bool refused
+        = connect(fd, (const struct sockaddr *) &l->addr, l->addr_len) == -1
+          && errno == ECONNREFUSED;
+
+    close(fd);
+
+    return refused;
+}
+
+
+static int
+bind_unix(struct pprof_listen *l, mode_t mode)
+{
+    const char *path = ((const struct sockaddr_un *) &l->addr)->sun_path;
+    const struct sockaddr *sa = (const struct sockaddr *) &l->addr;
+    struct stat st;
+
+    /*
+     * The file gets the mode of the socket, less the umask, in bind() itself:
+     * there is no instant in which others may connect.
+     */
+    if (fchmod(l->fd, mode) == -1) {
+        return -1;
+    }
+
+    if (bind(l->fd, sa, l->addr_len) == -1) {
+        if (errno != EADDRINUSE) {
+            return -1;
+        }
+
+        if (!is_stale(l)) {
+            return fail(EADDRINUSE);
+        }
+
+        if ((unlink(path) == -1 && errno != ENOENT)
+            || bind(l->fd, sa, l->addr_len) == -1)
+        {
+            return -1;
+        }
+    }
+
+    if (stat(path, &st) == -1) {
+        return -1;
+    }
+
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+
+    if ((st.st_mode & 07777) != mode && chmod(path, mode) == -1) {
+        const int error = errno;
+
+        pprof_listen_unlink(l);
+        return fail(error);
+    }
+
+    return 0;
+}
+
+
+int
+pprof_listen_open(struct pprof_listen *l, mode_t mode)
+{
+    const int family = l->addr.ss_family;
+    const int one = 1;
+
+    l->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (l->fd == -1) {
+        return -1;
+    }
+
+    int rc;
+
+    if (family == AF_UNIX) {
+        rc = bind_unix(l, mode);
+
+    } else {
+        setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+
+        if (family == AF_INET6) {
+            setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+        }
+
+        rc = bind(l->fd, (const struct sockaddr *) &l->addr, l->addr_len);
+    }
+
+    if (rc == 0) {
+        rc = listen(l->fd, BACKLOG);
+    }
+
+    if (rc == -1) {
+        const int error = errno;
+
+        pprof_listen_close(l);
+        return fail(error);
+    }
+
+    if (family != AF_UNIX) {
+        socklen_t len = sizeof(l->addr);
+
+        getsockname(l->fd, (struct sockaddr *) &l->addr, &len);
+    }
+
+    return 0;
+}
+
+
+void
+pprof_listen_unlink(struct pprof_listen *l)
+{
+    const char *path = ((const struct sockaddr_un *) &l->addr)->sun_path;
+    struct stat st;
+
+    if (l->ino != 0 && lstat(path, &st) == 0 && st.st_dev == l->dev
+        && st.st_ino == l->ino)
+    {
+        unlink(path);
+    }
+
+    l->ino = 0;
+}
+
+
+void
+pprof_listen_close(struct pprof_listen *l)
+{
+    if (l->addr.ss_family == AF_UNIX) {
+        pprof_listen_unlink(l);
+    }
+
+    if (l->fd != -1) {
+        close(l->fd);
+        l->fd = -1;
+    }
+}
+
+
+size_t
+pprof_listen_print(const struct pprof_listen *l, char *buf, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    int n;
+
+    if (l->addr.ss_family == AF_UNIX) {
+        n = snprintf(buf, size, "unix:%s",
+                     ((const struct sockaddr_un *) &l->addr)->sun_path);
+
+    } else if (l->addr.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *sin6 = (const void *) &l->addr;
+
+        inet_ntop(AF_INET6, &sin6->sin6_addr, host, sizeof(host));
+        n = snprintf(buf, size, "[%s]:%d", host, ntohs(sin6->sin6_port));
+
+    } else {
+        const struct sockaddr_in *sin = (const void *) &l->addr;
+
+        inet_ntop(AF_INET, &sin->sin_addr, host, sizeof(host));
+        n = snprintf(buf, size, "%s:%d", host, ntohs(sin->sin_port));
+    }
+
+    return (size_t) n;
+}

@@ -1,0 +1,49 @@
+/*
+ * A listening socket from its description.
+ *
+ * Context: thread-safe; nothing is shared.
+ */
+
+#ifndef PPROF_FRONT_LISTEN_H
+#define PPROF_FRONT_LISTEN_H
+
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+
+/* Owner: whoever declared it; pprof_listen_close() when done. */
+struct pprof_listen {
+    int                      fd;        /* non-blocking, close-on-exec; -1 */
+    struct sockaddr_storage  addr;
+    socklen_t                addr_len;
+    dev_t                    dev;       /* of a unix socket's file */
+    ino_t                    ino;
+};
+
+
+/*
+ * Reads SPEC, as pprof_start() describes it, into L->addr; "%p" becomes PID.
+ *
+ * Returns 0, or -1 and errno: EINVAL, ENAMETOOLONG.
+ */
+int pprof_listen_parse(struct pprof_listen *l, const char *spec, pid_t pid);
+
+/*
+ * Opens what was parsed.  MODE is a unix socket's.
+ *
+ * Returns 0, or -1 and errno as pprof_start() lists them.
+ */
+int pprof_listen_open(struct pprof_listen *l, mode_t mode);
+
+/* Closes it, and removes a unix socket's file when it still is ours. */
+void pprof_listen_close(struct pprof_listen *l);
+
+/* Removes the file alone. */
+void pprof_listen_unlink(struct pprof_listen *l);
+
+/* Writes the address as SPEC was.  Returns the length it has, or would. */
+size_t pprof_listen_print(const struct pprof_listen *l, char *buf,
+    size_t size);
+
+#endif

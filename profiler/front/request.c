@@ -1,0 +1,457 @@
+#include "front/request.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+int
+pprof_policy_init(struct pprof_policy *p, const struct pprof_options *options)
+{
+    static const char *const cmdlines[] = { "argv0", "full", "off" };
+    const char *cmdline = NULL;
+
+    p->max_seconds = PPROF_SECONDS_MAX;
+    p->cmdline = cmdlines[0];
+
+    if (options != NULL) {
+        if (options->size < sizeof(struct pprof_options)) {
+            errno = EINVAL;
+            return -1;
+        }
+
+        if (options->max_seconds != 0) {
+            p->max_seconds = options->max_seconds;
+        }
+
+        cmdline = options->cmdline;
+    }
+
+    const bool is_option = cmdline != NULL;
+
+    if (!is_option) {
+        cmdline = getenv("PPROF_CMDLINE");
+    }
+
+    if (cmdline == NULL || *cmdline == '\0') {
+        return 0;
+    }
+
+    for (size_t i = 0; i < sizeof(cmdlines) / sizeof(cmdlines[0]); i++) {
+        if (strcmp(cmdline, cmdlines[i]) == 0) {
+            p->cmdline = cmdlines[i];
+            return 0;
+        }
+    }
+
+    if (is_option) {
+        errno = EINVAL;
+        return -1;
+    }
+
+    /* a word of the environment that is not understood shows nothing */
+    p->cmdline = "off";
+
+    return 0;
+}
+
+
+static int
+hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+         : -1;
+}
+
+
+/* Reads the two digits after a '%'.  Returns the byte, or -1. */
+static int
+decode_escape(const char *p)
+{
+    const int high = hex_digit(p[0]);
+
+    if (high == -1) {
+        return -1;
+    }
+
+    const int low = hex_digit(p[1]);
+
+    return low == -1 ? -1 : high << 4 | low;
+}
+
+
+int
+pprof_path_normalize(const char *path, char *out, size_t size)
+{
+    size_t len = 0;
+
+    if (*path != '/') {
+        return -1;
+    }
+
+    while (*path != '\0') {
+        int c = (unsigned char) *path++;
+
+        if (c == '%') {
+            c = decode_escape(path);
+
+            if (c <= 0) {
+                return -1;
+            }
+
+            path += 2;
+        }
+
+        if (c == '/' && len > 0) {
+            /* what a segment means is known when it ends */
+            if (out[len - 1] == '/') {
+                continue;
+            }
+
+            if (len >= 2 && memcmp(out + len - 2, "/.", 2) == 0) {
+                len--;
+                continue;
+            }
+
+            if (len >= 3 && memcmp(out + len - 3, "/..", 3) == 0) {
+                len -= 3;
+
+                if (len == 0) {
+                    return -1;
+                }
+
+                while (out[len - 1] != '/') {
+                    len--;
+                }
+
+                continue;
+            }
+        }
+
+        if (len + 1 >= size) {
+            return -1;
+        }
+
+        out[len++] = (char) c;
+    }
+
+    /* "/.." and "/." at the very end count as if a slash followed */
+    if (len >= 3 && memcmp(out + len - 3, "/..", 3) == 0) {
+        len -= 3;
+
+        if (len == 0) {
+            return -1;
+        }
+
+        while (out[len - 1] != '/') {
+            len--;
+        }
+
+    } else if (len >= 2 && memcmp(out + len - 2, "/.", 2) == 0) {
+        len--;
+    }
+
+    out[len] = '\0';
+
+    return 0;
+}
+
+
+int
+pprof_query_get(const char *query, const char *key, char *out, size_t size)
+{
+    const size_t key_len = strlen(key);
+    const char *p = query;
+
+    while (p != NULL && *p != '\0') {
+        const size_t len = strcspn(p, "&");
+
+        if (len >= key_len && memcmp(p, key, key_len) == 0
+            && (len == key_len || p[key_len] == '='))
+        {
+            const char *const end = p + len;
+            size_t n = 0;
+
+            p += key_len + (len > key_len);
+
+            while (p < end && n + 1 < size) {
+                int c = *p++;
+
+                if (c == '+') {
+                    c = ' ';
+
+                } else if (c == '%' && end - p >= 2
+                           && decode_escape(p) != -1)
+                {
+                    c = decode_escape(p);
+                    p += 2;
+                }
+
+                out[n++] = (char) c;
+            }
+
+            out[n] = '\0';
+
+            return 1;
+        }
+
+        p += len + (p[len] == '&');
+    }
+
+    return 0;
+}
+
+
+int
+pprof_int_parse(const char *text, long long *n)
+{
+    const char *p = text + (*text == '-' || *text == '+');
+    char *end;
+
+    /* strtoll() takes spaces in front, ParseInt() does not */
+    if (*p < '0' || *p > '9') {
+        return -1;
+    }
+
+    errno = 0;
+    *n = strtoll(text, &end, 10);
+
+    return *end != '\0' ? -1 : errno == ERANGE ? -2 : 0;
+}
+
+
+/*
+ * Reads `seconds` and `debug` as Go's net/http/pprof does, but for a number
+ * that is too large, which there overflows.  Returns 0, or -1 when the answer
+ * has been given.
+ */
+static int
+parse_window(struct pprof_job *job, const struct pprof_policy *policy,
+    const char *query)
+{
+    const unsigned flags = job->kind->flags;
+    struct pprof_answer *a = &job->answer;
+    char text[128] = "";
+    long long n = 0;
+    int rc = -1;
+
+    if (flags & PPROF_KIND_PLAIN) {
+        return 0;
+    }
+
+    if (pprof_query_get(query, "debug", text, sizeof(text))
+        && pprof_int_parse(text, &n) == 0 && n > 0)
+    {
+        job->ask.debug = n > 2 ? 2 : (int) n;
+    }
+
+    text[0] = '\0';
+    pprof_query_get(query, "seconds", text, sizeof(text));
+
+    if (text[0] != '\0') {
+        rc = pprof_int_parse(text, &n);
+    }
+
+    const bool valid = rc == 0 && n > 0;
+    const bool too_long = (rc == -2 || valid) && n > policy->max_seconds;
+
+    if (flags & PPROF_KIND_WINDOW) {
+        job->ask.seconds = PPROF_SECONDS_DEFAULT;
+
+    } else if (text[0] == '\0') {
+        return 0;
+
+    } else if (!valid && !too_long) {
+        pprof_answer_error(a, 400, "invalid value for \"seconds\" - must be a "
+                           "positive integer");
+        return -1;
+
+    } else if (!(flags & PPROF_KIND_DELTA)) {
+        pprof_answer_error(a, 400, "\"seconds\" parameter is not supported for "
+                           "this profile type");
+        return -1;
+
+    } else if (job->ask.debug != 0) {
+        pprof_answer_error(a, 400, "seconds and debug params are "
+                           "incompatible");
+        return -1;
+    }
+
+    if (too_long) {
+        pprof_answer_error(a, 400, "profile duration exceeds the program's "
+                           "limit; ask for at most %u seconds",
+                           policy->max_seconds);
+        return -1;
+    }
+
+    if (valid) {
+        job->ask.seconds = (unsigned) n;
+    }
+
+    return 0;
+}
+
+
+/* The page for a browser; curl's user reads it as well. */
+static void
+write_index(struct pprof_answer *a, bool legacy)
+{
+    struct pprof_buf *b = &a->body;
+
+    pprof_buf_string(b, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n"
+                     "<meta charset=\"utf-8\">\n"
+                     "<meta name=\"viewport\" "
+                     "content=\"width=device-width\">\n"
+                     "<title>Profiles</title>\n</head>\n<body>\n"
+                     "<h1>Profiles</h1>\n<dl>\n");
+
+    for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
+        pprof_buf_printf(b, "<dt><a href=\"%s\">%s</a></dt>\n<dd>%s</dd>\n",
+                         pprof_kinds[i]->name, pprof_kinds[i]->name,
+                         pprof_kinds[i]->about);
+    }
+
+    pprof_buf_printf(b, "</dl>\n<p>For <code>%s</code>. "
+                     "libpprof " PPROF_VERSION ".</p>\n</body>\n</html>\n",
+                     legacy ? "google-pprof" : "go tool pprof");
+
+    pprof_answer_ok(a, "text/html; charset=utf-8", NULL);
+}
+
+
+/*
+ * Sets *LEGACY and *NAME, the path behind the tree's prefix.  Returns 0, or
+ * -1 when PATH lies in neither tree.
+ */
+static int
+find_tree(const char *path, bool *legacy, const char **name)
+{
+    static const char proto[] = "/debug/pprof", old[] = "/pprof";
+
+    *legacy = strncmp(path, proto, sizeof(proto) - 1) != 0;
+
+    if (*legacy && strncmp(path, old, sizeof(old) - 1) != 0) {
+        return -1;
+    }
+
+    *name = path + (*legacy ? sizeof(old) : sizeof(proto)) - 1;
+
+    return **name == '/' || **name == '\0' ? 0 : -1;
+}
+
+
+void
+pprof_request_route(struct pprof_job *job, const struct pprof_policy *policy,
+    const char *method, const char *path, const char *query, const void *body,
+    size_t body_len)
+{
+    struct pprof_answer *a = &job->answer;
+    char clean[PPROF_PATH_MAX], gc[8] = "";
+    const char *name;
+    bool legacy;
+
+    memset(job, 0, sizeof(struct pprof_job));
+    pprof_buf_init(&a->body);
+
+    const bool is_head = strcmp(method, "HEAD") == 0;
+    const bool is_post = strcmp(method, "POST") == 0;
+
+    if (pprof_path_normalize(path, clean, sizeof(clean)) == -1
+        || find_tree(clean, &legacy, &name) == -1)
+    {
+        pprof_answer_error(a, 404, "not found; the profiles are below "
+                           "/debug/pprof/");
+        return;
+    }
+
+    const struct pprof_kind *kind
+        = *name == '\0' ? NULL : pprof_kind_find(name + 1, strlen(name + 1));
+
+    if (kind == NULL && *name != '\0' && name[1] != '\0') {
+        pprof_answer_error(a, 404, "Unknown profile");
+        return;
+    }
+
+    if (!is_head && strcmp(method, "GET") != 0
+        && !(is_post && kind != NULL && (kind->flags & PPROF_KIND_POST)))
+    {
+        a->allow = kind != NULL && (kind->flags & PPROF_KIND_POST)
+                   ? "GET, HEAD, POST" : "GET, HEAD";
+        pprof_answer_error(a, 405, "method not allowed; use %s", a->allow);
+        return;
+    }
+
+    if (kind == NULL) {
+        if (*name == '\0') {
+            pprof_answer_error(a, 301, "the profiles are below %s/", clean);
+            return;
+        }
+
+        write_index(a, legacy);
+        return;
+    }
+
+    job->kind = kind;
+    job->ask.legacy = legacy;
+    job->ask.method = method;
+    job->ask.body = body;
+    job->ask.body_len = body_len;
+    job->ask.cmdline = policy->cmdline;
+
+    if (pprof_query_get(query, "gc", gc, sizeof(gc))) {
+        long long n;
+
+        job->ask.gc = pprof_int_parse(gc, &n) == 0 && n > 0;
+    }
+
+    if (parse_window(job, policy, query) == -1) {
+        job->kind = NULL;
+        return;
+    }
+
+    if (is_head) {
+        /* a profile for nobody to read is not taken */
+        job->kind = NULL;
+        pprof_answer_ok(a, (kind->flags & PPROF_KIND_PLAIN)
+                           || job->ask.debug != 0
+                           ? PPROF_TYPE_TEXT : PPROF_TYPE_BYTES, NULL);
+    }
+}
+
+
+size_t
+pprof_answer_headers(const struct pprof_job *job, struct pprof_header *h,
+    char scratch[64])
+{
+    const struct pprof_answer *a = &job->answer;
+    size_t n = 0;
+
+    h[n++] = (struct pprof_header) { "Content-Type", a->type };
+    h[n++] = (struct pprof_header) { "X-Content-Type-Options", "nosniff" };
+    h[n++] = (struct pprof_header) { "Cache-Control", "no-store" };
+
+    if (a->status >= 400) {
+        h[n++] = (struct pprof_header) { "X-Go-Pprof", "1" };
+    }
+
+    if (a->file != NULL) {
+        snprintf(scratch, 64, "attachment; filename=\"%s\"", a->file);
+        h[n++] = (struct pprof_header) { "Content-Disposition", scratch };
+
+    } else if (a->retry_after != 0) {
+        snprintf(scratch, 64, "%u", a->retry_after);
+        h[n++] = (struct pprof_header) { "Retry-After", scratch };
+
+    } else if (a->allow != NULL) {
+        h[n++] = (struct pprof_header) { "Allow", a->allow };
+
+    } else if (a->status == 301) {
+        h[n++] = (struct pprof_header) { "Location", "pprof/" };
+    }
+
+    return n;
+}

@@ -1,0 +1,23 @@
+/*
+ * goroutine: stacks of all threads.
+ */
+
+#include "kinds/kind.h"
+
+
+static void
+end(struct pprof_job *job, bool gone)
+{
+    (void) gone;
+
+    pprof_answer_error(&job->answer, 501, "goroutine profiles are not there in "
+                       "this version; profile and heap are");
+}
+
+
+const struct pprof_kind pprof_kind_goroutine = {
+    .name = "goroutine",
+    .about = "stacks of all threads",
+    .flags = PPROF_KIND_DELTA,
+    .end = end,
+};

@@ -1,0 +1,94 @@
+/*
+ * growth: the stacks that made tcmalloc ask the kernel for memory, newest
+ * first.  Needs no sampling.
+ */
+
+#include "kinds/kind.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "encode/legacy.h"
+#include "encode/profile.h"
+#include "kinds/tcmalloc.h"
+
+
+static void
+add_rows(struct pprof_profile *p, const struct pprof_maps *maps, void **row)
+{
+    while (row[0] != NULL) {
+        const size_t depth = (uintptr_t) row[2];
+        const size_t skip = pprof_tcmalloc_skip(maps, row + 3, depth);
+        const int64_t values[] = { (int64_t) row[0], (int64_t) row[1] };
+
+        pprof_profile_sample(p, (const uintptr_t *) row + 3 + skip,
+                             depth - skip, false, values, NULL, 0);
+        row += 3 + depth;
+    }
+}
+
+
+static void
+end(struct pprof_job *job, bool gone)
+{
+    struct pprof_answer *a = &job->answer;
+    const bool text = job->ask.legacy || job->ask.debug != 0;
+    struct pprof_profile p;
+    struct pprof_maps maps;
+    struct pprof_names names;
+    int period;
+
+    if (gone) {
+        return;
+    }
+
+    void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_GROWTH, &period, a);
+
+    if (rows == NULL) {
+        return;
+    }
+
+    if (pprof_maps_load(&maps) == -1) {
+        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
+                           strerrordesc_np(errno));
+        free(rows);
+        return;
+    }
+
+    pprof_names_init(&names);
+    pprof_profile_init(&p);
+    pprof_profile_value(&p, "objects", "count");
+    pprof_profile_value(&p, "space", "bytes");
+    pprof_profile_period(&p, "space", "bytes", 1);
+    pprof_profile_time(&p, time(NULL) * INT64_C(1000000000), 0);
+    add_rows(&p, &maps, rows);
+    free(rows);
+
+    const int rc = text
+           ? pprof_legacy_heap_write(&p, 0, -1, "growth", &maps, &a->body)
+           : pprof_profile_finish(&p, &maps, &names, &a->body);
+
+    if (rc == -1) {
+        pprof_answer_error(a, 500, "the growth profile cannot be written: %s",
+                           strerrordesc_np(errno));
+
+    } else if (text) {
+        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
+
+    } else {
+        pprof_answer_ok(a, PPROF_TYPE_BYTES, "growth");
+    }
+
+    pprof_profile_free(&p);
+    pprof_names_free(&names);
+    pprof_maps_free(&maps);
+}
+
+
+const struct pprof_kind pprof_kind_growth = {
+    .name = "growth",
+    .about = "what made the heap grow",
+    .end = end,
+};

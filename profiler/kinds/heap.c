@@ -1,0 +1,306 @@
+/*
+ * heap: what is allocated and not freed, by who allocated it, from tcmalloc's
+ * sample.
+ *
+ * Columns: Go's, those in use first, since several tools take the first.
+ */
+
+#include "kinds/kind.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "encode/legacy.h"
+#include "encode/profile.h"
+#include "kinds/tcmalloc.h"
+
+
+enum {
+    SPACE,
+    OBJECTS,
+};
+
+
+static int64_t
+now_nanos(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+
+/*
+ * How many bytes, or objects, one sampled byte or object of SIZE bytes stands
+ * for: it was taken with probability 1 - exp(-SIZE / PERIOD).
+ *
+ * Source: the same formula in Go's runtime/pprof, scaleHeapSample().
+ */
+static double
+scale(double size, int period)
+{
+    return period <= 1 ? 1 : 1 / -expm1(-size / period);
+}
+
+
+/*
+ * Adds the sample as it is now, times SIGN, to P.  SCALED numbers are true
+ * ones; gperftools' formats leave that to the client.  Returns 0, or -1 when
+ * the answer has been given.
+ */
+static int
+add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
+    bool scaled, int *period, struct pprof_answer *answer)
+{
+    void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, period,
+                                            answer);
+
+    if (rows == NULL) {
+        return -1;
+    }
+
+    if (*period <= 0) {
+        free(rows);
+        pprof_answer_error(answer, 501, "heap sampling is off; start the "
+                           "program with pprof-run, or with "
+                           "TCMALLOC_SAMPLE_PARAMETER=524288 in its "
+                           "environment");
+        return -1;
+    }
+
+    void **row = rows;
+
+    while (row[0] != NULL) {
+        const double count = (double) (uintptr_t) row[0];
+        const double bytes = (double) (uintptr_t) row[1];
+        const size_t depth = (uintptr_t) row[2];
+        const double k = scaled ? scale(bytes / count, *period) : 1;
+        const size_t skip = pprof_tcmalloc_skip(maps, row + 3, depth);
+        int64_t values[2];
+
+        values[scaled ? SPACE : OBJECTS] = sign * llround(bytes * k);
+        values[scaled ? OBJECTS : SPACE] = sign * llround(count * k);
+
+        pprof_profile_sample(p, (const uintptr_t *) row + 3 + skip,
+                             depth - skip, false, values, NULL, 0);
+        row += 3 + depth;
+    }
+
+    free(rows);
+
+    return 0;
+}
+
+
+/* gperftools' text wants the objects before their bytes. */
+static void
+add_types(struct pprof_profile *p, bool scaled)
+{
+    if (scaled) {
+        pprof_profile_value(p, "inuse_space", "bytes");
+        pprof_profile_value(p, "inuse_objects", "count");
+        pprof_profile_default(p, "inuse_space");
+
+    } else {
+        pprof_profile_value(p, "inuse_objects", "count");
+        pprof_profile_value(p, "inuse_space", "bytes");
+    }
+}
+
+
+static void
+add_comments(struct pprof_profile *p, int period)
+{
+    const int64_t since = pprof_tcmalloc_since();
+    char text[128];
+
+    snprintf(text, sizeof(text), "tcmalloc's sample, one in %d bytes; sums "
+             "are estimates", period);
+    pprof_profile_comment(p, text);
+
+    if (since != 0) {
+        snprintf(text, sizeof(text), "sampling was switched on at %lld; what "
+                 "was allocated before is not in here", (long long) since);
+        pprof_profile_comment(p, text);
+    }
+}
+
+
+/* What a delta remembers of its beginning. */
+struct start {
+    struct pprof_profile  profile;      /* the sample then, negative */
+    int64_t               time_nanos;
+};
+
+
+static void
+start_free(struct start *s)
+{
+    if (s != NULL) {
+        pprof_profile_free(&s->profile);
+        free(s);
+    }
+}
+
+
+static int
+begin(struct pprof_job *job)
+{
+    struct pprof_answer *a = &job->answer;
+    struct pprof_maps maps;
+    struct start *s = calloc(1, sizeof(struct start));
+    int period;
+
+    if (s == NULL || pprof_maps_load(&maps) == -1) {
+        pprof_answer_error(a, 500, "the heap cannot be read: %s",
+                           strerrordesc_np(errno));
+        free(s);
+        return -1;
+    }
+
+    pprof_profile_init(&s->profile);
+    add_types(&s->profile, true);
+    s->time_nanos = now_nanos();
+
+    const int rc = add_rows(&s->profile, &maps, -1, true, &period, a);
+
+    pprof_maps_free(&maps);
+
+    if (rc == -1) {
+        start_free(s);
+        return -1;
+    }
+
+    job->state = s;
+
+    return 0;
+}
+
+
+static void
+write_text(struct pprof_job *job, const struct pprof_profile *p, int period,
+    const struct pprof_maps *maps)
+{
+    struct pprof_answer *a = &job->answer;
+    char name[32];
+
+    snprintf(name, sizeof(name), "heap_v2/%d", period);
+
+    if (pprof_legacy_heap_write(p, 0, -1, name, maps, &a->body) == -1) {
+        pprof_answer_error(a, 500, "the heap profile cannot be written: %s",
+                           strerrordesc_np(errno));
+        return;
+    }
+
+    if (job->ask.debug != 0) {
+        pprof_buf_byte(&a->body, '\n');
+        pprof_tcmalloc_properties(&a->body);
+    }
+
+    pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
+}
+
+
+static void
+end(struct pprof_job *job, bool gone)
+{
+    struct pprof_answer *a = &job->answer;
+    struct start *s = job->state;
+    const bool scaled = !job->ask.legacy && job->ask.debug == 0;
+    struct pprof_profile instant;
+    struct pprof_profile *p = s != NULL ? &s->profile : &instant;
+    struct pprof_maps maps;
+    int period;
+
+    job->state = NULL;
+
+    if (gone) {
+        start_free(s);
+        return;
+    }
+
+    if (job->ask.gc) {
+        pprof_tcmalloc_release();
+    }
+
+    if (pprof_maps_load(&maps) == -1) {
+        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
+                           strerrordesc_np(errno));
+        start_free(s);
+        return;
+    }
+
+    const int64_t now = now_nanos();
+
+    if (s == NULL) {
+        pprof_profile_init(p);
+        add_types(p, scaled);
+        pprof_profile_time(p, now, 0);
+
+    } else {
+        pprof_profile_time(p, s->time_nanos, now - s->time_nanos);
+    }
+
+    if (add_rows(p, &maps, 1, scaled, &period, a) == 0) {
+        if (!scaled) {
+            write_text(job, p, period, &maps);
+
+        } else {
+            struct pprof_names names;
+
+            pprof_names_init(&names);
+            pprof_profile_period(p, "space", "bytes", period);
+            add_comments(p, period);
+
+            if (pprof_profile_finish(p, &maps, &names, &a->body) == -1) {
+                pprof_answer_error(a, 500, "the heap profile cannot be "
+                                   "written: %s", strerrordesc_np(errno));
+
+            } else {
+                pprof_answer_ok(a, PPROF_TYPE_BYTES,
+                                s != NULL ? "heap-delta" : "heap");
+            }
+
+            pprof_names_free(&names);
+        }
+    }
+
+    pprof_maps_free(&maps);
+
+    if (s != NULL) {
+        start_free(s);
+
+    } else {
+        pprof_profile_free(p);
+    }
+}
+
+
+/* PPROF_HEAP_SAMPLE: bytes between two samples, for a tcmalloc that was
+   loaded without TCMALLOC_SAMPLE_PARAMETER. */
+static void
+prepare(void)
+{
+    const char *text = getenv("PPROF_HEAP_SAMPLE");
+    const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
+
+    if (period > 0) {
+        (void) pprof_tcmalloc_sample((size_t) period);
+    }
+}
+
+
+const struct pprof_kind pprof_kind_heap = {
+    .name = "heap",
+    .about = "what is allocated and not freed (?gc=1, ?seconds=, ?debug=1)",
+    .flags = PPROF_KIND_DELTA,
+    .prepare = prepare,
+    .begin = begin,
+    .end = end,
+};

@@ -1,0 +1,112 @@
+/*
+ * What a profile kind is.  A new kind is one file beside this one and one
+ * line in list.c.
+ *
+ * A kind sees no HTTP.  It is asked in a struct pprof_ask and answers in a
+ * struct pprof_answer; the front carries both.
+ *
+ * Concurrency: begin() and end() of one job are called one after the other,
+ * in threads that may differ and that may block.  Jobs of one kind run beside
+ * each other unless the kind's own lock says otherwise.
+ */
+
+#ifndef PPROF_KINDS_KIND_H
+#define PPROF_KINDS_KIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "encode/buf.h"
+
+
+enum {
+    PPROF_KIND_WINDOW = 1 << 0,     /* always takes time; 30 s by default */
+    PPROF_KIND_DELTA  = 1 << 1,     /* of an instant, or the difference over
+                                       `seconds` */
+    PPROF_KIND_POST   = 1 << 2,     /* has a body */
+    PPROF_KIND_PLAIN  = 1 << 3,     /* not a profile: `seconds` and `debug`
+                                       mean nothing */
+};
+
+
+struct pprof_ask {
+    bool         legacy;        /* gperftools' formats */
+    bool         gc;            /* give free memory back first */
+    int          debug;         /* 0: profile.proto; 1, 2: text */
+    unsigned     seconds;       /* how long; 0: of an instant */
+    const char  *method;        /* belongs to the caller, as do the others */
+    const char  *body;          /* BODY_LEN bytes, no zero at the end */
+    size_t       body_len;
+    const char  *cmdline;       /* "full", "argv0", "off" */
+};
+
+
+/* Owner: whoever declared it; pprof_buf_free() on the body when done. */
+struct pprof_answer {
+    int               status;       /* as HTTP's; 0: nothing was said yet */
+    const char       *type;         /* MIME type; static */
+    const char       *file;         /* name to save it by; NULL: show it */
+    unsigned          retry_after;  /* seconds; 0: does not help */
+    const char       *allow;        /* methods, when STATUS is 405; static */
+    struct pprof_buf  body;
+};
+
+
+struct pprof_job {
+    const struct pprof_kind  *kind;
+    struct pprof_ask          ask;
+    struct pprof_answer       answer;
+    void                     *state;    /* between begin() and end() */
+};
+
+
+struct pprof_kind {
+    const char  *name;      /* last segment of the path */
+    const char  *about;     /* one line for the index */
+    unsigned     flags;     /* PPROF_KIND_… */
+
+    /*
+     * Called by each pprof_start(), before any request: what must be on
+     * before it can be asked about.  NULL: nothing.
+     */
+    void       (*prepare)(void);
+
+    /*
+     * Begins what takes ask.seconds.  Returns 0, or -1 when the answer has
+     * been given; end() is then not called.  NULL: nothing is to begin.
+     */
+    int        (*begin)(struct pprof_job *job);
+
+    /*
+     * Ends what begin() began, and answers.  With GONE nobody waits for the
+     * answer: what holds resources is to be ended, nothing else.
+     */
+    void       (*end)(struct pprof_job *job, bool gone);
+};
+
+
+/* All kinds, in the order of the index; ends with NULL.  Static. */
+extern const struct pprof_kind *const pprof_kinds[];
+
+/* Returns the kind of that name, LEN bytes, or NULL. */
+const struct pprof_kind *pprof_kind_find(const char *name, size_t len);
+
+
+/*
+ * Answers with STATUS and one sentence.  Go's client shows it to its user.
+ * A newline is added.
+ */
+void pprof_answer_error(struct pprof_answer *a, int status, const char *fmt,
+    ...) __attribute__((format(printf, 3, 4)));
+
+/*
+ * Answers 200: TYPE and FILE are static strings, FILE may be NULL.  What the
+ * body holds stays.  A body that failed becomes an error.
+ */
+void pprof_answer_ok(struct pprof_answer *a, const char *type,
+    const char *file);
+
+#define PPROF_TYPE_BYTES  "application/octet-stream"
+#define PPROF_TYPE_TEXT   "text/plain; charset=utf-8"
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * What the program's tcmalloc can tell: live sampled objects, growth of the
+ * heap, its properties.  Nothing of it is linked; all is found by name in
+ * the program, since the allocator is the program's business.
+ *
+ * Context: thread-safe.
+ */
+
+#ifndef PPROF_KINDS_TCMALLOC_H
+#define PPROF_KINDS_TCMALLOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kinds/kind.h"
+#include "symbols/maps.h"
+
+
+enum pprof_tcmalloc_rows {
+    PPROF_TCMALLOC_LIVE,        /* sampled objects that were not freed */
+    PPROF_TCMALLOC_GROWTH       /* what made the heap grow */
+};
+
+
+/*
+ * Reads all rows of that sort.
+ *
+ * A row is {count, bytes, depth, return address…}, leaf first; a count of 0
+ * ends them.  *PERIOD, for live objects, is the mean number of bytes between
+ * two samples.
+ *
+ * Returns NULL when there are none to be had; ANSWER then says why.
+ *
+ * Owner: the caller; free().
+ * Source: gperftools, src/stack_trace_table.cc.
+ */
+void **pprof_tcmalloc_read(enum pprof_tcmalloc_rows sort, int *period,
+    struct pprof_answer *answer);
+
+/*
+ * Returns how many of PCS, DEPTH return addresses, the leaf first, are the
+ * allocator's own.  At least one frame is left.
+ */
+size_t pprof_tcmalloc_skip(const struct pprof_maps *maps, void *const *pcs,
+    size_t depth);
+
+/*
+ * Switches heap sampling on, one sample every PERIOD bytes, unless it is on.
+ *
+ * Returns 0, or -1: no tcmalloc, or one that cannot be told at run time.
+ */
+int pprof_tcmalloc_sample(size_t period);
+
+/* Returns when pprof_tcmalloc_sample() switched it on, in seconds since the
+   epoch; 0: it was on already, or still is off. */
+int64_t pprof_tcmalloc_since(void);
+
+/* Gives free pages back to the kernel, if this is tcmalloc. */
+void pprof_tcmalloc_release(void);
+
+/* Appends "# name = value" lines: tcmalloc's numeric properties. */
+void pprof_tcmalloc_properties(struct pprof_buf *b);
+
+#endif
