@@ -212,7 +212,7 @@ sub ready {
 
 sub start_load {
     my ($n) = @_;
-    my @mix = (('/') x 22, ('/order') x 6, ('/hot?n=300') x 6,
+    my @mix = (('/') x 22, ('/order') x 6, ('/hot?n=1000') x 6,
                ('/lock?us=8000') x 3, '/slow?ms=40', '/slow?ms=120',
                '/nothing');
 
