@@ -17,7 +17,7 @@ typedef struct {
     ngx_str_t  type;      /* media type */
     ngx_str_t  hash;      /* of the content, for links that never go stale */
     ngx_str_t  gzip;      /* the file as a gzip member */
-    size_t     size;      /* bytes before gzip */
+    ngx_str_t  raw;
 } ngx_http_debug_asset_t;
 
 

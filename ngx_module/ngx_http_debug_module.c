@@ -11,6 +11,7 @@
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_history.h"
 #include "ngx_http_debug_out.h"
+#include "ngx_http_debug_page.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_record.h"
 #include "ngx_http_debug_zone.h"
@@ -67,6 +68,16 @@ static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
 static ngx_int_t ngx_http_debug_scrape(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_charts_data(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_overview(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf);
+static ngx_int_t ngx_http_debug_charts(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_viewer(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_asset(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_slash(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_filter(ngx_http_request_t *r,
     ngx_http_debug_filter_t *filter);
@@ -172,14 +183,22 @@ ngx_module_t  ngx_http_debug_module = {
 };
 
 
-/* the longest match wins; the rest of the path goes to the handler */
+/*
+ * The first match wins, so a longer name stands before its prefix; the rest
+ * of the path goes to the handler.
+ */
 
 static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
     { ngx_string("stats"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_stats },
     { ngx_string("metrics"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_scrape },
     { ngx_string("charts/data"), NGX_HTTP_DEBUG_CHARTS,
       ngx_http_debug_charts_data },
+    { ngx_string("charts/"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_charts },
+    { ngx_string("charts"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_slash },
+    { ngx_string("assets/"), NGX_HTTP_DEBUG_ALL, ngx_http_debug_asset },
+    { ngx_string("pprof/view"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_viewer },
     { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
+    { ngx_string("pprof"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_slash },
     { ngx_null_string, 0, NULL }
 };
 
@@ -227,6 +246,10 @@ ngx_http_debug_handler(ngx_http_request_t *r)
 
     if (dlcf->routes & NGX_HTTP_DEBUG_LEGACY) {
         return ngx_http_debug_pprof_handler(r, &dlcf->pprof, &rest, 1);
+    }
+
+    if (rest.len == 0) {
+        return ngx_http_debug_overview(r, dlcf);
     }
 
     for (route = ngx_http_debug_routes; route->name.len; route++) {
@@ -403,6 +426,76 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
 
     return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
                                        out.size);
+}
+
+
+static ngx_int_t
+ngx_http_debug_overview(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
+{
+    ngx_int_t                    rc;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    rc = ngx_http_debug_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    return ngx_http_debug_page_overview(r, dmcf->record.zone);
+}
+
+
+static ngx_int_t
+ngx_http_debug_charts(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_int_t  rc;
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+
+    return rc == NGX_DECLINED ? ngx_http_debug_page_charts(r) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_debug_viewer(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_int_t  rc;
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+
+    return rc == NGX_DECLINED ? ngx_http_debug_page_viewer(r) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_debug_asset(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_debug_only_get(r);
+
+    return rc == NGX_DECLINED ? ngx_http_debug_page_asset(r, rest) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_debug_slash(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    return rest->len ? ngx_http_debug_not_found(r)
+                     : ngx_http_debug_add_slash(r);
 }
 
 

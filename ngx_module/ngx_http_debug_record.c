@@ -991,7 +991,7 @@ ngx_http_debug_record_walk(ngx_cycle_t *cycle,
 
         name = uscf->host;
 
-        if (uscf->port && uscf->servers == NULL) {
+        if (uscf->port) {
             name.data = ngx_pnalloc(cycle->pool, uscf->host.len + 1
                                                  + NGX_INT_T_LEN);
             if (name.data == NULL) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env perl
 
-# Prints a C file that holds every asset of a directory, gzipped, with its
-# content hash: ngx_http_debug_assets[] of ngx_http_debug_assets.h.
+# Prints a C file that holds every asset of the directories, as it is and
+# gzipped, with its content hash: ngx_http_debug_assets[] of
+# ngx_http_debug_assets.h.
 
 use strict;
 use warnings;
@@ -39,15 +40,13 @@ for my $dir (@ARGV) {
         substr($gz, 4, 4) = "\0\0\0\0";
 
         my $id = @rows;
-        print "static u_char  asset_$id\[\] = {\n";
-        print join(',', unpack('C*', $_)), ",\n"
-            for unpack('(a24)*', $gz);
-        print "};\n\n";
+        bytes("gzip_$id", $gz);
+        bytes("raw_$id", $raw);
 
         push @rows, sprintf("    { ngx_string(\"%s\"), ngx_string(\"%s\"),\n"
-            . "      ngx_string(\"%s\"), { %d, asset_%d }, %d },\n",
+            . "      ngx_string(\"%s\"), { %d, gzip_%d }, { %d, raw_%d } },\n",
             $name, $type{$ext}, substr(sha1_hex($raw), 0, 12),
-            length $gz, $id, length $raw);
+            length $gz, $id, length $raw, $id);
     }
 
     closedir $dh;
@@ -55,4 +54,13 @@ for my $dir (@ARGV) {
 
 print "ngx_http_debug_asset_t  ngx_http_debug_assets[] = {\n", @rows,
       "    { ngx_null_string, ngx_null_string, ngx_null_string,\n",
-      "      ngx_null_string, 0 }\n};\n";
+      "      ngx_null_string, ngx_null_string }\n};\n";
+
+
+sub bytes {
+    my ($name, $data) = @_;
+
+    print "static u_char  $name\[\] = {\n";
+    print join(',', unpack('C*', $_)), ",\n" for unpack('(a24)*', $data);
+    print "};\n\n";
+}
