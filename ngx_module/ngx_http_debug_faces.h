@@ -30,14 +30,26 @@ typedef struct {
 } ngx_http_debug_filter_t;
 
 
+/*
+ * Each face is made by steps, which ngx_http_debug_task_run() calls; what
+ * _create() returns is their data, and belongs to the output's pool.  NULL:
+ * no memory.
+ */
+
+typedef struct ngx_http_debug_json_s  ngx_http_debug_json_t;
+typedef struct ngx_http_debug_prometheus_s  ngx_http_debug_prometheus_t;
+
+
+ngx_http_debug_json_t *ngx_http_debug_json_create(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter);
+
 /* /debug/stats */
-void ngx_http_debug_json_stats(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
-    ngx_log_t *log);
+ngx_int_t ngx_http_debug_json_stats_step(void *data);
 
 /*
- * /debug/charts/data: of each series that FILTER shows, the points of RING
- * that ended after SINCE (ms since the epoch; 0: all), at most the last N.
+ * /debug/charts/data: of each series that the filter shows, the points of
+ * RING that ended after SINCE (ms since the epoch; 0: all), at most the last
+ * N, which is not 0.
  *
  *     { "v": 1, "step": 1, "now": ms, "t": [seconds...],
  *       "series": [ { "kind": "peer", "upstream": "acs", "peer": "10.0.0.5:80",
@@ -46,13 +58,15 @@ void ngx_http_debug_json_stats(ngx_http_debug_out_t *out,
  *
  * Counts are per point, times in microseconds; what is missing is null.
  */
-void ngx_http_debug_json_history(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
-    ngx_uint_t ring, uint64_t since, ngx_uint_t n);
+void ngx_http_debug_json_history(ngx_http_debug_json_t *js, ngx_uint_t ring,
+    uint64_t since, ngx_uint_t n);
+ngx_int_t ngx_http_debug_json_history_step(void *data);
 
 /* /debug/metrics; with OPENMETRICS in that format, else in text 0.0.4 */
-void ngx_http_debug_prometheus(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone, ngx_uint_t openmetrics);
+ngx_http_debug_prometheus_t *ngx_http_debug_prometheus_create(
+    ngx_http_debug_out_t *out, ngx_http_debug_zone_t *zone,
+    ngx_uint_t openmetrics);
+ngx_int_t ngx_http_debug_prometheus_step(void *data);
 
 /*
  * Appends S as a JSON string, with U+FFFD for each byte that is not UTF-8:

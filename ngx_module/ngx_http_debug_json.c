@@ -21,6 +21,41 @@
 #define NGX_HTTP_DEBUG_SERIES  64
 
 
+struct ngx_http_debug_json_s {
+    ngx_http_debug_out_t     *out;
+    ngx_http_debug_zone_t    *zone;
+    ngx_http_debug_filter_t   filter;
+    ngx_uint_t                ids;
+
+    ngx_uint_t                phase;
+    ngx_uint_t                id;        /* the next one */
+    ngx_uint_t                more;      /* printed before it */
+
+    /* /debug/stats */
+
+    uint32_t                 *first;     /* peer of a group, id + 1 */
+    uint32_t                 *next;      /* after a peer, id + 1 */
+    ngx_uint_t                inside;    /* the group's brace is open */
+    ngx_uint_t                peers;     /* printed in it */
+    ngx_http_debug_row_t      total;
+
+    /* /debug/charts/data */
+
+    ngx_uint_t                ring;
+    uint64_t                  since;
+    ngx_uint_t                n;
+    uint64_t                  begin;     /* seconds of the first and the */
+    uint64_t                  end;       /* last point */
+    ngx_uint_t                left;      /* series that are left out */
+};
+
+
+/* rows of one piece; some 100 us of work */
+#define NGX_HTTP_DEBUG_JSON_ROWS  16
+
+
+static void ngx_http_debug_json_entity(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e, ngx_uint_t *more);
 static void ngx_http_debug_json_head(ngx_http_debug_out_t *out,
     ngx_http_debug_zone_t *zone, ngx_http_debug_row_t *total);
 static void ngx_http_debug_json_counts(ngx_http_debug_out_t *out,
@@ -33,6 +68,7 @@ static void ngx_http_debug_json_row(ngx_http_debug_out_t *out,
     ngx_http_debug_row_t *row);
 static ngx_uint_t ngx_http_debug_json_shown(ngx_http_debug_entity_t *e,
     ngx_uint_t kinds, ngx_str_t *name);
+static void ngx_http_debug_json_history_head(ngx_http_debug_json_t *js);
 static ngx_uint_t ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter);
 static void ngx_http_debug_json_series(ngx_http_debug_out_t *out,
@@ -42,146 +78,183 @@ static int ngx_http_debug_json_dump(const char *buffer, size_t size,
     void *data);
 
 
-void
-ngx_http_debug_json_stats(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
-    ngx_log_t *log)
+ngx_http_debug_json_t *
+ngx_http_debug_json_create(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter)
 {
-    ngx_str_t                  name;
-    ngx_uint_t                 i, n, more, peers, servers;
-    uint32_t                  *next, *first;
-    ngx_http_debug_row_t       row, total;
-    ngx_http_debug_entity_t   *e, *p;
+    ngx_http_debug_json_t  *js;
 
-    n = ngx_min(ngx_http_debug_load(&zone->entities),
-                NGX_HTTP_DEBUG_ENTITIES);
-
-    /* the peers of each group, as chains of ids + 1 in the order of arrival */
-
-    first = ngx_pcalloc(out->pool, 2 * n * sizeof(uint32_t));
-    if (first == NULL) {
-        out->failed = 1;
-        return;
+    js = ngx_pcalloc(out->pool, sizeof(ngx_http_debug_json_t));
+    if (js == NULL) {
+        return NULL;
     }
 
-    next = first + n;
+    js->out = out;
+    js->zone = zone;
+    js->filter = *filter;
+    js->ids = ngx_min(ngx_http_debug_load(&zone->entities),
+                      NGX_HTTP_DEBUG_ENTITIES);
 
-    ngx_memzero(&total, sizeof(ngx_http_debug_row_t));
-
-    for (i = n; i-- > 0; /* void */) {
-        e = ngx_http_debug_zone_by_id(zone, i);
-        if (e == NULL) {
-            continue;
-        }
-
-        if (e->kind == NGX_HTTP_DEBUG_PEER && e->group < n) {
-            next[i] = first[e->group];
-            first[e->group] = i + 1;
-        }
-
-        if (e->kind == NGX_HTTP_DEBUG_SERVER) {
-            ngx_http_debug_snapshot_row(zone, e, &row);
-            ngx_http_debug_snapshot_add(&total, &row);
-        }
+    js->first = ngx_pcalloc(out->pool, 2 * js->ids * sizeof(uint32_t));
+    if (js->first == NULL) {
+        return NULL;
     }
 
-    ngx_http_debug_out_literal(out, "{");
-    ngx_http_debug_json_head(out, zone, &total);
+    js->next = js->first + js->ids;
 
-    servers = (filter->upstream.len == 0 && filter->peer.len == 0);
+    return js;
+}
 
-    ngx_http_debug_out_literal(out, ",\"servers\":{");
 
-    for (i = 0, more = 0; servers && i < n; i++) {
-        e = ngx_http_debug_zone_by_id(zone, i);
+ngx_int_t
+ngx_http_debug_json_stats_step(void *data)
+{
+    ngx_http_debug_json_t *js = data;
 
-        if (!ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_SERVER,
-                                       &filter->server))
-        {
-            continue;
-        }
+    ngx_uint_t                i, rows;
+    ngx_http_debug_row_t      row;
+    ngx_http_debug_entity_t  *e;
 
-        if (more++) {
-            ngx_http_debug_out_literal(out, ",");
-        }
-
-        name.len = e->len;
-        name.data = e->name;
-
-        ngx_http_debug_json_string(out, &name);
-        ngx_http_debug_out_literal(out, ":{");
-
-        ngx_http_debug_snapshot_row(zone, e, &row);
-        ngx_http_debug_json_counts(out, &row);
-        ngx_http_debug_json_row(out, &row);
-
-        ngx_http_debug_out_literal(out, "}");
+    if (js->out->failed) {
+        return NGX_OK;
     }
 
-    ngx_http_debug_out_literal(out, "},\"upstreams\":{");
+    switch (js->phase) {
 
-    for (i = 0, more = 0; filter->server.len == 0 && i < n; i++) {
-        e = ngx_http_debug_zone_by_id(zone, i);
+    case 0:
 
-        if (!ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS
-                                          |NGX_HTTP_DEBUG_OVERFLOW,
-                                       &filter->upstream))
-        {
-            continue;
+        /* the peers of each group, as chains of ids + 1, and the total */
+
+        for (i = js->ids; i-- > 0; /* void */ ) {
+
+            e = ngx_http_debug_zone_by_id(js->zone, i);
+            if (e == NULL) {
+                continue;
+            }
+
+            if (e->kind == NGX_HTTP_DEBUG_PEER && e->group < js->ids) {
+                js->next[i] = js->first[e->group];
+                js->first[e->group] = i + 1;
+            }
+
+            if (e->kind == NGX_HTTP_DEBUG_SERVER) {
+                ngx_http_debug_snapshot_row(js->zone, e, &row);
+                ngx_http_debug_snapshot_add(&js->total, &row);
+            }
         }
 
-        if (e->kind == NGX_HTTP_DEBUG_OVERFLOW
-            && ngx_http_debug_load(&zone->dropped) == 0)
-        {
-            continue;
-        }
+        ngx_http_debug_out_literal(js->out, "{");
+        ngx_http_debug_json_head(js->out, js->zone, &js->total);
+        ngx_http_debug_out_literal(js->out, ",\"servers\":{");
 
-        if (more++) {
-            ngx_http_debug_out_literal(out, ",");
-        }
+        js->phase = 1;
 
-        name.len = e->len;
-        name.data = e->name;
+        /* fall through */
 
-        ngx_http_debug_json_string(out, &name);
-        ngx_http_debug_out_literal(out, ":{");
+    case 1:
 
-        ngx_http_debug_snapshot_row(zone, e, &row);
-        ngx_http_debug_json_counts(out, &row);
-        ngx_http_debug_json_row(out, &row);
+        for (rows = 0; js->id < js->ids; js->id++) {
+            e = ngx_http_debug_zone_by_id(js->zone, js->id);
 
-        ngx_http_debug_out_literal(out, ",\"peers\":{");
-
-        for (peers = 0; first[i]; first[i] = next[first[i] - 1]) {
-            p = ngx_http_debug_zone_by_id(zone, first[i] - 1);
-
-            if (!ngx_http_debug_json_shown(p, NGX_HTTP_DEBUG_PEER,
-                                           &filter->peer))
+            if (js->filter.upstream.len || js->filter.peer.len
+                || !ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_SERVER,
+                                              &js->filter.server))
             {
                 continue;
             }
 
-            if (peers++) {
-                ngx_http_debug_out_literal(out, ",");
+            if (rows++ == NGX_HTTP_DEBUG_JSON_ROWS) {
+                return NGX_AGAIN;
             }
 
-            name.len = p->len;
-            name.data = p->name;
-
-            ngx_http_debug_json_string(out, &name);
-            ngx_http_debug_out_literal(out, ":{");
-
-            ngx_http_debug_snapshot_row(zone, p, &row);
-            ngx_http_debug_json_counts(out, &row);
-            ngx_http_debug_json_row(out, &row);
-
-            ngx_http_debug_out_literal(out, "}");
+            ngx_http_debug_json_entity(js, e, &js->more);
+            ngx_http_debug_out_literal(js->out, "}");
         }
 
-        ngx_http_debug_out_literal(out, "}}");
+        ngx_http_debug_out_literal(js->out, "},\"upstreams\":{");
+
+        js->phase = 2;
+        js->id = 0;
+        js->more = 0;
+
+        /* fall through */
+
+    default:
+
+        for (rows = 0; js->id < js->ids; js->id++) {
+
+            e = ngx_http_debug_zone_by_id(js->zone, js->id);
+
+            if (js->filter.server.len
+                || !ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS
+                                                 |NGX_HTTP_DEBUG_OVERFLOW,
+                                              &js->filter.upstream)
+                || (e->kind == NGX_HTTP_DEBUG_OVERFLOW
+                    && ngx_http_debug_load(&js->zone->dropped) == 0))
+            {
+                continue;
+            }
+
+            if (!js->inside) {
+                js->inside = 1;
+                js->peers = 0;
+
+                ngx_http_debug_json_entity(js, e, &js->more);
+                ngx_http_debug_out_literal(js->out, ",\"peers\":{");
+            }
+
+            while (js->first[js->id]) {
+
+                if (rows++ == NGX_HTTP_DEBUG_JSON_ROWS) {
+                    return NGX_AGAIN;
+                }
+
+                i = js->first[js->id] - 1;
+                js->first[js->id] = js->next[i];
+
+                e = ngx_http_debug_zone_by_id(js->zone, i);
+
+                if (ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_PEER,
+                                              &js->filter.peer))
+                {
+                    ngx_http_debug_json_entity(js, e, &js->peers);
+                    ngx_http_debug_out_literal(js->out, "}");
+                }
+            }
+
+            js->inside = 0;
+            ngx_http_debug_out_literal(js->out, "}}");
+        }
     }
 
-    ngx_http_debug_out_literal(out, "}}\n");
+    ngx_http_debug_out_literal(js->out, "}}\n");
+
+    return NGX_OK;
+}
+
+
+/* "name":{ and all of its fields; the brace stays open. */
+
+static void
+ngx_http_debug_json_entity(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e, ngx_uint_t *more)
+{
+    ngx_str_t             name;
+    ngx_http_debug_row_t  row;
+
+    if ((*more)++) {
+        ngx_http_debug_out_literal(js->out, ",");
+    }
+
+    name.len = e->len;
+    name.data = e->name;
+
+    ngx_http_debug_json_string(js->out, &name);
+    ngx_http_debug_out_literal(js->out, ":{");
+
+    ngx_http_debug_snapshot_row(js->zone, e, &row);
+    ngx_http_debug_json_counts(js->out, &row);
+    ngx_http_debug_json_row(js->out, &row);
 }
 
 
@@ -420,16 +493,85 @@ ngx_http_debug_json_row(ngx_http_debug_out_t *out, ngx_http_debug_row_t *row)
 
 
 void
-ngx_http_debug_json_history(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
-    ngx_uint_t ring, uint64_t since, ngx_uint_t n)
+ngx_http_debug_json_history(ngx_http_debug_json_t *js, ngx_uint_t ring,
+    uint64_t since, ngx_uint_t n)
 {
-    uint64_t                  s, step, first, last, wall, offset, mark;
-    ngx_uint_t                i, ids, shown, left;
-    struct timespec           ts;
+    js->ring = ring;
+    js->since = since;
+    js->n = ngx_min(n, ngx_http_debug_rings[ring].points);
+}
+
+
+ngx_int_t
+ngx_http_debug_json_history_step(void *data)
+{
+    ngx_http_debug_json_t *js = data;
+
+    uint64_t                  mark;
+    ngx_uint_t                i, n, shown;
     ngx_http_debug_entity_t  *e;
 
-    step = ngx_http_debug_rings[ring].step;
+    if (js->out->failed) {
+        return NGX_OK;
+    }
+
+    if (js->phase == 0) {
+        ngx_http_debug_json_history_head(js);
+        js->phase = 1;
+    }
+
+    for ( /* void */ ; js->id < js->ids; js->id++) {
+        e = ngx_http_debug_zone_by_id(js->zone, js->id);
+
+        if (!ngx_http_debug_json_charted(js->zone, e, &js->filter)) {
+            continue;
+        }
+
+        if (js->more == NGX_HTTP_DEBUG_SERIES) {
+            js->left++;
+            continue;
+        }
+
+        if (js->more++) {
+            ngx_http_debug_out_literal(js->out, ",");
+        }
+
+        ngx_http_debug_json_series(js->out, js->zone, e, js->ring, js->begin,
+                                   js->end);
+        js->id++;
+
+        return NGX_AGAIN;
+    }
+
+    ngx_http_debug_out_print(js->out, "],\"left_out\":%ui,\"marks\":[",
+                             js->left);
+
+    n = ngx_min(js->zone->nmarks, NGX_HTTP_DEBUG_MARKS);
+    shown = 0;
+
+    for (i = js->zone->nmarks - n; i < js->zone->nmarks; i++) {
+        mark = js->zone->mark[i % NGX_HTTP_DEBUG_MARKS];
+
+        if (mark > js->since) {
+            ngx_http_debug_out_print(js->out, "%s[%uL,\"%s\"]",
+                                     shown++ ? "," : "", mark,
+                                     i ? "reload" : "start");
+        }
+    }
+
+    ngx_http_debug_out_literal(js->out, "]}\n");
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_debug_json_history_head(ngx_http_debug_json_t *js)
+{
+    uint64_t         s, step, wall, offset;
+    struct timespec  ts;
+
+    step = ngx_http_debug_rings[js->ring].step;
 
     (void) clock_gettime(CLOCK_REALTIME, &ts);
     wall = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
@@ -438,77 +580,33 @@ ngx_http_debug_json_history(ngx_http_debug_out_t *out,
 
     offset = wall - ngx_http_debug_now() / 1000000;
 
-    last = ngx_http_debug_load(&zone->tick);
+    /* a point is known by the last second of its step */
 
-    if (last >= step) {
-        last = (last + 1) / step * step - 1;
-    }
+    js->end = (ngx_http_debug_load(&js->zone->tick) + 1) / step * step;
+    js->begin = js->end - ngx_min(js->end, js->n * step) + step - 1;
+    js->end -= ngx_min(js->end, 1);
 
-    n = ngx_min(n, ngx_http_debug_rings[ring].points);
-    first = (last + 1 > n * step) ? last + step - n * step : step - 1;
+    if (js->since > offset) {
+        s = (js->since - offset) / 1000;
 
-    if (since > offset) {
-        s = (since - offset) / 1000;
-
-        while (first <= last && first + 1 <= s) {
-            first += step;
+        while (js->begin <= js->end && js->begin < s) {
+            js->begin += step;
         }
     }
 
-    ngx_http_debug_out_print(out, "{\"v\":1,\"step\":%uL,\"now\":%uL,\"t\":[",
+    ngx_http_debug_out_print(js->out,
+                             "{\"v\":1,\"step\":%uL,\"now\":%uL,\"t\":[",
                              step, wall);
 
-    for (s = first; s <= last; s += step) {
-        if (s != first) {
-            ngx_http_debug_out_literal(out, ",");
+    for (s = js->begin; s <= js->end; s += step) {
+        if (s != js->begin) {
+            ngx_http_debug_out_literal(js->out, ",");
         }
 
-        ngx_http_debug_out_uint(out, (offset + (s + 1) * 1000) / 1000);
+        ngx_http_debug_out_uint(js->out, (offset + (s + 1) * 1000) / 1000);
     }
 
-    ngx_http_debug_out_literal(out, "],\"series\":[");
-
-    ids = ngx_min(ngx_http_debug_load(&zone->entities),
-                  NGX_HTTP_DEBUG_ENTITIES);
-
-    shown = 0;
-    left = 0;
-
-    for (i = 0; i < ids; i++) {
-        e = ngx_http_debug_zone_by_id(zone, i);
-
-        if (!ngx_http_debug_json_charted(zone, e, filter)) {
-            continue;
-        }
-
-        if (shown == NGX_HTTP_DEBUG_SERIES) {
-            left++;
-            continue;
-        }
-
-        if (shown++) {
-            ngx_http_debug_out_literal(out, ",");
-        }
-
-        ngx_http_debug_json_series(out, zone, e, ring, first, last);
-    }
-
-    ngx_http_debug_out_print(out, "],\"left_out\":%ui,\"marks\":[", left);
-
-    n = ngx_min(zone->nmarks, NGX_HTTP_DEBUG_MARKS);
-    shown = 0;
-
-    for (i = zone->nmarks - n; i < zone->nmarks; i++) {
-        mark = zone->mark[i % NGX_HTTP_DEBUG_MARKS];
-
-        if (mark > since) {
-            ngx_http_debug_out_print(out, "%s[%uL,\"%s\"]",
-                                     shown++ ? "," : "", mark,
-                                     i ? "reload" : "start");
-        }
-    }
-
-    ngx_http_debug_out_literal(out, "]}\n");
+    ngx_http_debug_out_literal(js->out, "],\"series\":[");
 }
 
 

@@ -14,6 +14,7 @@
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_record.h"
+#include "ngx_http_debug_task.h"
 #include "ngx_http_debug_zone.h"
 
 
@@ -60,6 +61,7 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_debug_handler(ngx_http_request_t *r);
+static ngx_http_debug_zone_t *ngx_http_debug_zone_of(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_access(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf);
 static ngx_uint_t ngx_http_debug_is_loopback(struct sockaddr *sa);
@@ -269,14 +271,25 @@ ngx_http_debug_handler(ngx_http_request_t *r)
 }
 
 
+static ngx_http_debug_zone_t *
+ngx_http_debug_zone_of(ngx_http_request_t *r)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    return dmcf->record.zone;
+}
+
+
 static ngx_int_t
 ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
     ngx_str_t *rest)
 {
-    ngx_int_t                    rc;
-    ngx_http_debug_out_t         out;
-    ngx_http_debug_filter_t      filter;
-    ngx_http_debug_main_conf_t  *dmcf;
+    ngx_int_t                 rc;
+    ngx_http_debug_json_t    *js;
+    ngx_http_debug_out_t     *out;
+    ngx_http_debug_filter_t   filter;
 
     static ngx_str_t  json = ngx_string("application/json");
 
@@ -293,18 +306,18 @@ ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return NGX_ERROR;
     }
 
-    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-
-    ngx_http_debug_out_init(&out, r->pool);
-    ngx_http_debug_json_stats(&out, dmcf->record.zone, &filter,
-                              r->connection->log);
-
-    if (out.failed) {
+    out = ngx_http_debug_out_create(r->pool);
+    if (out == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
-                                       out.size);
+    js = ngx_http_debug_json_create(out, ngx_http_debug_zone_of(r), &filter);
+    if (js == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_task_run(r, &json, out,
+                                   ngx_http_debug_json_stats_step, js);
 }
 
 
@@ -312,12 +325,11 @@ static ngx_int_t
 ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
     ngx_str_t *rest)
 {
-    ngx_int_t                    rc;
-    ngx_str_t                   *type;
-    ngx_uint_t                   openmetrics;
-    ngx_table_elt_t             *accept;
-    ngx_http_debug_out_t         out;
-    ngx_http_debug_main_conf_t  *dmcf;
+    ngx_int_t                     rc;
+    ngx_uint_t                    openmetrics;
+    ngx_table_elt_t              *accept;
+    ngx_http_debug_out_t         *out;
+    ngx_http_debug_prometheus_t  *p;
 
     static ngx_str_t  om = ngx_string("application/openmetrics-text");
     static ngx_str_t  om_type = ngx_string(
@@ -342,19 +354,19 @@ ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
                                       om.data, om.len - 1)
                      != NULL;
 
-    type = openmetrics ? &om_type : &text_type;
-
-    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-
-    ngx_http_debug_out_init(&out, r->pool);
-    ngx_http_debug_prometheus(&out, dmcf->record.zone, openmetrics);
-
-    if (out.failed) {
+    out = ngx_http_debug_out_create(r->pool);
+    if (out == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, type, out.chain,
-                                       out.size);
+    p = ngx_http_debug_prometheus_create(out, ngx_http_debug_zone_of(r),
+                                         openmetrics);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_task_run(r, openmetrics ? &om_type : &text_type, out,
+                                   ngx_http_debug_prometheus_step, p);
 }
 
 
@@ -362,13 +374,13 @@ static ngx_int_t
 ngx_http_debug_charts_data(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
 {
-    off_t                        since;
-    ngx_int_t                    rc, n, step;
-    ngx_str_t                    arg;
-    ngx_uint_t                   ring;
-    ngx_http_debug_out_t         out;
-    ngx_http_debug_filter_t      filter;
-    ngx_http_debug_main_conf_t  *dmcf;
+    off_t                     since;
+    ngx_int_t                 rc, n, step;
+    ngx_str_t                 arg;
+    ngx_uint_t                ring;
+    ngx_http_debug_json_t    *js;
+    ngx_http_debug_out_t     *out;
+    ngx_http_debug_filter_t   filter;
 
     static ngx_str_t  json = ngx_string("application/json");
 
@@ -414,35 +426,34 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
                   " number of points, \"step\" 1, 10 or 60 seconds");
     }
 
-    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-
-    ngx_http_debug_out_init(&out, r->pool);
-    ngx_http_debug_json_history(&out, dmcf->record.zone, &filter, ring, since,
-                                n);
-
-    if (out.failed) {
+    out = ngx_http_debug_out_create(r->pool);
+    if (out == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
-                                       out.size);
+    js = ngx_http_debug_json_create(out, ngx_http_debug_zone_of(r), &filter);
+    if (js == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_debug_json_history(js, ring, since, n);
+
+    return ngx_http_debug_task_run(r, &json, out,
+                                   ngx_http_debug_json_history_step, js);
 }
 
 
 static ngx_int_t
 ngx_http_debug_overview(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
 {
-    ngx_int_t                    rc;
-    ngx_http_debug_main_conf_t  *dmcf;
+    ngx_int_t  rc;
 
     rc = ngx_http_debug_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
 
-    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-
-    return ngx_http_debug_page_overview(r, dmcf->record.zone);
+    return ngx_http_debug_page_overview(r, ngx_http_debug_zone_of(r));
 }
 
 

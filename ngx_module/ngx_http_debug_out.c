@@ -19,6 +19,21 @@ ngx_http_debug_out_init(ngx_http_debug_out_t *out, ngx_pool_t *pool)
 }
 
 
+ngx_http_debug_out_t *
+ngx_http_debug_out_create(ngx_pool_t *pool)
+{
+    ngx_http_debug_out_t  *out;
+
+    out = ngx_palloc(pool, sizeof(ngx_http_debug_out_t));
+
+    if (out) {
+        ngx_http_debug_out_init(out, pool);
+    }
+
+    return out;
+}
+
+
 u_char *
 ngx_http_debug_out_room(ngx_http_debug_out_t *out, size_t size)
 {

@@ -30,6 +30,9 @@ typedef struct {
 
 void ngx_http_debug_out_init(ngx_http_debug_out_t *out, ngx_pool_t *pool);
 
+/* One in the pool itself; NULL: no memory. */
+ngx_http_debug_out_t *ngx_http_debug_out_create(ngx_pool_t *pool);
+
 /*
  * Makes room for SIZE bytes in one piece, at most NGX_HTTP_DEBUG_OUT_CHUNK.
  * Returns where they go, or NULL; ngx_http_debug_out_end() takes the end of

@@ -29,32 +29,64 @@ typedef struct {
 } ngx_http_debug_series_t;
 
 
-typedef struct {
+/*
+ * Where the answer stands: the rows of a scope are made first, then each of
+ * its families is printed: the fixed ones, then those of the table.
+ */
+
+struct ngx_http_debug_prometheus_s {
     ngx_http_debug_out_t     *out;
-    ngx_http_debug_series_t  *series;
-    ngx_uint_t                n;
+    ngx_http_debug_zone_t    *zone;
     ngx_uint_t                openmetrics;  /* unsigned  openmetrics:1; */
+
     ngx_http_debug_scope_t   *scope;
+    ngx_http_debug_series_t  *series;
+    ngx_uint_t                n;            /* of them, made so far */
+    ngx_uint_t                id;           /* the next entity */
+    ngx_uint_t                ids;
+    ngx_uint_t                family;       /* the next one */
+    ngx_uint_t                next;         /* its next series */
 
     u_char                    name[128];    /* of the family */
     size_t                    len;
-} ngx_http_debug_prometheus_t;
+};
 
 
-static void ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p,
-    ngx_http_debug_zone_t *zone);
-static void ngx_http_debug_prometheus_scope(ngx_http_debug_prometheus_t *p);
-static ngx_uint_t ngx_http_debug_prometheus_rows(
-    ngx_http_debug_prometheus_t *p, ngx_http_debug_zone_t *zone);
+/* of one piece; some 100 us of work */
+#define NGX_HTTP_DEBUG_PIECE_ROWS   32
+#define NGX_HTTP_DEBUG_PIECE_LINES  512
+
+
+enum {
+    NGX_HTTP_DEBUG_FAMILY_RESPONSES = 0,
+    NGX_HTTP_DEBUG_FAMILY_TIME,
+    NGX_HTTP_DEBUG_FAMILY_ACTIVE,
+    NGX_HTTP_DEBUG_FAMILY_FAILED,
+    NGX_HTTP_DEBUG_FAMILY_TABLE
+};
+
+
+static void ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p);
+static ngx_int_t ngx_http_debug_prometheus_rows(
+    ngx_http_debug_prometheus_t *p);
+static ngx_int_t ngx_http_debug_prometheus_print(
+    ngx_http_debug_prometheus_t *p);
+static ngx_uint_t ngx_http_debug_prometheus_first(
+    ngx_http_debug_prometheus_t *p, ngx_http_debug_metric_t *m);
+static void ngx_http_debug_prometheus_responses(
+    ngx_http_debug_prometheus_t *p, ngx_http_debug_series_t *s);
+static void ngx_http_debug_prometheus_time(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_series_t *s);
+static void ngx_http_debug_prometheus_sample(ngx_http_debug_prometheus_t *p,
+    char *suffix, ngx_http_debug_series_t *s, ngx_str_t *label, uint64_t value,
+    ngx_http_debug_unit_e unit);
 static ngx_int_t ngx_http_debug_prometheus_labels(
-    ngx_http_debug_prometheus_t *p, ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_str_t *labels);
+    ngx_http_debug_prometheus_t *p, ngx_http_debug_entity_t *e,
+    ngx_str_t *labels);
 static u_char *ngx_http_debug_prometheus_label(u_char *dst, char *name,
     ngx_http_debug_entity_t *e);
 static void ngx_http_debug_prometheus_family(ngx_http_debug_prometheus_t *p,
     ngx_str_t *family, char *type, ngx_str_t *help);
-static u_char *ngx_http_debug_prometheus_line(ngx_http_debug_prometheus_t *p,
-    char *suffix, ngx_http_debug_series_t *s);
 static u_char *ngx_http_debug_prometheus_value(u_char *dst, uint64_t n,
     ngx_http_debug_unit_e unit);
 
@@ -67,39 +99,71 @@ static ngx_http_debug_scope_t  ngx_http_debug_scopes[] = {
 };
 
 
-void
-ngx_http_debug_prometheus(ngx_http_debug_out_t *out,
+ngx_http_debug_prometheus_t *
+ngx_http_debug_prometheus_create(ngx_http_debug_out_t *out,
     ngx_http_debug_zone_t *zone, ngx_uint_t openmetrics)
 {
-    ngx_http_debug_prometheus_t  p;
+    ngx_http_debug_prometheus_t  *p;
 
-    p.out = out;
-    p.openmetrics = openmetrics;
-
-    ngx_http_debug_prometheus_nginx(&p, zone);
-
-    for (p.scope = ngx_http_debug_scopes; p.scope->kinds; p.scope++) {
-
-        if (!ngx_http_debug_prometheus_rows(&p, zone)) {
-            out->failed = 1;
-            return;
-        }
-
-        ngx_http_debug_prometheus_scope(&p);
+    p = ngx_pcalloc(out->pool, sizeof(ngx_http_debug_prometheus_t));
+    if (p == NULL) {
+        return NULL;
     }
 
-    if (openmetrics) {
-        ngx_http_debug_out_literal(out, "# EOF\n");
+    p->out = out;
+    p->zone = zone;
+    p->openmetrics = openmetrics;
+    p->ids = ngx_min(ngx_http_debug_load(&zone->entities),
+                     NGX_HTTP_DEBUG_ENTITIES);
+
+    p->series = ngx_palloc(out->pool,
+                           p->ids * sizeof(ngx_http_debug_series_t));
+
+    return p->series ? p : NULL;
+}
+
+
+ngx_int_t
+ngx_http_debug_prometheus_step(void *data)
+{
+    ngx_http_debug_prometheus_t *p = data;
+
+    if (p->scope == NULL) {
+        ngx_http_debug_prometheus_nginx(p);
+        p->scope = ngx_http_debug_scopes;
     }
+
+    if (p->out->failed) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_debug_prometheus_rows(p) == NGX_AGAIN
+        || ngx_http_debug_prometheus_print(p) == NGX_AGAIN)
+    {
+        return NGX_AGAIN;
+    }
+
+    p->scope++;
+    p->n = 0;
+    p->id = 0;
+    p->family = 0;
+
+    if (p->scope->kinds) {
+        return NGX_AGAIN;
+    }
+
+    if (p->openmetrics) {
+        ngx_http_debug_out_literal(p->out, "# EOF\n");
+    }
+
+    return NGX_OK;
 }
 
 
 static void
-ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p,
-    ngx_http_debug_zone_t *zone)
+ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p)
 {
-    u_char      *dst;
-    ngx_uint_t   i;
+    ngx_uint_t  i;
 
     static ngx_http_debug_scope_t  scope = {
         0, ngx_string("nginx_debug_")
@@ -113,21 +177,21 @@ ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p,
         ngx_str_t              help;
     } rows[] = {
         { ngx_string("start_time_seconds"), "gauge", NGX_HTTP_DEBUG_SECONDS,
-          zone->started, ngx_string("When counting began.") },
+          p->zone->started, ngx_string("When counting began.") },
         { ngx_string("reload_time_seconds"), "gauge", NGX_HTTP_DEBUG_SECONDS,
-          ngx_http_debug_load(&zone->reloaded) * 1000000,
+          ngx_http_debug_load(&p->zone->reloaded) * 1000000,
           ngx_string("When the configuration was loaded.") },
         { ngx_string("generation"), "gauge", NGX_HTTP_DEBUG_COUNT,
-          ngx_http_debug_load(&zone->generation),
+          ngx_http_debug_load(&p->zone->generation),
           ngx_string("Configurations loaded since counting began.") },
         { ngx_string("zone_size_bytes"), "gauge", NGX_HTTP_DEBUG_BYTES,
-          ngx_http_debug_load(&zone->limit),
+          ngx_http_debug_load(&p->zone->limit),
           ngx_string("The size that debug_zone allows.") },
         { ngx_string("zone_used_bytes"), "gauge", NGX_HTTP_DEBUG_BYTES,
-          ngx_http_debug_load(&zone->used),
+          ngx_http_debug_load(&p->zone->used),
           ngx_string("How much of it is used.") },
         { ngx_string("dropped_total"), "counter", NGX_HTTP_DEBUG_COUNT,
-          ngx_http_debug_load(&zone->dropped),
+          ngx_http_debug_load(&p->zone->dropped),
           ngx_string("Records that found no room under their own name.") }
     };
 
@@ -137,254 +201,247 @@ ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p,
 
         ngx_http_debug_prometheus_family(p, &rows[i].family, rows[i].type,
                                          &rows[i].help);
-
-        dst = ngx_http_debug_prometheus_line(p, "", NULL);
-
-        if (dst) {
-            dst = ngx_http_debug_prometheus_value(dst, rows[i].value,
-                                                  rows[i].unit);
-            ngx_http_debug_out_end(p->out, dst);
-        }
+        ngx_http_debug_prometheus_sample(p, "", NULL, NULL, rows[i].value,
+                                         rows[i].unit);
     }
 }
 
 
-static void
-ngx_http_debug_prometheus_scope(ngx_http_debug_prometheus_t *p)
+/* The rows of a scope: NGX_OK when all are there. */
+
+static ngx_int_t
+ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p)
 {
-    u_char                   *dst;
-    ngx_str_t                *last;
-    ngx_uint_t                i, k;
-    ngx_http_debug_row_t     *row;
-    ngx_http_debug_metric_t  *m;
-    ngx_http_debug_series_t  *s, *end;
-
-    static ngx_str_t  responses = ngx_string("responses_total");
-    static ngx_str_t  responses_help = ngx_string("Responses by status code.");
-    static ngx_str_t  time = ngx_string("response_time_seconds");
-    static ngx_str_t  time_help = ngx_string(
-                          "Time to the end of the response or the timeout.");
-    static ngx_str_t  active = ngx_string("active");
-    static ngx_str_t  active_help = ngx_string("Under way.");
-    static ngx_str_t  failed = ngx_string("last_failure_time_seconds");
-    static ngx_str_t  failed_help = ngx_string(
-                                        "When an answer last did not come.");
-
-    s = p->series;
-    end = s + p->n;
-
-    ngx_http_debug_prometheus_family(p, &responses, "counter",
-                                     &responses_help);
-
-    for (s = p->series; s < end; s++) {
-        for (i = 0; i < s->row.ncodes; i++) {
-
-            dst = ngx_http_debug_prometheus_line(p, "", s);
-            if (dst == NULL) {
-                return;
-            }
-
-            /* "} " becomes one label more */
-
-            dst = ngx_sprintf(dst - 2, s->row.code[i].code < 100
-                                       ? ",code=\"%uDxx\"} "
-                                       : ",code=\"%uD\"} ",
-                              s->row.code[i].code);
-            dst = ngx_http_debug_prometheus_value(dst, s->row.code[i].count,
-                                                  NGX_HTTP_DEBUG_COUNT);
-            ngx_http_debug_out_end(p->out, dst);
-        }
-    }
-
-    ngx_http_debug_prometheus_family(p, &time, "histogram", &time_help);
-
-    for (s = p->series; s < end; s++) {
-        row = &s->row;
-
-        /* a peer that was never asked is not worth sixteen lines */
-
-        for (i = 0; row->measured && i < NGX_HTTP_DEBUG_LE; i++) {
-
-            dst = ngx_http_debug_prometheus_line(p, "_bucket", s);
-            if (dst == NULL) {
-                return;
-            }
-
-            dst = ngx_cpymem(dst - 2, ",le=\"", 5);
-            dst = ngx_http_debug_go_seconds(dst,
-                                            ngx_http_debug_le_us(i) * 1000);
-            dst = ngx_cpymem(dst, "\"} ", 3);
-            dst = ngx_http_debug_prometheus_value(dst, row->le[i],
-                                                  NGX_HTTP_DEBUG_COUNT);
-            ngx_http_debug_out_end(p->out, dst);
-        }
-
-        dst = ngx_http_debug_prometheus_line(p, "_bucket", s);
-        if (dst == NULL) {
-            return;
-        }
-
-        dst = ngx_cpymem(dst - 2, ",le=\"+Inf\"} ", 12);
-        dst = ngx_http_debug_prometheus_value(dst, row->measured,
-                                              NGX_HTTP_DEBUG_COUNT);
-        ngx_http_debug_out_end(p->out, dst);
-
-        dst = ngx_http_debug_prometheus_line(p, "_sum", s);
-        if (dst == NULL) {
-            return;
-        }
-
-        dst = ngx_http_debug_prometheus_value(dst,
-                                    row->value[NGX_HTTP_DEBUG_TIME]
-                                    + row->value[NGX_HTTP_DEBUG_TIMEOUT_TIME],
-                                    NGX_HTTP_DEBUG_SECONDS);
-        ngx_http_debug_out_end(p->out, dst);
-
-        dst = ngx_http_debug_prometheus_line(p, "_count", s);
-        if (dst == NULL) {
-            return;
-        }
-
-        dst = ngx_http_debug_prometheus_value(dst, row->measured,
-                                              NGX_HTTP_DEBUG_COUNT);
-        ngx_http_debug_out_end(p->out, dst);
-    }
-
-    ngx_http_debug_prometheus_family(p, &active, "gauge", &active_help);
-
-    for (s = p->series; s < end; s++) {
-
-        dst = ngx_http_debug_prometheus_line(p, "", s);
-        if (dst == NULL) {
-            return;
-        }
-
-        dst = ngx_http_debug_prometheus_value(dst, s->row.active,
-                                              NGX_HTTP_DEBUG_COUNT);
-        ngx_http_debug_out_end(p->out, dst);
-    }
-
-    last = NULL;
-
-    for (m = ngx_http_debug_metrics; m->json.len; m++) {
-
-        if (!(m->kinds & p->scope->kinds)) {
-            continue;
-        }
-
-        if (last == NULL
-            || last->len != m->family.len
-            || ngx_strncmp(last->data, m->family.data, last->len) != 0)
-        {
-            ngx_http_debug_prometheus_family(p, &m->family, "counter",
-                                             &m->help);
-            last = &m->family;
-        }
-
-        for (k = 0; k < p->n; k++) {
-
-            s = &p->series[k];
-
-            dst = ngx_http_debug_prometheus_line(p, "", s);
-            if (dst == NULL) {
-                return;
-            }
-
-            if (m->label.len) {
-                *(dst - 2) = ',';
-                dst = ngx_cpymem(dst - 1, m->label.data, m->label.len);
-                dst = ngx_cpymem(dst, "} ", 2);
-            }
-
-            dst = ngx_http_debug_prometheus_value(dst,
-                                                  s->row.value[m->metric],
-                                                  m->unit);
-            ngx_http_debug_out_end(p->out, dst);
-        }
-    }
-
-    ngx_http_debug_prometheus_family(p, &failed, "gauge", &failed_help);
-
-    for (s = p->series; s < end; s++) {
-
-        if (s->row.entity->failed == 0) {
-            continue;
-        }
-
-        dst = ngx_http_debug_prometheus_line(p, "", s);
-        if (dst == NULL) {
-            return;
-        }
-
-        dst = ngx_http_debug_prometheus_value(dst,
-                         ngx_http_debug_load(&s->row.entity->failed) * 1000000,
-                         NGX_HTTP_DEBUG_SECONDS);
-        ngx_http_debug_out_end(p->out, dst);
-    }
-}
-
-
-/* 1: all rows of the scope are there */
-
-static ngx_uint_t
-ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p,
-    ngx_http_debug_zone_t *zone)
-{
-    ngx_uint_t                i, n;
+    ngx_uint_t                made;
     ngx_http_debug_entity_t  *e;
+    ngx_http_debug_series_t  *s;
 
-    n = ngx_min(ngx_http_debug_load(&zone->entities),
-                NGX_HTTP_DEBUG_ENTITIES);
+    for (made = 0; p->id < p->ids; p->id++) {
 
-    p->n = 0;
-
-    for (i = 0; i < n; i++) {
-        e = ngx_http_debug_zone_by_id(zone, i);
-        if (e && (e->kind & p->scope->kinds)) {
-            p->n++;
-        }
-    }
-
-    p->series = ngx_palloc(p->out->pool,
-                           (p->n + 1) * sizeof(ngx_http_debug_series_t));
-    if (p->series == NULL) {
-        return 0;
-    }
-
-    n = p->n;
-    p->n = 0;
-
-    for (i = 0; p->n < n; i++) {
-        e = ngx_http_debug_zone_by_id(zone, i);
+        e = ngx_http_debug_zone_by_id(p->zone, p->id);
 
         if (e == NULL || !(e->kind & p->scope->kinds)) {
-
-            if (i >= NGX_HTTP_DEBUG_ENTITIES) {
-                break;
-            }
-
             continue;
         }
 
-        ngx_http_debug_snapshot_row(zone, e, &p->series[p->n].row);
+        if (made++ == NGX_HTTP_DEBUG_PIECE_ROWS) {
+            return NGX_AGAIN;
+        }
 
-        if (ngx_http_debug_prometheus_labels(p, zone, e,
-                                             &p->series[p->n].labels)
-            != NGX_OK)
-        {
-            return 0;
+        s = &p->series[p->n];
+
+        ngx_http_debug_snapshot_row(p->zone, e, &s->row);
+
+        if (ngx_http_debug_prometheus_labels(p, e, &s->labels) != NGX_OK) {
+            p->out->failed = 1;
+            return NGX_OK;
         }
 
         p->n++;
+    }
+
+    return NGX_OK;
+}
+
+
+/* Its families, one after the other: NGX_OK when all are printed. */
+
+static ngx_int_t
+ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
+{
+    ngx_uint_t                lines;
+    ngx_http_debug_metric_t  *m;
+    ngx_http_debug_series_t  *s;
+
+    static struct {
+        ngx_str_t             name;
+        char                 *type;
+        ngx_str_t             help;
+    } fixed[] = {
+        { ngx_string("responses_total"), "counter",
+          ngx_string("Responses by status code.") },
+        { ngx_string("response_time_seconds"), "histogram",
+          ngx_string("Time to the end of the response or the timeout.") },
+        { ngx_string("active"), "gauge",
+          ngx_string("Under way.") },
+        { ngx_string("last_failure_time_seconds"), "gauge",
+          ngx_string("When an answer last did not come.") }
+    };
+
+    lines = 0;
+
+    for ( ;; ) {
+
+        m = NULL;
+
+        if (p->family >= NGX_HTTP_DEBUG_FAMILY_TABLE) {
+            m = &ngx_http_debug_metrics[p->family
+                                        - NGX_HTTP_DEBUG_FAMILY_TABLE];
+
+            if (m->json.len == 0) {
+                return NGX_OK;
+            }
+
+            if (!(m->kinds & p->scope->kinds)) {
+                p->family++;
+                continue;
+            }
+        }
+
+        if (p->next == 0) {
+
+            if (m == NULL) {
+                ngx_http_debug_prometheus_family(p, &fixed[p->family].name,
+                                                 fixed[p->family].type,
+                                                 &fixed[p->family].help);
+
+            } else if (ngx_http_debug_prometheus_first(p, m)) {
+                ngx_http_debug_prometheus_family(p, &m->family, "counter",
+                                                 &m->help);
+            }
+        }
+
+        while (p->next < p->n) {
+
+            if (lines > NGX_HTTP_DEBUG_PIECE_LINES) {
+                return NGX_AGAIN;
+            }
+
+            lines++;
+            s = &p->series[p->next++];
+
+            switch (p->family) {
+
+            case NGX_HTTP_DEBUG_FAMILY_RESPONSES:
+                ngx_http_debug_prometheus_responses(p, s);
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_TIME:
+                lines += NGX_HTTP_DEBUG_LE;
+                ngx_http_debug_prometheus_time(p, s);
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_ACTIVE:
+                ngx_http_debug_prometheus_sample(p, "", s, NULL,
+                                                 s->row.active,
+                                                 NGX_HTTP_DEBUG_COUNT);
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_FAILED:
+                if (s->row.entity->failed) {
+                    ngx_http_debug_prometheus_sample(p, "", s, NULL,
+                         ngx_http_debug_load(&s->row.entity->failed) * 1000000,
+                         NGX_HTTP_DEBUG_SECONDS);
+                }
+
+                break;
+
+            default:
+                ngx_http_debug_prometheus_sample(p, "", s, &m->label,
+                                                 s->row.value[m->metric],
+                                                 m->unit);
+            }
+
+            if (p->out->failed) {
+                return NGX_OK;
+            }
+        }
+
+        p->family++;
+        p->next = 0;
+    }
+}
+
+
+/* Is M the first row of its family?  They differ in their label alone. */
+
+static ngx_uint_t
+ngx_http_debug_prometheus_first(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_metric_t *m)
+{
+    ngx_str_t  *family;
+
+    family = &m->family;
+
+    while (m-- > ngx_http_debug_metrics) {
+
+        if ((m->kinds & p->scope->kinds)
+            && m->family.len == family->len
+            && ngx_strncmp(m->family.data, family->data, family->len) == 0)
+        {
+            return 0;
+        }
     }
 
     return 1;
 }
 
 
+static void
+ngx_http_debug_prometheus_responses(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_series_t *s)
+{
+    u_char                  text[32];
+    ngx_str_t               label;
+    ngx_uint_t              i;
+    ngx_http_debug_code_t  *code;
+
+    label.data = text;
+
+    for (i = 0; i < s->row.ncodes; i++) {
+        code = &s->row.code[i];
+
+        label.len = ngx_sprintf(text, code->code < 100 ? "code=\"%uDxx\""
+                                                       : "code=\"%uD\"",
+                                code->code)
+                    - text;
+
+        ngx_http_debug_prometheus_sample(p, "", s, &label, code->count,
+                                         NGX_HTTP_DEBUG_COUNT);
+    }
+}
+
+
+static void
+ngx_http_debug_prometheus_time(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_series_t *s)
+{
+    u_char      *dst, text[NGX_HTTP_DEBUG_GO_LEN];
+    ngx_str_t    label;
+    ngx_uint_t   i;
+
+    static ngx_str_t  inf = ngx_string("le=\"+Inf\"");
+
+    label.data = text;
+
+    /* what was never asked is not worth sixteen lines */
+
+    for (i = 0; s->row.measured && i < NGX_HTTP_DEBUG_LE; i++) {
+
+        dst = ngx_cpymem(text, "le=\"", 4);
+        dst = ngx_http_debug_go_seconds(dst, ngx_http_debug_le_us(i) * 1000);
+        *dst++ = '"';
+
+        label.len = dst - text;
+
+        ngx_http_debug_prometheus_sample(p, "_bucket", s, &label,
+                                         s->row.le[i], NGX_HTTP_DEBUG_COUNT);
+    }
+
+    ngx_http_debug_prometheus_sample(p, "_bucket", s, &inf, s->row.measured,
+                                     NGX_HTTP_DEBUG_COUNT);
+    ngx_http_debug_prometheus_sample(p, "_sum", s, NULL,
+                                s->row.value[NGX_HTTP_DEBUG_TIME]
+                                + s->row.value[NGX_HTTP_DEBUG_TIMEOUT_TIME],
+                                NGX_HTTP_DEBUG_SECONDS);
+    ngx_http_debug_prometheus_sample(p, "_count", s, NULL, s->row.measured,
+                                     NGX_HTTP_DEBUG_COUNT);
+}
+
+
 static ngx_int_t
 ngx_http_debug_prometheus_labels(ngx_http_debug_prometheus_t *p,
-    ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e, ngx_str_t *labels)
+    ngx_http_debug_entity_t *e, ngx_str_t *labels)
 {
     size_t                    len;
     u_char                   *dst;
@@ -394,7 +451,7 @@ ngx_http_debug_prometheus_labels(ngx_http_debug_prometheus_t *p,
     len = e->len;
 
     if (e->kind == NGX_HTTP_DEBUG_PEER) {
-        group = ngx_http_debug_zone_by_id(zone, e->group);
+        group = ngx_http_debug_zone_by_id(p->zone, e->group);
         len += group ? group->len : 0;
     }
 
@@ -519,21 +576,20 @@ ngx_http_debug_prometheus_family(ngx_http_debug_prometheus_t *p,
 }
 
 
-/*
- * Begins a line, up to where the value goes.  There is room for another
- * label and for the value.  NULL: no memory.
- */
+/* One line.  S is NULL for what has no labels; so may be LABEL, one more. */
 
-static u_char *
-ngx_http_debug_prometheus_line(ngx_http_debug_prometheus_t *p, char *suffix,
-    ngx_http_debug_series_t *s)
+static void
+ngx_http_debug_prometheus_sample(ngx_http_debug_prometheus_t *p, char *suffix,
+    ngx_http_debug_series_t *s, ngx_str_t *label, uint64_t value,
+    ngx_http_debug_unit_e unit)
 {
     u_char  *dst;
 
-    dst = ngx_http_debug_out_room(p->out, p->len + 256
-                                          + (s ? s->labels.len : 0));
+    dst = ngx_http_debug_out_room(p->out, p->len + 2 * NGX_HTTP_DEBUG_GO_LEN
+                                          + (s ? s->labels.len : 0)
+                                          + (label ? label->len : 0));
     if (dst == NULL) {
-        return NULL;
+        return;
     }
 
     dst = ngx_cpymem(dst, p->name, p->len);
@@ -542,17 +598,23 @@ ngx_http_debug_prometheus_line(ngx_http_debug_prometheus_t *p, char *suffix,
         *dst++ = *suffix++;
     }
 
-    if (s == NULL) {
-        *dst++ = ' ';
-        return dst;
+    if (s) {
+        *dst++ = '{';
+        dst = ngx_cpymem(dst, s->labels.data, s->labels.len);
+
+        if (label && label->len) {
+            *dst++ = ',';
+            dst = ngx_cpymem(dst, label->data, label->len);
+        }
+
+        *dst++ = '}';
     }
 
-    *dst++ = '{';
-    dst = ngx_cpymem(dst, s->labels.data, s->labels.len);
-    *dst++ = '}';
     *dst++ = ' ';
 
-    return dst;
+    dst = ngx_http_debug_prometheus_value(dst, value, unit);
+
+    ngx_http_debug_out_end(p->out, dst);
 }
 
 
