@@ -29,7 +29,7 @@ PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
            libevent-dev pkg-config)
 PKG_DEMO=(wrk curl golang-go)
-PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps)
+PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps g++)
 PKG_FUZZ=(clang libclang-rt-14-dev)
 PKG_BENCH=(wrk curl golang-go valgrind)
 PKG_LINT=(cppcheck)
@@ -149,7 +149,7 @@ build_module()
 
     say "module: building"
     assets "$tree/objs/ngx_http_debug"
-    run make -C "$tree" -j "$JOBS" modules
+    run make -C "$tree" -f objs/Makefile -j "$JOBS" modules
     cp "$tree/objs/ngx_http_debug_module.so" "$out/"
 
     say "module: $out/ngx_http_debug_module.so"
@@ -217,6 +217,24 @@ test)
     export DEBUG_BUILD=$BUILD
     [ $# -gt 0 ] || set -- t
     exec prove -It/lib -j "${TEST_JOBS:-$((JOBS * 2))}" "$@"
+    ;;
+
+fuzz)
+    seconds=${2:-60}
+    case $seconds in *[!0-9]*|'') say "not a number: $seconds" >&2; exit 2;; esac
+    need "${PKG_BUILD[@]}" "${PKG_FUZZ[@]}"
+    build_test fuzz
+
+    # what is found is kept beside the build, for a human to look at
+    for driver in t/fuzz/*.c; do
+        name=$(basename "$driver" .c)
+        mkdir -p "$BUILD/fuzz/$name"
+        say "fuzz: $name, $seconds s"
+        run "$BUILD/t/fuzz/$name" -max_total_time="$seconds" -max_len=20000 \
+            -artifact_prefix="$BUILD/fuzz/$name-" \
+            "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
+        say "fuzz: $name, $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$LOG") runs"
+    done
     ;;
 
 *)

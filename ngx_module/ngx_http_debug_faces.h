@@ -1,0 +1,64 @@
+
+/*
+ * The faces: what the snapshot's rows look like outside.  They know no
+ * metric by name; the table drives them.
+ *
+ * Context: worker, request.
+ */
+
+
+#ifndef _NGX_HTTP_DEBUG_FACES_H_INCLUDED_
+#define _NGX_HTTP_DEBUG_FACES_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_debug_out.h"
+#include "ngx_http_debug_snapshot.h"
+#include "ngx_http_debug_zone.h"
+
+
+/*
+ * What to show.  An empty name is no restriction: with a name, only what has
+ * it, and none of the kinds that it does not name.
+ */
+
+typedef struct {
+    ngx_str_t  server;
+    ngx_str_t  upstream;
+    ngx_str_t  peer;
+} ngx_http_debug_filter_t;
+
+
+/* /debug/stats */
+void ngx_http_debug_json_stats(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
+    ngx_log_t *log);
+
+/*
+ * /debug/charts/data: of each series that FILTER shows, the points of RING
+ * that ended after SINCE (ms since the epoch; 0: all), at most the last N.
+ *
+ *     { "v": 1, "step": 1, "now": ms, "t": [seconds...],
+ *       "series": [ { "kind": "peer", "upstream": "acs", "peer": "10.0.0.5:80",
+ *                     "2xx": [...], "p99": [...], ... }, ... ],
+ *       "left_out": 0, "marks": [[ms, "reload"], ...] }
+ *
+ * Counts are per point, times in microseconds; what is missing is null.
+ */
+void ngx_http_debug_json_history(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_filter_t *filter,
+    ngx_uint_t ring, uint64_t since, ngx_uint_t n);
+
+/* /debug/metrics; with OPENMETRICS in that format, else in text 0.0.4 */
+void ngx_http_debug_prometheus(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone, ngx_uint_t openmetrics);
+
+/*
+ * Appends S as a JSON string, with U+FFFD for each byte that is not UTF-8:
+ * names may be anything.
+ */
+void ngx_http_debug_json_string(ngx_http_debug_out_t *out, ngx_str_t *s);
+
+
+#endif /* _NGX_HTTP_DEBUG_FACES_H_INCLUDED_ */

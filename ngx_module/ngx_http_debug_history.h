@@ -1,0 +1,81 @@
+
+/*
+ * The per-second rings: what happened when, of each server, group and peer.
+ *
+ * They lie in the zone.  Every worker has a timer, and the first that comes
+ * to a second fills it, so the rings go on over a reload and over the death
+ * of any worker.  A point carries its own time, so that what was not filled
+ * is known as missing.
+ *
+ * Rings take at most three quarters of debug_zone: counters come first.
+ */
+
+
+#ifndef _NGX_HTTP_DEBUG_HISTORY_H_INCLUDED_
+#define _NGX_HTTP_DEBUG_HISTORY_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_debug_zone.h"
+
+
+enum {
+    NGX_HTTP_DEBUG_H_2XX = 0,
+    NGX_HTTP_DEBUG_H_3XX,
+    NGX_HTTP_DEBUG_H_4XX,
+    NGX_HTTP_DEBUG_H_5XX,
+    NGX_HTTP_DEBUG_H_FAILED,
+    NGX_HTTP_DEBUG_H_ACTIVE,
+    NGX_HTTP_DEBUG_H_P50,          /* us, rounded up; 0: none */
+    NGX_HTTP_DEBUG_H_P90,
+    NGX_HTTP_DEBUG_H_P99,
+    NGX_HTTP_DEBUG_H_FINE,
+
+    /* of the coarse rings: of the single seconds in a point */
+
+    NGX_HTTP_DEBUG_H_COUNT_MIN = NGX_HTTP_DEBUG_H_FINE,
+    NGX_HTTP_DEBUG_H_COUNT_MAX,
+    NGX_HTTP_DEBUG_H_P99_MIN,
+    NGX_HTTP_DEBUG_H_P99_MAX,
+    NGX_HTTP_DEBUG_H_COARSE
+};
+
+
+typedef struct {
+    uint32_t   step;       /* seconds of a point */
+    uint32_t   points;
+    uint32_t   values;     /* of a point, besides its time */
+    uint32_t   offset;     /* in an entity's history, uint32_t */
+} ngx_http_debug_ring_t;
+
+
+#define NGX_HTTP_DEBUG_RINGS  3
+
+/* 1 s for 15 minutes, 10 s for 2 hours, 60 s for 24 hours */
+extern ngx_http_debug_ring_t  ngx_http_debug_rings[NGX_HTTP_DEBUG_RINGS];
+
+/* the names of the values, as /debug/charts/data has them */
+extern ngx_str_t  ngx_http_debug_history_names[NGX_HTTP_DEBUG_H_COARSE];
+
+
+/*
+ * The point of ring RING for the step that ends with second SECOND, or NULL
+ * if it was never filled.
+ */
+uint32_t *ngx_http_debug_history_point(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_uint_t ring, uint64_t second);
+
+/* Bytes of an entity's rings. */
+size_t ngx_http_debug_history_size(void);
+
+/* Fills second SECOND, unless another process did.  Context: timer. */
+void ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone,
+    uint64_t second);
+
+/* Starts this process's timer.  Context: worker start. */
+void ngx_http_debug_history_start(ngx_http_debug_zone_t *zone,
+    ngx_cycle_t *cycle);
+
+
+#endif /* _NGX_HTTP_DEBUG_HISTORY_H_INCLUDED_ */

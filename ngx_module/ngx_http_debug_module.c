@@ -1,0 +1,1039 @@
+
+/*
+ * The door: directives, access, and which room answers which route.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_faces.h"
+#include "ngx_http_debug_history.h"
+#include "ngx_http_debug_out.h"
+#include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_record.h"
+#include "ngx_http_debug_zone.h"
+
+
+#define NGX_HTTP_DEBUG_STATS     0x01
+#define NGX_HTTP_DEBUG_PPROF     0x02
+#define NGX_HTTP_DEBUG_CHARTS    0x04
+#define NGX_HTTP_DEBUG_LEGACY    0x08
+#define NGX_HTTP_DEBUG_ALL       (NGX_HTTP_DEBUG_STATS                        \
+                                  |NGX_HTTP_DEBUG_PPROF                       \
+                                  |NGX_HTTP_DEBUG_CHARTS)
+
+
+typedef struct {
+    ngx_http_debug_record_main_conf_t  record;     /* the first member */
+    ngx_uint_t                         redirects;  /* unsigned  redirects:1; */
+} ngx_http_debug_main_conf_t;
+
+
+typedef struct {
+    ngx_http_debug_record_srv_conf_t   record;     /* the first member */
+} ngx_http_debug_srv_conf_t;
+
+
+typedef struct {
+    ngx_http_debug_record_loc_conf_t   record;     /* the first member */
+
+    ngx_uint_t                   routes;  /* bits; 0: an ordinary location */
+    ngx_str_t                    mount;   /* the location's prefix */
+
+    ngx_array_t                 *access;  /* of ngx_cidr_t; empty: all */
+    ngx_flag_t                   loopback;
+
+    ngx_http_debug_pprof_conf_t  pprof;
+} ngx_http_debug_loc_conf_t;
+
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_uint_t                   routes;
+    ngx_int_t                  (*handler)(ngx_http_request_t *r,
+                                     ngx_http_debug_loc_conf_t *dlcf,
+                                     ngx_str_t *rest);
+} ngx_http_debug_route_t;
+
+
+static ngx_int_t ngx_http_debug_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_access(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf);
+static ngx_uint_t ngx_http_debug_is_loopback(struct sockaddr *sa);
+static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_scrape(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_charts_data(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_filter(ngx_http_request_t *r,
+    ngx_http_debug_filter_t *filter);
+static ngx_int_t ngx_http_debug_argument(ngx_http_request_t *r, char *name,
+    ngx_str_t *value);
+static ngx_int_t ngx_http_debug_only_get(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_not_found(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_add_slash(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_slash_location(ngx_http_request_t *r,
+    ngx_str_t *location);
+
+static ngx_int_t ngx_http_debug_header_filter(ngx_http_request_t *r);
+
+static void *ngx_http_debug_create_main_conf(ngx_conf_t *cf);
+static void *ngx_http_debug_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_debug_create_srv_conf(ngx_conf_t *cf);
+static ngx_int_t ngx_http_debug_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_debug_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_debug_init_process(ngx_cycle_t *cycle);
+static void ngx_http_debug_exit_process(ngx_cycle_t *cycle);
+
+static char *ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_command_t  ngx_http_debug_commands[] = {
+
+    { ngx_string("debug"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      ngx_http_debug,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("debug_access"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_debug_access_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("debug_write_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.write_timeout),
+      NULL },
+
+    { ngx_string("debug_record"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, record.enable),
+      NULL },
+
+    { ngx_string("debug_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_debug_zone_set,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_debug_module_ctx = {
+    ngx_http_debug_record_preconfiguration, /* preconfiguration */
+    ngx_http_debug_init,                   /* postconfiguration */
+
+    ngx_http_debug_create_main_conf,       /* create main configuration */
+    ngx_http_debug_init_main_conf,         /* init main configuration */
+
+    ngx_http_debug_create_srv_conf,        /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_debug_create_loc_conf,        /* create location configuration */
+    ngx_http_debug_merge_loc_conf          /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_debug_module = {
+    NGX_MODULE_V1,
+    &ngx_http_debug_module_ctx,            /* module context */
+    ngx_http_debug_commands,               /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_http_debug_init_module,            /* init module */
+    ngx_http_debug_init_process,           /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_debug_exit_process,           /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/* the longest match wins; the rest of the path goes to the handler */
+
+static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
+    { ngx_string("stats"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_stats },
+    { ngx_string("metrics"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_scrape },
+    { ngx_string("charts/data"), NGX_HTTP_DEBUG_CHARTS,
+      ngx_http_debug_charts_data },
+    { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
+    { ngx_null_string, 0, NULL }
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+static ngx_int_t
+ngx_http_debug_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   rest;
+    ngx_http_debug_route_t     *route;
+    ngx_http_debug_loc_conf_t  *dlcf;
+
+    dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_record_forget(r);
+
+    rc = ngx_http_debug_access(r, dlcf);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    /* r->uri is decoded and normalized, as the location's match was */
+
+    rest.len = r->uri.len - dlcf->mount.len;
+    rest.data = r->uri.data + dlcf->mount.len;
+
+    if (dlcf->mount.data[dlcf->mount.len - 1] != '/') {
+
+        /* "location /debug" takes "/debugger" too */
+
+        if (rest.len == 0) {
+            return ngx_http_debug_add_slash(r);
+        }
+
+        if (rest.data[0] != '/') {
+            return ngx_http_debug_not_found(r);
+        }
+
+        rest.len--;
+        rest.data++;
+    }
+
+    if (dlcf->routes & NGX_HTTP_DEBUG_LEGACY) {
+        return ngx_http_debug_pprof_handler(r, &dlcf->pprof, &rest, 1);
+    }
+
+    for (route = ngx_http_debug_routes; route->name.len; route++) {
+
+        if ((dlcf->routes & route->routes)
+            && rest.len >= route->name.len
+            && ngx_strncmp(rest.data, route->name.data, route->name.len) == 0)
+        {
+            rest.len -= route->name.len;
+            rest.data += route->name.len;
+
+            return route->handler(r, dlcf, &rest);
+        }
+    }
+
+    return ngx_http_debug_not_found(r);
+}
+
+
+static ngx_int_t
+ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_int_t                    rc;
+    ngx_http_debug_out_t         out;
+    ngx_http_debug_filter_t      filter;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (ngx_http_debug_filter(r, &filter) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_out_init(&out, r->pool);
+    ngx_http_debug_json_stats(&out, dmcf->record.zone, &filter,
+                              r->connection->log);
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
+                                       out.size);
+}
+
+
+static ngx_int_t
+ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                   *type;
+    ngx_uint_t                   openmetrics;
+    ngx_table_elt_t             *accept;
+    ngx_http_debug_out_t         out;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_str_t  om = ngx_string("application/openmetrics-text");
+    static ngx_str_t  om_type = ngx_string(
+              "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    static ngx_str_t  text_type = ngx_string(
+              "text/plain; version=0.0.4; charset=utf-8");
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    accept = ngx_http_debug_header_find(r, "accept");
+
+    openmetrics = accept
+                  && ngx_strlcasestrn(accept->value.data,
+                                      accept->value.data + accept->value.len,
+                                      om.data, om.len - 1)
+                     != NULL;
+
+    type = openmetrics ? &om_type : &text_type;
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_out_init(&out, r->pool);
+    ngx_http_debug_prometheus(&out, dmcf->record.zone, openmetrics);
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, type, out.chain,
+                                       out.size);
+}
+
+
+static ngx_int_t
+ngx_http_debug_charts_data(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
+{
+    off_t                        since;
+    ngx_int_t                    rc, n, step;
+    ngx_str_t                    arg;
+    ngx_uint_t                   ring;
+    ngx_http_debug_out_t         out;
+    ngx_http_debug_filter_t      filter;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (ngx_http_debug_filter(r, &filter) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    since = 0;
+    n = 300;
+    ring = 0;
+
+    if (ngx_http_arg(r, (u_char *) "since", 5, &arg) == NGX_OK) {
+        since = ngx_atoof(arg.data, arg.len);
+    }
+
+    if (ngx_http_arg(r, (u_char *) "n", 1, &arg) == NGX_OK) {
+        n = ngx_atoi(arg.data, arg.len);
+    }
+
+    if (ngx_http_arg(r, (u_char *) "step", 4, &arg) == NGX_OK) {
+
+        step = ngx_atoi(arg.data, arg.len);
+
+        for (ring = 0; ring < NGX_HTTP_DEBUG_RINGS; ring++) {
+            if (ngx_http_debug_rings[ring].step == (ngx_uint_t) step) {
+                break;
+            }
+        }
+    }
+
+    if (since == NGX_ERROR || n <= 0 || ring == NGX_HTTP_DEBUG_RINGS) {
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_BAD_REQUEST,
+                  "\"since\" takes milliseconds since the epoch, \"n\" a"
+                  " number of points, \"step\" 1, 10 or 60 seconds");
+    }
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_out_init(&out, r->pool);
+    ngx_http_debug_json_history(&out, dmcf->record.zone, &filter, ring, since,
+                                n);
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &json, out.chain,
+                                       out.size);
+}
+
+
+static ngx_int_t
+ngx_http_debug_filter(ngx_http_request_t *r, ngx_http_debug_filter_t *filter)
+{
+    if (ngx_http_debug_argument(r, "server", &filter->server) != NGX_OK
+        || ngx_http_debug_argument(r, "upstream", &filter->upstream) != NGX_OK
+        || ngx_http_debug_argument(r, "peer", &filter->peer) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* A query argument, decoded; empty if it is not there. */
+
+static ngx_int_t
+ngx_http_debug_argument(ngx_http_request_t *r, char *name, ngx_str_t *value)
+{
+    u_char     *dst, *src;
+    ngx_str_t   arg;
+
+    if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &arg) != NGX_OK) {
+        ngx_str_null(value);
+        return NGX_OK;
+    }
+
+    value->data = ngx_pnalloc(r->pool, arg.len + 1);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    dst = value->data;
+    src = arg.data;
+
+    ngx_unescape_uri(&dst, &src, arg.len, 0);
+
+    value->len = dst - value->data;
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED: go on. */
+
+static ngx_int_t
+ngx_http_debug_only_get(ngx_http_request_t *r)
+{
+    static ngx_str_t  allow = ngx_string("GET, HEAD");
+
+    if (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
+                                         "only GET and HEAD are allowed");
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_route(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
+{
+    return ngx_http_debug_pprof_handler(r, &dlcf->pprof, rest, 0);
+}
+
+
+static ngx_int_t
+ngx_http_debug_not_found(ngx_http_request_t *r)
+{
+    return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND, "not found");
+}
+
+
+/* "/debug": go on at "debug/", as nginx does for a proxied prefix. */
+
+static ngx_int_t
+ngx_http_debug_add_slash(ngx_http_request_t *r)
+{
+    ngx_str_t  location;
+
+    if (ngx_http_debug_slash_location(r, &location) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_redirect(r, NGX_HTTP_MOVED_TEMPORARILY,
+                                          &location);
+}
+
+
+/*
+ * Makes the relative redirect to this URI with a slash.  A user of pprof
+ * types "go tool pprof host/debug" and means the CPU profile: send the
+ * Go client there.
+ */
+
+static ngx_int_t
+ngx_http_debug_slash_location(ngx_http_request_t *r, ngx_str_t *location)
+{
+    u_char                     *p, *last;
+    ngx_table_elt_t            *ua;
+    ngx_http_debug_loc_conf_t  *dlcf;
+
+    static ngx_str_t  go = ngx_string("Go-http-client/");
+    static ngx_str_t  profile = ngx_string("pprof/profile");
+
+    dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    last = r->uri.data + r->uri.len;
+
+    for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
+
+    location->data = ngx_pnalloc(r->pool, 3 * (last - p) + sizeof("./")
+                                          + profile.len + 1 + r->args.len);
+    if (location->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* "./" keeps a colon in the name from looking like a scheme */
+
+    location->len = ngx_cpymem(location->data, "./", 2) - location->data;
+    location->len += (u_char *) ngx_escape_uri(location->data + 2, p, last - p,
+                                               NGX_ESCAPE_URI_COMPONENT)
+                     - (location->data + 2);
+    location->data[location->len++] = '/';
+
+    ua = r->headers_in.user_agent;
+
+    if (ua != NULL
+        && (dlcf->routes & NGX_HTTP_DEBUG_PPROF)
+        && ua->value.len >= go.len
+        && ngx_strncmp(ua->value.data, go.data, go.len) == 0)
+    {
+        ngx_memcpy(location->data + location->len, profile.data, profile.len);
+        location->len += profile.len;
+    }
+
+    if (r->args.len) {
+        location->data[location->len++] = '?';
+        ngx_memcpy(location->data + location->len, r->args.data, r->args.len);
+        location->len += r->args.len;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_DECLINED: the client may ask.
+ *
+ * "loopback" means this machine: a request that another proxy passes on
+ * from somewhere else comes from loopback too, but says so.
+ */
+
+static ngx_int_t
+ngx_http_debug_access(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
+{
+    ngx_uint_t        i;
+    struct sockaddr  *sa;
+
+    static char  *forwarded[] = { "x-forwarded-for", "forwarded",
+                                  "x-real-ip", NULL };
+    static ngx_str_t  denied = ngx_string("access denied by debug_access");
+    static ngx_str_t  proxied = ngx_string(
+        "access denied by debug_access: the default lets in this machine"
+        " alone, and this request was passed on by a proxy");
+
+    sa = r->connection->sockaddr;
+
+    if (dlcf->loopback) {
+
+        if (ngx_http_debug_is_loopback(sa)) {
+
+            for (i = 0; forwarded[i]; i++) {
+                if (ngx_http_debug_header_find(r, forwarded[i])) {
+                    break;
+                }
+            }
+
+            if (forwarded[i] == NULL) {
+                return NGX_DECLINED;
+            }
+
+            if (dlcf->access == NULL) {
+                return ngx_http_debug_answer_text(r, NGX_HTTP_FORBIDDEN,
+                                                  &proxied);
+            }
+        }
+
+    } else if (dlcf->access == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (dlcf->access != NULL
+        && ngx_cidr_match(sa, dlcf->access) == NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "access forbidden by debug_access");
+
+    return ngx_http_debug_answer_text(r, NGX_HTTP_FORBIDDEN, &denied);
+}
+
+
+static ngx_uint_t
+ngx_http_debug_is_loopback(struct sockaddr *sa)
+{
+    in_addr_t             addr;
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    u_char               *p;
+    struct sockaddr_in6  *sin6;
+#endif
+
+    switch (sa->sa_family) {
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sa;
+        addr = ntohl(sin->sin_addr.s_addr);
+        return (addr >> 24) == 127;
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sa;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            p = sin6->sin6_addr.s6_addr;
+            return p[12] == 127;
+        }
+
+        return IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr);
+#endif
+
+#if (NGX_HAVE_UNIX_DOMAIN)
+    case AF_UNIX:
+        return 1;
+#endif
+
+    default:
+        return 0;
+    }
+}
+
+
+/*
+ * nginx answers "/debug" itself, for "location /debug/", by a redirect to an
+ * absolute path; make it relative.
+ */
+
+static ngx_int_t
+ngx_http_debug_header_filter(ngx_http_request_t *r)
+{
+    ngx_str_t                   location;
+    ngx_http_debug_loc_conf_t  *dlcf;
+
+    if (r->headers_out.status != NGX_HTTP_MOVED_PERMANENTLY
+        || r->headers_out.location == NULL)
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    if (dlcf->routes
+        && r->uri.len + 1 == dlcf->mount.len
+        && ngx_strncmp(r->uri.data, dlcf->mount.data, r->uri.len) == 0)
+    {
+        if (ngx_http_debug_slash_location(r, &location) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        /* without the pointer, the header goes out as it is */
+
+        r->headers_out.location->value = location;
+        r->headers_out.location = NULL;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static void *
+ngx_http_debug_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_debug_main_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_main_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->record.size = NGX_CONF_UNSET_SIZE;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_debug_main_conf_t *dmcf = conf;
+
+    if (dmcf->record.size == NGX_CONF_UNSET_SIZE) {
+        dmcf->record.size = NGX_HTTP_DEBUG_ZONE_DEFAULT;
+        dmcf->record.file = cf->conf_file->file.name.data;
+        dmcf->record.line = cf->conf_file->line;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_debug_create_srv_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_srv_conf_t));
+}
+
+
+static void *
+ngx_http_debug_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_debug_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->routes = 0;
+     *     conf->mount = { 0, NULL };
+     */
+
+    conf->record.enable = NGX_CONF_UNSET;
+    conf->access = NGX_CONF_UNSET_PTR;
+    conf->loopback = NGX_CONF_UNSET;
+
+    ngx_http_debug_pprof_create_conf(cf, &conf->pprof);
+
+    return conf;
+}
+
+
+static char *
+ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_debug_loc_conf_t  *prev = parent;
+    ngx_http_debug_loc_conf_t  *conf = child;
+
+    ngx_conf_merge_value(conf->record.enable, prev->record.enable, 1);
+
+    /* the two are set by one directive */
+
+    ngx_conf_merge_ptr_value(conf->access, prev->access, NULL);
+    ngx_conf_merge_value(conf->loopback, prev->loopback, 1);
+
+    return ngx_http_debug_pprof_merge_conf(cf, &prev->pprof, &conf->pprof);
+}
+
+
+static ngx_int_t
+ngx_http_debug_init(ngx_conf_t *cf)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+
+    if (dmcf->redirects) {
+        ngx_http_next_header_filter = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = ngx_http_debug_header_filter;
+    }
+
+    if (ngx_http_debug_record_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_pprof_init(cf);
+}
+
+
+static ngx_int_t
+ngx_http_debug_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
+
+    if (dmcf) {
+        ngx_http_debug_record_init_module(cycle, &dmcf->record);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    /* the cache manager and loader handle no requests */
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
+
+    if (dmcf) {
+        ngx_http_debug_zone_enter(dmcf->record.zone);
+        ngx_http_debug_history_start(dmcf->record.zone, cycle);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_debug_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
+
+    if (dmcf) {
+        ngx_http_debug_zone_leave(dmcf->record.zone);
+    }
+}
+
+
+static char *
+ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_loc_conf_t *dlcf = conf;
+
+    ngx_str_t                   *value;
+    ngx_uint_t                   i, n;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    static ngx_conf_enum_t  routes[] = {
+        { ngx_string("stats"), NGX_HTTP_DEBUG_STATS },
+        { ngx_string("pprof"), NGX_HTTP_DEBUG_PPROF },
+        { ngx_string("charts"), NGX_HTTP_DEBUG_CHARTS },
+        { ngx_string("legacy"), NGX_HTTP_DEBUG_LEGACY },
+        { ngx_null_string, 0 }
+    };
+
+    if (dlcf->routes) {
+        return "is duplicate";
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->named
+#if (NGX_PCRE)
+        || clcf->regex
+#endif
+        || clcf->name.len == 0)
+    {
+        return "needs a location that is given by a prefix,"
+               " since its routes lie below that prefix";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        for (n = 0; routes[n].name.len; n++) {
+            if (value[i].len == routes[n].name.len
+                && ngx_strcmp(value[i].data, routes[n].name.data) == 0)
+            {
+                break;
+            }
+        }
+
+        if (routes[n].name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (dlcf->routes & routes[n].value) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        dlcf->routes |= routes[n].value;
+    }
+
+    if ((dlcf->routes & NGX_HTTP_DEBUG_LEGACY)
+        && dlcf->routes != NGX_HTTP_DEBUG_LEGACY)
+    {
+        return "takes \"legacy\" alone: a legacy tree holds nothing else";
+    }
+
+    if (dlcf->routes == 0) {
+        dlcf->routes = NGX_HTTP_DEBUG_ALL;
+    }
+
+    dlcf->record.own = 1;
+    dlcf->mount = clcf->name;
+    clcf->handler = ngx_http_debug_handler;
+
+    if (clcf->name.data[clcf->name.len - 1] == '/' && clcf->name.len > 1) {
+        clcf->auto_redirect = 1;
+
+        dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+        dmcf->redirects = 1;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_loc_conf_t *dlcf = conf;
+
+    ngx_int_t    rc;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+    ngx_cidr_t  *cidr;
+
+    if (dlcf->loopback != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    dlcf->loopback = 0;
+    dlcf->access = NULL;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strcmp(value[i].data, "all") == 0) {
+
+            if (cf->args->nelts != 2) {
+                return "takes \"all\" alone";
+            }
+
+            return NGX_CONF_OK;
+        }
+
+        if (ngx_strcmp(value[i].data, "loopback") == 0) {
+            dlcf->loopback = 1;
+            continue;
+        }
+
+        if (dlcf->access == NULL) {
+            dlcf->access = ngx_array_create(cf->pool, 4, sizeof(ngx_cidr_t));
+            if (dlcf->access == NULL) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        cidr = ngx_array_push(dlcf->access);
+        if (cidr == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(cidr, sizeof(ngx_cidr_t));
+
+        rc = ngx_ptocidr(&value[i], cidr);
+
+        if (rc == NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (rc == NGX_DONE) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "low address bits of %V are meaningless",
+                               &value[i]);
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_main_conf_t *dmcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (dmcf->record.size != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < NGX_HTTP_DEBUG_ZONE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone size \"%V\" is too small, at least %uzk"
+                           " are needed", &value[1],
+                           (size_t) NGX_HTTP_DEBUG_ZONE_MIN / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    dmcf->record.size = size;
+    dmcf->record.file = cf->conf_file->file.name.data;
+    dmcf->record.line = cf->conf_file->line;
+
+    return NGX_CONF_OK;
+}

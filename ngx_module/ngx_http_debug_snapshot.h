@@ -1,0 +1,90 @@
+
+/*
+ * The only reader: one pass over the cells of an entity makes a row, which
+ * the faces print.
+ *
+ * Nothing is locked: a row is a sum of relaxed loads, so two of its numbers
+ * may be one request apart.  Context: worker, request; worker, timer.
+ */
+
+
+#ifndef _NGX_HTTP_DEBUG_SNAPSHOT_H_INCLUDED_
+#define _NGX_HTTP_DEBUG_SNAPSHOT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_debug_zone.h"
+
+
+/* different codes of one row; what is beyond counts in its class */
+#define NGX_HTTP_DEBUG_ROW_CODES  64
+
+/*
+ * Upper bounds for Prometheus.  They are bounds of the fine histogram too,
+ * and so exact: 128 us, doubling.
+ */
+#define NGX_HTTP_DEBUG_LE         16
+#define NGX_HTTP_DEBUG_LE_FIRST   128          /* fine bucket */
+#define ngx_http_debug_le_us(n)   ((uint64_t) 128 << (n))
+
+
+enum {
+    NGX_HTTP_DEBUG_P50 = 0,
+    NGX_HTTP_DEBUG_P90,
+    NGX_HTTP_DEBUG_P99,
+    NGX_HTTP_DEBUG_P999,
+    NGX_HTTP_DEBUG_PERCENTILES
+};
+
+
+typedef struct {
+    uint32_t                  code;      /* below 10: a class, as 5 for 5xx */
+    uint64_t                  count;
+    uint64_t                  second;    /* in the current second */
+} ngx_http_debug_code_t;
+
+
+typedef struct {
+    ngx_http_debug_entity_t  *entity;
+
+    uint64_t                  value[NGX_HTTP_DEBUG_METRICS];
+    int64_t                   active;
+
+    uint64_t                  count;     /* of all codes */
+    uint64_t                  second;    /* of those in the current second */
+    ngx_uint_t                ncodes;
+    ngx_http_debug_code_t     code[NGX_HTTP_DEBUG_ROW_CODES];  /* sorted */
+    uint64_t                  classes[NGX_HTTP_DEBUG_CLASSES];
+
+    uint64_t                  max;       /* ns; 0: none */
+    uint64_t                  min;
+    uint64_t                  measured;  /* in the histogram */
+    uint64_t                  le[NGX_HTTP_DEBUG_LE];     /* cumulative */
+    uint64_t                  percentile[NGX_HTTP_DEBUG_PERCENTILES]; /* ns */
+} ngx_http_debug_row_t;
+
+
+/* Makes the row of one entity. */
+void ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_http_debug_row_t *row);
+
+/*
+ * Adds the counts, times and codes of ROW to SUM, which was zeroed before the
+ * first.  Percentiles cannot be added and are left alone.
+ */
+void ngx_http_debug_snapshot_add(ngx_http_debug_row_t *sum,
+    ngx_http_debug_row_t *row);
+
+/*
+ * The time, ns, that a PART of 1000 of the MEASURED ones in BUCKETS did not
+ * exceed: the middle of its bucket; 0 if there are none.
+ */
+uint64_t ngx_http_debug_snapshot_percentile(uint64_t *buckets,
+    uint64_t measured, ngx_uint_t part);
+
+/* All failures: what got no answer. */
+uint64_t ngx_http_debug_snapshot_failures(ngx_http_debug_row_t *row);
+
+
+#endif /* _NGX_HTTP_DEBUG_SNAPSHOT_H_INCLUDED_ */

@@ -1,0 +1,218 @@
+
+/*
+ * Shared memory: a directory of names and, for each, its cells.
+ *
+ * nginx's own zone ("ngx_http_debug") is small and of constant size, so that
+ * it is found again at every reload; it holds nothing but the address of a
+ * mapping of ours, which is reserved larger than debug_zone and of which
+ * debug_zone is only the limit.  Memory that was never written to costs
+ * nothing.  So a new debug_zone size is a new limit on the same memory, and
+ * old workers that still drain go on counting into the same cells.
+ *
+ * Entities are appended and never removed or moved: an old and a new
+ * generation of workers use the same ones.  A name is found by a hash table
+ * of offsets without a lock, and inserted by one compare-and-swap, so that a
+ * worker killed at any instruction leaves nothing locked.  Everything is
+ * addressed by its offset.
+ *
+ * Concurrency: a field of a cell is written by relaxed atomic adds, by any
+ * process at any time, and read by relaxed loads.  Names and offsets are
+ * written before the compare-and-swap that publishes them.
+ */
+
+
+#ifndef _NGX_HTTP_DEBUG_ZONE_H_INCLUDED_
+#define _NGX_HTTP_DEBUG_ZONE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_debug_metrics.h"
+
+
+#define NGX_HTTP_DEBUG_ZONE_MAGIC    0x6775626564786e67   /* "gnxdebug" */
+#define NGX_HTTP_DEBUG_ZONE_VERSION  1
+
+#define NGX_HTTP_DEBUG_ZONE_MIN      (1024 * 1024)
+#define NGX_HTTP_DEBUG_ZONE_DEFAULT  (8 * 1024 * 1024)
+
+#define NGX_HTTP_DEBUG_LANES         64      /* worker processes that are told
+                                                apart, old and new ones */
+#define NGX_HTTP_DEBUG_CELLS_MAX     16      /* cells of one entity */
+#define NGX_HTTP_DEBUG_ENTITIES      32768
+#define NGX_HTTP_DEBUG_SLOTS         65536   /* of the hash table */
+#define NGX_HTTP_DEBUG_HOSTS         256     /* names that clients can choose */
+
+#define NGX_HTTP_DEBUG_MARKS         64      /* reloads that are remembered */
+
+#define NGX_HTTP_DEBUG_CODES         24      /* exact status codes of a cell */
+#define NGX_HTTP_DEBUG_CLASSES       6       /* the rest, by first digit */
+
+
+/*
+ * The histogram: log-linear, base 2.  The unit is 1/16 us; 16 buckets of one
+ * unit, then 16 buckets an octave, to beyond one hour.  A bucket is at most
+ * 1/16 of its lower bound wide, so its middle is at most 3.2 % wrong.
+ */
+
+#define NGX_HTTP_DEBUG_BUCKETS       528
+
+
+typedef struct {
+    uint64_t  value[NGX_HTTP_DEBUG_METRICS];
+
+    uint64_t  max;           /* ns */
+    uint64_t  floor;         /* ~ns of the shortest; 0: none yet */
+
+    uint32_t  code[NGX_HTTP_DEBUG_CODES];    /* 0: free; in order of arrival */
+    uint64_t  count[NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES];
+
+    /*
+     * The last second: the counts at its beginning and at the beginning of
+     * the one before.  Moved on by the first request of a second.
+     */
+
+    uint64_t  second;
+    uint64_t  base[NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES];
+    uint64_t  before[NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES];
+
+    uint64_t  bucket[NGX_HTTP_DEBUG_BUCKETS];
+} ngx_http_debug_cell_t;
+
+
+typedef struct {
+    uint64_t  hash;
+    uint32_t  kind;
+    uint32_t  id;            /* position in the directory */
+    uint32_t  group;         /* of a peer: the id of its group */
+    uint32_t  cells;         /* a power of 2 */
+    uint64_t  cell;          /* offset of the first */
+    uint64_t  history;       /* offset of the rings; 0: none yet */
+    uint64_t  created;       /* ms since the epoch */
+
+    uint64_t  failed;        /* ms since the epoch; 0: never */
+    uint64_t  failure;       /* NGX_HTTP_DEBUG_FAIL_... */
+
+    /* under way, by the process that does it */
+    int64_t   active[NGX_HTTP_DEBUG_LANES];
+
+    uint32_t  len;
+    u_char    name[1];
+} ngx_http_debug_entity_t;
+
+
+typedef struct {
+    uint64_t  magic;
+    uint64_t  version;
+    uint64_t  layout;        /* sizes of the structs, folded */
+
+    uint64_t  size;          /* bytes mapped */
+    uint64_t  limit;         /* bytes that may be used: debug_zone */
+    uint64_t  used;          /* bytes */
+
+    uint64_t  start;         /* ns, CLOCK_MONOTONIC */
+    uint64_t  started;       /* ns since the epoch */
+    uint64_t  generation;    /* configurations loaded */
+    uint64_t  reloaded;      /* ms since the epoch */
+
+    uint64_t  tick;          /* the last second that history has */
+    uint64_t  nmarks;        /* reloads so far; the last ones are in mark */
+    uint64_t  mark[NGX_HTTP_DEBUG_MARKS];       /* ms since the epoch */
+
+    uint64_t  dropped;       /* records that went to the overflow entity */
+    uint64_t  warned;        /* generation that logged it */
+    uint64_t  hosts;
+    uint64_t  entities;      /* ids given out */
+    uint64_t  overflow;      /* offset */
+
+    int64_t   lane[NGX_HTTP_DEBUG_LANES];       /* pid; 0: free */
+
+    uint32_t  slot[NGX_HTTP_DEBUG_SLOTS];       /* id + 1 */
+    uint64_t  entity[NGX_HTTP_DEBUG_ENTITIES];  /* offset by id */
+} ngx_http_debug_zone_t;
+
+
+#define ngx_http_debug_zone_at(zone, offset)                                  \
+    ((void *) ((u_char *) (zone) + (offset)))
+
+#define ngx_http_debug_load(p)    __atomic_load_n(p, __ATOMIC_RELAXED)
+#define ngx_http_debug_add(p, n)                                              \
+    ((void) __atomic_fetch_add(p, n, __ATOMIC_RELAXED))
+
+
+/* the lane of this process; -1: it records nothing */
+extern ngx_int_t  ngx_http_debug_lane;
+
+
+/*
+ * Finds the mapping of the running cycle, or makes one, and sets its limit.
+ * CELLS is the number of worker processes.  Returns the zone or NULL (no
+ * memory; logged).  Context: configuration, a shared zone's init.
+ */
+ngx_http_debug_zone_t *ngx_http_debug_zone_open(ngx_cycle_t *cycle,
+    ngx_shm_zone_t *shm_zone, void *data, size_t limit);
+
+/*
+ * Finds or inserts NAME of KIND, for a peer in its GROUP (an id, else 0).
+ * With CELLS cells if it is new.  Never NULL: where there is no room, the
+ * overflow entity, with "dropped" counted; logged to LOG once a generation.
+ * Context: configuration; worker, request.
+ */
+ngx_http_debug_entity_t *ngx_http_debug_zone_entity(
+    ngx_http_debug_zone_t *zone, ngx_uint_t kind, uint32_t group,
+    ngx_str_t *name, ngx_uint_t cells, ngx_log_t *log);
+
+/* The same by ID; NULL: not there (yet). */
+ngx_http_debug_entity_t *ngx_http_debug_zone_by_id(ngx_http_debug_zone_t *zone,
+    ngx_uint_t id);
+
+/* Bytes of an entity of a name of LEN bytes. */
+size_t ngx_http_debug_zone_entity_size(size_t len, ngx_uint_t cells);
+
+/*
+ * Appends SIZE zeroed bytes.  Returns the offset, 0 where the limit less
+ * RESERVE does not allow it.  Context: any process, at any time.
+ */
+uint64_t ngx_http_debug_zone_alloc(ngx_http_debug_zone_t *zone, size_t size,
+    size_t reserve);
+
+/* Cells for so many worker processes. */
+ngx_uint_t ngx_http_debug_zone_cells(ngx_int_t workers);
+
+/*
+ * Takes and gives back this process's lane.  What a dead process had under
+ * way in a lane is booked as lost.  Context: worker start and end.
+ */
+void ngx_http_debug_zone_enter(ngx_http_debug_zone_t *zone);
+void ngx_http_debug_zone_leave(ngx_http_debug_zone_t *zone);
+
+/* Books what dead processes had under way.  Context: worker, timer. */
+void ngx_http_debug_zone_settle(ngx_http_debug_zone_t *zone);
+
+
+static ngx_inline ngx_http_debug_cell_t *
+ngx_http_debug_zone_cell(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_uint_t lane)
+{
+    ngx_http_debug_cell_t  *cell;
+
+    cell = ngx_http_debug_zone_at(zone, e->cell);
+
+    return &cell[lane & (e->cells - 1)];
+}
+
+
+/* CLOCK_MONOTONIC, ns */
+
+static ngx_inline uint64_t
+ngx_http_debug_now(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+
+#endif /* _NGX_HTTP_DEBUG_ZONE_H_INCLUDED_ */

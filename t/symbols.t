@@ -1,0 +1,315 @@
+#!/usr/bin/perl
+
+# Names for addresses in shared objects of every kind: with symbols, stripped,
+# with a separate debug file, deleted, replaced.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+use Cwd qw/ abs_path /;
+use File::Temp qw/ tempdir /;
+
+###############################################################################
+
+my $build = abs_path($ENV{DEBUG_BUILD} // 'build');
+my $app = "$build/t/app/names";
+my $dir = tempdir('symbols-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+
+chmod 0755, $dir;
+
+###############################################################################
+
+# An object with functions of all kinds; +1 is within, -1 before.
+
+spew("$dir/c.c", <<'EOF_C');
+#include <stddef.h>
+
+#define HERE  __attribute__((noinline, noclone))
+
+static int x;
+
+HERE static int hidden(int a) { x += a; return x; }
+HERE int exported(int a) { x -= a; return hidden(a) * 3; }
+HERE int _under(int a) { x ^= a; return x; }
+int under(int a) __attribute__((alias("_under")));
+HERE __attribute__((section(".text.other"))) int other(int a) { return a + x; }
+
+/* as handwritten assembly is: no size, no type */
+__asm__(
+".section .text.asm,\"ax\",@progbits\n"
+"asm_label: nop\n nop\n nop\n ret\n"
+".globl asm_func\n .type asm_func,@function\n"
+"asm_func: nop\n nop\n nop\n ret\n"
+".text\n");
+
+extern const char asm_func[];
+extern const char asm_label[] __attribute__((visibility("hidden")));
+
+static int nowhere(void) { return x; }
+static int (*chosen(void))(void) { return nowhere; }
+int indirect(void) __attribute__((ifunc("chosen")));
+
+size_t
+addresses(const void **at)
+{
+	size_t n = 0;
+
+	at[n++] = (const char *) hidden + 1;
+	at[n++] = (const char *) exported + 1;
+	at[n++] = (const char *) exported;
+	at[n++] = (const char *) _under;
+	at[n++] = (const char *) other;
+	at[n++] = asm_label + 1;
+	at[n++] = asm_func + 1;
+
+	return n;
+}
+EOF_C
+
+spew("$dir/cxx.cc", <<'EOF_CXX');
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#define HERE  __attribute__((noinline, noclone))
+
+namespace acs {
+
+struct session {
+	int n;
+	HERE session(int a) : n(a) { asm volatile(""); }
+	HERE int parse(const std::string &s) { asm volatile(""); return n + s.size(); }
+	HERE bool operator<(const session &o) const
+	{
+		asm volatile("");
+		return n < o.n;
+	}
+};
+
+template <typename T> HERE T twice(T a) { asm volatile(""); return a + a; }
+
+namespace { HERE int quiet(int a) { asm volatile(""); return a * 5; } }
+
+}
+
+static volatile int sink;
+
+template <typename F>
+static const void *
+pointer(F f)
+{
+	const void *p = nullptr;
+	__builtin_memcpy(&p, &f, sizeof(p));
+	return p;
+}
+
+extern "C" size_t
+addresses(const void **at)
+{
+	acs::session s(1);
+	size_t n = 0;
+
+	sink = s.parse("x") + (s < s) + acs::twice(3) + acs::quiet(2);
+
+	at[n++] = pointer(&acs::session::parse);
+	at[n++] = pointer(&acs::session::operator<);
+	at[n++] = pointer(&acs::twice<int>);
+	at[n++] = pointer(&acs::quiet);
+
+	return n;
+}
+EOF_CXX
+
+run("gcc -O1 -g -fPIC -shared -Wl,--build-id -o $dir/c.so $dir/c.c");
+run("g++ -O1 -g -fPIC -shared -Wl,--build-id -Wl,--no-as-needed"
+	. " -o $dir/cxx.so $dir/cxx.cc");
+run("gcc -O1 -g -fPIC -shared -Wl,--build-id -o $dir/else.so $dir/c.c -DELSE"
+	. " -Wl,--defsym=unlike=0");
+
+###############################################################################
+
+# with .symtab
+
+my @n = names('', 'c.so');
+
+is($n[0], '0 1 hidden | hidden', 'static function');
+is($n[1], '0 1 exported | exported', 'global function');
+is($n[2], '0 0 exported | exported', 'its first instruction');
+is($n[3], '0 0 under | under', 'of two names the one without underscore');
+is($n[4], '0 0 other | other', 'function in a section of its own');
+is($n[5], '0 1 asm_label | asm_label', 'label without type and size');
+is($n[6], '0 1 asm_func | asm_func', 'function without size');
+
+# stripped: .dynsym, then .eh_frame
+
+run("strip --strip-all -o $dir/stripped.so $dir/c.so");
+
+@n = names('', 'stripped.so');
+
+like($n[0], qr/^1 1 stripped\.so\+0x[0-9a-f]+ \| stripped\.so\+0x/,
+	'stripped: static function by its start');
+is($n[1], '0 1 exported | exported', 'stripped: global function');
+is($n[3], '0 0 under | under', 'stripped: alias');
+like($n[5], qr/^1 \d+ \[stripped\.so\] \|/,
+	'stripped: neither symbol nor frame');
+is($n[6], '0 1 asm_func | asm_func', 'stripped: function without size');
+
+my ($start) = $n[0] =~ /\+0x(\w+)/;
+
+like(`nm $dir/c.so`, qr/^0*$start t hidden$/m, 'the start is the right one');
+
+# a separate debug file
+
+my ($id, $rest) = `readelf -n $dir/c.so` =~ /Build ID: (..)(\S+)/;
+
+run("mkdir -p $dir/root/.build-id/$id");
+my $debug = "$dir/root/.build-id/$id/$rest.debug";
+run("objcopy --only-keep-debug $dir/c.so $debug");
+
+@n = names("-d $dir/root", 'stripped.so');
+
+is($n[0], '0 1 hidden | hidden', 'debug file: static function');
+is($n[4], '0 0 other | other', 'debug file: another section');
+is($n[5], '0 1 asm_label | asm_label', 'debug file: label');
+
+# one of another build under that name
+
+run("objcopy --only-keep-debug $dir/else.so $debug");
+
+like((names("-d $dir/root", 'stripped.so'))[0],
+	qr/^1 1 stripped\.so\+0x$start /,
+	'debug file of another build is not used');
+
+run("head -c 1000 $dir/c.so > $debug");
+
+like((names("-d $dir/root", 'stripped.so'))[0],
+	qr/^1 1 stripped\.so\+0x$start /,
+	'nor is a broken one');
+
+# deleted, replaced: with and without the privilege to open the old file
+
+foreach my $user ('', 'nobody') {
+	my $as = $user || 'root';
+
+	SKIP: {
+		skip 'not root', 7 if $>;
+
+		my @m = gone($user, 'rm FILE');
+
+		like($m[1], qr/^0 1 exported \|/, "deleted: global function, $as");
+		like($m[0], $user ? qr/^1 1 gone\.so\+0x$start / : qr/^0 1 hidden /,
+			"deleted: static function, $as");
+		like($m[6], qr/^0 1 asm_func \|/, "deleted: no size, $as");
+
+		@m = gone($user, "cp $dir/else.so FILE.new; mv FILE.new FILE");
+
+		like($m[1], qr/^0 1 exported \|/, "replaced: global function, $as");
+		like($m[0], $user ? qr/^1 1 gone\.so\+0x$start / : qr/^0 1 hidden /,
+			"replaced: static function, $as");
+
+		# a fifo would block who opens it
+
+		@m = gone($user, 'rm FILE; mkfifo FILE; chmod 666 FILE');
+
+		like($m[1], qr/^0 1 exported \|/, "fifo in its place, $as");
+
+		@m = gone($user, 'head -c 2000 FILE > FILE.new; mv FILE.new FILE');
+
+		like($m[1], qr/^0 1 exported \|/, "broken file in its place, $as");
+	}
+}
+
+# without build id: by the inode
+
+run("gcc -O1 -fPIC -shared -Wl,--build-id=none -o $dir/noid.so $dir/c.c");
+
+is((names('', 'noid.so'))[0], '0 1 hidden | hidden', 'no build id');
+
+# C++: the program is C, its object brings the runtime
+
+@n = names('', 'cxx.so');
+
+like($n[0], qr/^0 0 acs::session::parse\(.*\) \| _ZN3acs7session5parseE\S+$/,
+	'C++: method');
+like($n[1], qr/^0 0 acs::session::operator<\(.*\) const \| _ZNK\S+$/,
+	'C++: operator');
+like($n[2], qr/^0 0 int acs::twice<int>\(int\) \| _Z\S+$/, 'C++: template');
+like($n[3], qr/^0 0 acs::\(anonymous namespace\)::quiet\(int\) \| _ZN\S+$/,
+	'C++: anonymous namespace');
+
+# C++ without a runtime to ask: plain forms, the others mangled
+
+run("g++ -O1 -fPIC -shared -static-libstdc++ -static-libgcc"
+	. " -Wl,--exclude-libs,ALL -o $dir/cxxs.so $dir/cxx.cc");
+
+@n = names('', 'cxxs.so');
+
+SKIP: {
+	skip 'a sanitizer brings a demangler', 3
+		if `ldd $app` =~ /lib[at]san|libstdc\+\+/;
+
+	like($n[0], qr/^0 0 acs::session::parse \| _ZN3acs7session5parseE\S+$/,
+		'C++ without runtime: method');
+	like($n[2], qr/^0 0 (_Z\S+) \| \1$/, 'C++ without runtime: template');
+	like($n[3], qr/^0 0 acs::\(anonymous namespace\)::quiet \| _ZN\S+$/,
+		'C++ without runtime: anonymous namespace');
+}
+
+# several at once
+
+@n = names('', 'c.so', 'cxx.so', 'stripped.so');
+
+is(scalar(@n), 7 + 4 + 7, 'several objects');
+is($n[0], '0 1 hidden | hidden', 'the first');
+like($n[7], qr/acs::session::parse/, 'the second');
+is($n[12], '0 1 exported | exported', 'the third');
+
+done_testing();
+
+###############################################################################
+
+sub spew {
+	my ($file, $text) = @_;
+
+	open my $fh, '>', $file or die "$file: $!\n";
+	print $fh $text;
+	close $fh;
+}
+
+sub run {
+	my ($command) = @_;
+
+	system($command) == 0 or die "failed: $command\n";
+}
+
+sub names {
+	my ($options, @objects) = @_;
+
+	$options = "-d $dir/none $options" unless $options =~ /-d/;
+
+	return map { chomp; $_ }
+		`$app $options @{[ map { "$dir/$_" } @objects ]}`;
+}
+
+# The names in an object whose file is changed after it was loaded.
+
+sub gone {
+	my ($user, $command) = @_;
+
+	my $place = "$dir/gone";
+	run("rm -rf $place; mkdir $place; chmod 777 $place");
+	run("cp $dir/c.so $place/gone.so; cp $app $place/names");
+
+	$command =~ s/FILE/$place\/gone.so/g;
+
+	my $line = "$place/names -d $dir/none -c '$command' $place/gone.so";
+	$line = "setpriv --reuid $user --clear-groups $line" if $user;
+
+	return map { chomp; $_ } `$line`;
+}
+
+###############################################################################
