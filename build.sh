@@ -219,6 +219,24 @@ test)
     exec prove -It/lib -j "${TEST_JOBS:-$((JOBS * 2))}" "$@"
     ;;
 
+fuzz)
+    seconds=${2:-60}
+    case $seconds in *[!0-9]*|'') say "not a number: $seconds" >&2; exit 2;; esac
+    need "${PKG_BUILD[@]}" "${PKG_FUZZ[@]}"
+    build_test fuzz
+
+    # what is found is kept beside the build, for a human to look at
+    for driver in t/fuzz/*.c; do
+        name=$(basename "$driver" .c)
+        mkdir -p "$BUILD/fuzz/$name"
+        say "fuzz: $name, $seconds s"
+        run "$BUILD/t/fuzz/$name" -max_total_time="$seconds" -max_len=20000 \
+            -artifact_prefix="$BUILD/fuzz/$name-" \
+            "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
+        say "fuzz: $name, $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$LOG") runs"
+    done
+    ;;
+
 *)
     sed -n '3,/^$/p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2

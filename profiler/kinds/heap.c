@@ -18,6 +18,9 @@
 #include "encode/profile.h"
 #include "kinds/tcmalloc.h"
 
+/* still to come in encode/legacy.c; until then NULL */
+#pragma weak pprof_legacy_heap_write
+
 
 enum {
     SPACE,
@@ -222,6 +225,12 @@ end(struct pprof_job *job, bool gone)
 
     if (gone) {
         start_free(s);
+        return;
+    }
+
+    if (!scaled && pprof_legacy_heap_write == NULL) {
+        pprof_answer_error(a, 501, "gperftools' format is not there in this "
+                           "version; use /debug/pprof/heap without debug");
         return;
     }
 

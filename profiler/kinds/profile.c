@@ -32,6 +32,9 @@
 #include "encode/legacy.h"
 #include "encode/profile.h"
 
+/* still to come in encode/legacy.c; until then NULL */
+#pragma weak pprof_legacy_cpu_write
+
 
 struct engine {
     int   (*start)(const char *file);
@@ -66,6 +69,22 @@ nanos(clockid_t clock)
 }
 
 
+/* No fork() while the engine starts or stops: its child would wait for ever
+   for the engine's lock, at the latest in exit(). */
+static void
+before_fork(void)
+{
+    pthread_mutex_lock(&run.lock);
+}
+
+
+static void
+after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&run.lock);
+}
+
+
 /*
  * The child of a fork() while a profile runs: what it writes at its exit must
  * not end up in its parent's profile.  A memfd again, since there may be no
@@ -74,6 +93,7 @@ nanos(clockid_t clock)
 static void
 drop_in_child(void)
 {
+    /* held by before_fork(), in a thread that is not this one any more */
     pthread_mutex_init(&run.lock, NULL);
 
     if (!run.running) {
@@ -129,7 +149,8 @@ find_engine(void)
     void (*const stop)(void) = (void (*)(void)) dlsym(handle, "ProfilerStop");
 
     if (start == NULL || stop == NULL || atexit(stop_at_exit) != 0
-        || pthread_atfork(NULL, NULL, drop_in_child) != 0)
+        || pthread_atfork(before_fork, after_fork_in_parent,
+                          drop_in_child) != 0)
     {
         return -1;
     }
@@ -286,8 +307,9 @@ close_run(void)
 
 
 /*
- * The program exits while a profile runs.  The engine would stop by itself a
- * moment later, and say so on stderr.
+ * The program, or a child that was forked meanwhile, exits while a profile
+ * runs.  The engine would stop by itself a moment later, and say so on
+ * stderr.
  */
 static void
 stop_at_exit(void)
@@ -297,6 +319,10 @@ stop_at_exit(void)
     if (run.running) {
         stop_silently();
         close_run();
+
+    } else if (run.inherited) {
+        stop_silently();
+        run.inherited = false;
     }
 
     pthread_mutex_unlock(&run.lock);
@@ -322,6 +348,12 @@ begin_locked(struct pprof_job *job)
 {
     struct pprof_answer *a = &job->answer;
     char path[32];
+
+    if (job->ask.legacy && pprof_legacy_cpu_write == NULL) {
+        pprof_answer_error(a, 501, "gperftools' format is not there in this "
+                           "version; use /debug/pprof/profile");
+        return -1;
+    }
 
     if (run.running) {
         refuse_second(a);

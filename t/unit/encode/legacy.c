@@ -69,6 +69,7 @@ main(void)
     pprof_profile_free(&p);
 
     is_int(parse(good, 0, &p, NULL), -1, "nothing");
+    pprof_profile_free(&p);
 
     /* cut off anywhere before the end, it is never taken for a whole one */
     size_t  whole = 0;

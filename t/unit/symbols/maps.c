@@ -1,5 +1,6 @@
 #include "symbols/maps.c"
 
+#include <gnu/libc-version.h>
 #include <sys/mman.h>
 
 #include "guard.h"
@@ -67,7 +68,7 @@ test_parse(void)
     is_int(most, 5, "cut off anywhere");
 
     static const char *const  bad[] = {
-        "", "\n", "-", "1-", "1-2", "1-2 r-xp", "1-2 r-xp ", "1-2 r-xp 0 0:0",
+        "", "-", "\n", "1-", "1-2", "1-2 r-xp", "1-2 r-xp ", "1-2 r-xp 0 0:0",
         "2-1 r-xp 0 0:0 0", "1-2 r-xp 0 0:0 0x", "g-h r-xp 0 0:0 0",
         "11111111111111111-2 r-xp 0 0:0 0", "1-2 r-xp 0 0:0 a",
         "1-2 r-xp 0 00 0", "1-2 r-x", " 1-2 r-xp 0 0:0 0"
@@ -76,7 +77,7 @@ test_parse(void)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         parse_text(&m, bad[i], strlen(bad[i]));
 
-        if (!ok(m.nmaps == (i == 9), "no mapping: \"%s\"", bad[i])) {
+        if (!ok(m.nmaps == (i == 9), "no mapping: text %zu", i)) {
             printf("# %zu\n", m.nmaps);
         }
 
@@ -112,7 +113,9 @@ test_load(void)
 
     ok(sorted, "the others are sorted");
 
-    const struct pprof_map  *libc = pprof_maps_find(&m, (uintptr_t) strtol);
+    /* a function that no sanitizer puts its own before */
+    const uintptr_t          in_libc = (uintptr_t) gnu_get_libc_version;
+    const struct pprof_map  *libc = pprof_maps_find(&m, in_libc);
 
     ok(libc != NULL && strstr(libc->file, "/libc.so.6") != NULL, "libc");
     is_int(strlen(pprof_maps_build_id(&m, libc, hex)), 40,

@@ -1,0 +1,80 @@
+/*
+ * Feeds anything to the readers of ELF files: headers, notes, symbol tables,
+ * frame descriptions; as a file, and as an object in memory.
+ *
+ * Fuzzes: symbols/elf.c symbols/fde.c
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "symbols/elf.h"
+#include "symbols/fde.h"
+
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+
+static volatile size_t  sink;
+
+
+static void
+ask(const struct pprof_elf *e, bool dynamic)
+{
+    struct pprof_elf_symbols  s;
+    uint64_t                  start, end;
+
+    if (dynamic ? !pprof_elf_dynsym(e, &s) : !pprof_elf_symtab(e, &s)) {
+        return;
+    }
+
+    for (size_t i = 0; i < s.count && i < 1000; i++) {
+        const ElfW(Sym)  sym = pprof_elf_symbol(&s, i);
+
+        sink += strlen(pprof_elf_symbol_name(&s, &sym));
+
+        if (pprof_elf_code(e, &sym, &start, &end)
+            && (sym.st_value < start || sym.st_value >= end))
+        {
+            abort();
+        }
+
+        if (pprof_fde_find(e, sym.st_value, &start, &end)
+            && sym.st_value - start >= end)
+        {
+            abort();
+        }
+    }
+}
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct pprof_elf  e, m;
+    size_t            len;
+    uint32_t          crc;
+
+    if (pprof_elf_parse(&e, data, size) != 0) {
+        return 0;
+    }
+
+    const uint8_t  *id = pprof_elf_build_id(&e, &len);
+
+    for (size_t i = 0; id != NULL && i < len; i++) {
+        sink += id[i];
+    }
+
+    const char  *link = pprof_elf_debuglink(&e, &crc);
+
+    sink += link == NULL ? 0 : strlen(link);
+
+    ask(&e, false);
+    ask(&e, true);
+
+    pprof_elf_parse_memory(&m, data, size, size & 0x1000, size & 0x2000,
+                           e.phdrs, e.nphdrs);
+    ask(&m, true);
+
+    return 0;
+}

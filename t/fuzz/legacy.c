@@ -1,0 +1,46 @@
+/*
+ * Feeds anything to the reader of gperftools' CPU profiles.
+ *
+ * Fuzzes: encode/legacy.c encode/profile.c encode/buf.c encode/gzip.c
+ * Fuzzes: symbols/maps.c symbols/names.c symbols/elf.c symbols/fde.c
+ * Fuzzes: symbols/demangle.c
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "encode/legacy.h"
+
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct pprof_profile  p;
+    size_t                offset = 0;
+
+    pprof_profile_init(&p);
+
+    if (pprof_legacy_cpu_parse(&p, data, size, &offset) == 0) {
+        if (offset > size) {
+            abort();
+        }
+
+        for (size_t i = 0; i < p.nsamples; i++) {
+            const struct pprof_sample  *s = &p.samples[i];
+
+            /* nothing is counted twice, nor lost */
+            if (s->values[0] <= 0 || s->values[1] < s->values[0]
+                || (s->depth == 0) != (s->lost != NULL))
+            {
+                abort();
+            }
+        }
+    }
+
+    pprof_profile_free(&p);
+
+    return 0;
+}

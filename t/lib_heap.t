@@ -1,0 +1,166 @@
+#!/usr/bin/perl
+
+# The heap profile of an unmodified program: live bytes, deltas, and what is
+# said when there is none.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+use lib 't/lib';
+use Debug::Nginx;
+use Debug::App;
+
+###############################################################################
+
+my $build = $ENV{DEBUG_BUILD} // 'build';
+my $dir = Debug::Nginx::temp_dir('lib');
+my $n = 0;
+
+sub program {
+	my ($code, @options) = @_;
+	my $sock = "$dir/" . ++$n . '.pprof';
+
+	my $app = Debug::App->start(
+		cmd => ["$build/pprof-run", '-l', "unix:$sock", @options, $^X,
+			'-e', $code],
+		ready => { unix => $sock },
+	);
+
+	return ($app, $sock);
+}
+
+sub ask {
+	my ($sock, $path, %o) = @_;
+	return Debug::Nginx::http_get($path, unix => $sock, timeout => 20, %o);
+}
+
+# Bytes of the first column in go tool pprof's raw listing.
+sub sum {
+	my ($r, $column) = @_;
+	my $sum = 0;
+
+	Debug::Nginx::write_file("$dir/p", $r->{body});
+	my $raw = Debug::Nginx::go_pprof('-raw', "$dir/p")->{out};
+	my ($samples) = $raw =~ /^Samples:\n(.*?)^Locations/ms;
+
+	$sum += (split ' ', $_)[$column] =~ s/:$//r
+		for grep { /^\s+-?\d/ } split /\n/, $samples // '';
+
+	return ($sum, $raw);
+}
+
+my ($app, $sock, $r, $raw, $sum);
+
+# 200 MB in pieces of 100 KB, and then, when told, 50 MB more in one.  Perl
+# keeps two copies of such a constant expression at most, hence the loop.
+
+($app, $sock) = program('my @x; push @x, "a" x 100_000 for 1 .. 2000;'
+	. ' my $more; $SIG{USR1} = sub { push @x, "b" x 100_000 for 1 .. 500;'
+	. ' print STDOUT "done\n"; close STDOUT };'
+	. ' print STDOUT "ready\n"; $| = 1; print ""; sleep 1 while 1');
+
+ok(Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 10), 'allocated');
+
+SKIP: {
+	skip 'no go', 8 unless Debug::Nginx::have_bin('go');
+
+	$r = ask($sock, '/debug/pprof/heap');
+	is($r->{status}, 200, 'heap');
+	like($r->{headers}{'content-disposition'}, qr/filename="heap"/,
+		'heap: file name');
+
+	($sum, $raw) = sum($r, 0);
+	cmp_ok($sum, '>', 150e6, 'live bytes, less the first 16 MB');
+	cmp_ok($sum, '<', 260e6, 'and not many times as many');
+	like($raw, qr!^inuse_space/bytes\S* inuse_objects/count!m,
+		'bytes in use first');
+	like($raw, qr!^PeriodType: space bytes\nPeriod: 524288$!m, 'period');
+	unlike($raw, qr/libtcmalloc\.so\S* .*\b1: /, 'allocator not at the leaf');
+
+	# only what changed within the window
+	my $s = Debug::Nginx::http_open(unix => $sock);
+	print $s "GET /debug/pprof/heap?seconds=2 HTTP/1.0\r\n\r\n";
+	select undef, undef, undef, 0.5;
+	kill 'USR1', $app->pid();
+	my $answer = do { local $/; <$s> };
+
+	($sum) = sum({ body => $answer =~ s/^.*?\r\n\r\n//sr }, 0);
+	cmp_ok($sum, '>', 30e6, 'delta: what was allocated meanwhile');
+	cmp_ok($sum, '<', 75e6, 'delta: and only that');
+	like($answer, qr/filename="heap-delta"/, 'delta: file name');
+}
+
+is(ask($sock, '/debug/pprof/heap?gc=1')->{status}, 200, 'gc=1');
+is(ask($sock, '/debug/pprof/growth')->{status}, 200, 'growth');
+$app->stop();
+
+# no sampling, no tcmalloc: words instead of an empty profile
+
+($app, $sock) = program('sleep 60', '-s', '0');
+$r = ask($sock, '/debug/pprof/heap');
+is($r->{status}, 501, 'sampling is off');
+like($r->{body}, qr/^heap sampling is off; .*TCMALLOC_SAMPLE_PARAMETER/,
+	'sampling is off: what to do');
+is(ask($sock, '/debug/pprof/heap?seconds=1')->{status}, 501,
+	'sampling is off: delta');
+$app->stop();
+
+($app, $sock) = program('sleep 60', '--no-tcmalloc');
+
+for my $kind (qw/ heap growth /) {
+	$r = ask($sock, "/debug/pprof/$kind");
+	is($r->{status}, 501, "$kind without tcmalloc");
+	like($r->{body}, qr/^the program does not allocate with tcmalloc; /,
+		"$kind without tcmalloc: what to do");
+	is($r->{headers}{'x-go-pprof'}, '1', "$kind: X-Go-Pprof");
+}
+
+is($app->err(), '', 'nothing on stderr');
+$app->stop();
+
+# libtcmalloc_minimal has the functions, and never a sample
+
+SKIP: {
+	my ($minimal) = glob '/usr/lib/*/libtcmalloc_minimal.so.4';
+	skip 'no libtcmalloc_minimal', 2 unless defined $minimal;
+
+	$sock = "$dir/minimal.pprof";
+	$app = Debug::App->start(cmd => [$^X, '-e', 'sleep 60'],
+		env => { LD_PRELOAD => "$minimal $build/libpprof.so",
+			PPROF_LISTEN => "unix:$sock",
+			TCMALLOC_SAMPLE_PARAMETER => 524288 },
+		ready => { unix => $sock });
+
+	$r = ask($sock, '/debug/pprof/heap');
+	is($r->{status}, 501, 'libtcmalloc_minimal');
+	like($r->{body}, qr/^libtcmalloc_minimal takes no heap samples/,
+		'libtcmalloc_minimal: why');
+	$app->stop();
+}
+
+# switched on at run time
+
+SKIP: {
+	my ($lib) = glob '/usr/lib/*/libtcmalloc.so.4';
+	skip 'no libtcmalloc', 1 unless defined $lib;
+
+	$sock = "$dir/late.pprof";
+	$app = Debug::App->start(cmd => [$^X, '-e', 'sleep 60'],
+		env => { LD_PRELOAD => "$lib $build/libpprof.so",
+			PPROF_LISTEN => "unix:$sock",
+			TCMALLOC_SAMPLE_PARAMETER => undef,
+			PPROF_HEAP_SAMPLE => 524288 },
+		ready => { unix => $sock });
+
+	is(ask($sock, '/debug/pprof/heap')->{status}, 200,
+		'PPROF_HEAP_SAMPLE switches sampling on');
+	$app->stop();
+}
+
+done_testing();
+
+###############################################################################

@@ -1,0 +1,281 @@
+#!/usr/bin/perl
+
+# The CPU profile of an unmodified program: what is in it, one at a time,
+# clients that leave, fork() and exit() in the middle.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+use Time::HiRes qw/ sleep time /;
+
+use lib 't/lib';
+use Debug::Nginx;
+use Debug::App;
+
+###############################################################################
+
+my $build = $ENV{DEBUG_BUILD} // 'build';
+my $dir = Debug::Nginx::temp_dir('lib');
+my $n = 0;
+
+# Starts perl with CODE under pprof-run.
+sub program {
+	my ($code, %o) = @_;
+	my $sock = "$dir/" . ++$n . '.pprof';
+
+	my $app = Debug::App->start(
+		cmd => ["$build/pprof-run", '-l', $o{listen} // "unix:$sock",
+			@{ $o{options} // [] }, $^X, '-e', $code],
+		env => $o{env},
+		ready => $o{ready} // { unix => $sock },
+	);
+
+	return ($app, $sock);
+}
+
+sub ask {
+	my ($sock, $path, %o) = @_;
+	return Debug::Nginx::http_get($path, unix => $sock, timeout => 20, %o);
+}
+
+sub save {
+	my ($r, $name) = @_;
+	Debug::Nginx::write_file("$dir/$name", $r->{body});
+	return "$dir/$name";
+}
+
+sub listing {
+	my $r = Debug::Nginx::go_pprof(@_);
+	return $r->{out} . $r->{err};
+}
+
+my $burn = 'my $x; while (1) { $x .= "a" x 10; $x = "" if length $x > 1e5 }';
+my ($app, $sock, $r, $text);
+
+# go tool pprof itself asks, over TCP
+
+SKIP: {
+	skip 'no go', 9 unless Debug::Nginx::have_bin('go');
+
+	my $port = Debug::Nginx::free_port();
+
+	($app) = program($burn, listen => "127.0.0.1:$port",
+		ready => { port => $port });
+
+	my $before = cpu($app->pid());
+	$text = listing('-top', '-nodecount=5', '-seconds=2',
+		"http://127.0.0.1:$port/debug/pprof/profile");
+
+	like($text, qr/^File: perl$/m, 'File');
+	like($text, qr/^Build ID: [0-9a-f]{40}$/m, 'Build ID');
+	like($text, qr/^Type: cpu$/m, 'Type');
+	like($text, qr/^Time: /m, 'Time');
+	like($text, qr/^Duration: 2/m, 'Duration');
+	like($text, qr/ Perl_\w+/, 'names of functions');
+	unlike($text, qr/Profile(Data|Handler)|CpuProfiler|__restore_rt/,
+		'not those of the profiler');
+
+	# go spends a while after the profile, and the program goes on
+	my $total = total($text);
+	cmp_ok($total, '>', 0.05, 'CPU time of a busy program');
+	cmp_ok($total, '<', cpu($app->pid()) - $before + 0.1,
+		'and no more than there was');
+
+	is($app->err(), '', 'nothing on stderr');
+	$app->stop();
+}
+
+# one CPU profile at a time, everything else beside it
+
+($app, $sock) = program($burn);
+
+my $first = Debug::Nginx::http_open(unix => $sock);
+print $first "GET /debug/pprof/profile?seconds=3 HTTP/1.1\r\nHost: l\r\n\r\n";
+sleep 0.5;
+
+$r = ask($sock, '/debug/pprof/profile?seconds=3');
+is($r->{status}, 503, 'second profile');
+cmp_ok($r->{time}, '<', 0.5, 'second profile: refused at once');
+like($r->{body}, qr/^cpu profiling is running; retry in [23] s$/,
+	'second profile: how long');
+is($r->{headers}{'retry-after'}, $r->{body} =~ /(\d+)/ && $1,
+	'second profile: Retry-After');
+is($r->{headers}{'x-go-pprof'}, '1', 'second profile: X-Go-Pprof');
+
+$r = ask($sock, '/debug/pprof/heap');
+is($r->{status}, 200, 'heap meanwhile');
+cmp_ok($r->{time}, '<', 1, 'heap meanwhile: does not wait');
+
+my $delta = Debug::Nginx::http_open(unix => $sock);
+print $delta "GET /debug/pprof/heap?seconds=1 HTTP/1.1\r\nHost: l\r\n\r\n";
+
+is(ask($sock, '/debug/pprof/cmdline')->{body}, $^X, 'cmdline meanwhile');
+
+is((split ' ', <$delta>)[1], 200, 'heap over a second meanwhile');
+is((split ' ', <$first>)[1], 200, 'the first profile was not disturbed');
+close $first;
+close $delta;
+
+# descriptors while a profile runs: none would survive an exec()
+
+$r = Debug::Nginx::http_open(unix => $sock);
+print $r "GET /debug/pprof/profile?seconds=30 HTTP/1.1\r\nHost: l\r\n\r\n";
+sleep 0.5;
+
+my @open = grep { $_ > 2 } map { m!(\d+)$! } glob '/proc/' . $app->pid()
+	. '/fd/*';
+my @leaky = grep { Debug::Nginx::read_file('/proc/' . $app->pid()
+	. "/fdinfo/$_") !~ /^flags:\s+0?[2367]\d{6}$/m
+	&& readlink('/proc/' . $app->pid() . "/fd/$_") =~ /pprof|eventpoll|socket/ }
+	@open;
+
+ok((grep { (readlink('/proc/' . $app->pid() . "/fd/$_") // '') =~ /memfd:pprof/ }
+	@open), 'the profile is in memory');
+is("@leaky", '', 'close-on-exec');
+
+# the client leaves, and the next profile can start
+
+close $r;
+my $left = time();
+
+ok(Debug::Nginx::wait_for(sub {
+	$r = ask($sock, '/debug/pprof/profile?seconds=1');
+	return $r->{status} == 200;
+}, 3), 'a profile after the client left');
+cmp_ok(time() - $left, '<', 2.5, 'within a second');
+
+# many clients that leave, all at once
+
+my @many = map { Debug::Nginx::http_open(unix => $sock) } 1 .. 12;
+print $_ "GET /debug/pprof/heap?seconds=60 HTTP/1.1\r\nHost: l\r\n\r\n"
+	for @many;
+sleep 0.3;
+close $_ for @many;
+
+ok(Debug::Nginx::wait_for(sub { threads($app->pid()) == 2 }, 3),
+	'no thread is left of them');
+
+# and more than there may be
+
+@many = map { Debug::Nginx::http_open(unix => $sock) } 1 .. 16;
+print $_ "GET /debug/pprof/heap?seconds=60 HTTP/1.1\r\nHost: l\r\n\r\n"
+	for @many;
+
+Debug::Nginx::wait_for(sub {
+	$r = ask($sock, '/debug/pprof/heap');
+	return $r->{status} == 503;
+}, 5);
+
+is($r->{status}, 503, 'the 17th request');
+like($r->{body}, qr/^16 profile requests are under way/, 'the 17th: why');
+close $_ for @many;
+
+ok(Debug::Nginx::wait_for(sub {
+	ask($sock, '/debug/pprof/heap')->{status} == 200
+}, 2), 'when they have left');
+
+is($app->err(), '', 'nothing on stderr');
+$app->stop();
+
+# a child of fork() that exits does not spoil its parent's profile
+
+($app, $sock) = program('my $x; my $end = time + 30;'
+	. 'while (time < $end) {'
+	. ' if ((my $pid = fork()) == 0) { $x .= "a" for 1 .. 1e5; exit 0 }'
+	. ' $x .= "a" for 1 .. 1e6; $x = ""; wait; }');
+
+my $before = cpu($app->pid());
+$r = ask($sock, '/debug/pprof/profile?seconds=2');
+my $used = cpu($app->pid()) - $before;
+is($r->{status}, 200, 'profile over forks');
+
+SKIP: {
+	skip 'no go', 2 unless Debug::Nginx::have_bin('go');
+
+	$text = listing('-top', save($r, 'fork.pb.gz'));
+	cmp_ok(total($text), '>', $used / 2 - 0.05, 'the parent\'s samples are all there');
+	like($text, qr/ Perl_\w+/, 'with their names');
+}
+
+is(ask($sock, '/debug/pprof/profile?seconds=1')->{status}, 200, 'and again');
+is($app->err(), '', 'nothing on stderr, the children\'s exits included');
+$app->stop();
+
+# a forked child profiles itself, on a socket of its own
+
+($app) = program('fork(); ' . $burn, listen => "unix:$dir/f.%p",
+	ready => sub { my @s = glob "$dir/f.*"; @s == 2 });
+
+for my $s (glob "$dir/f.*") {
+	is(ask($s, '/debug/pprof/profile?seconds=1')->{status}, 200,
+		'parent or child');
+}
+
+$app->stop();
+
+# exit() while a profile runs
+
+($app, $sock) = program('select undef, undef, undef, 1.5; exit 7');
+
+$r = ask($sock, '/debug/pprof/profile?seconds=20');
+isnt($r->{status}, 200, 'exit: no profile');
+$app->wait(5);
+is($app->exit_status(), 7, 'exit: the program\'s own status');
+is($app->err(), '', 'exit: nothing on stderr');
+ok(!-e $sock, 'exit: no socket file is left');
+
+# no CPU time used
+
+($app, $sock) = program('sleep 60');
+
+$r = ask($sock, '/debug/pprof/profile?seconds=1');
+is($r->{status}, 200, 'idle');
+
+SKIP: {
+	skip 'no go', 1 unless Debug::Nginx::have_bin('go');
+	like(listing('-raw', save($r, 'idle.pb.gz')), qr/no samples: the program used 0\.0/,
+		'idle: the profile says why it is empty');
+}
+
+$app->stop();
+
+# SIGPROF is the program's
+
+($app, $sock) = program('$SIG{PROF} = sub { die }; sleep 60 while 1');
+sleep 0.3;
+
+$r = ask($sock, '/debug/pprof/profile?seconds=1');
+is($r->{status}, 501, 'SIGPROF taken');
+like($r->{body}, qr/^SIGPROF belongs to the program/, 'SIGPROF taken: why');
+ok($app->alive(), 'SIGPROF taken: the program lives');
+$app->stop();
+
+done_testing();
+
+###############################################################################
+
+# Seconds of all samples in the report of go tool pprof.
+sub total {
+	my ($report) = @_;
+	return 0 unless $report =~ /Total samples = ([\d.]+)(m?)s/;
+	return $2 ? $1 / 1000 : $1;
+}
+
+# Seconds of CPU time that the process used, its children's not counted.
+sub cpu {
+	my ($pid) = @_;
+	my @f = split ' ', Debug::Nginx::read_file("/proc/$pid/stat")
+		=~ s/^.*\) //sr;
+	return ($f[11] + $f[12]) / 100;
+}
+
+sub threads {
+	my ($pid) = @_;
+	my @t = glob "/proc/$pid/task/*";
+	return scalar @t;
+}
+
+###############################################################################
