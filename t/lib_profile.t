@@ -253,6 +253,22 @@ like($r->{body}, qr/^SIGPROF belongs to the program/, 'SIGPROF taken: why');
 ok($app->alive(), 'SIGPROF taken: the program lives');
 $app->stop();
 
+# gperftools' own client
+
+SKIP: {
+	skip 'no google-pprof', 2
+		unless Debug::Nginx::have_bin('google-pprof');
+
+	($app, $sock) = program($burn);
+	my $file = save(ask($sock, '/pprof/profile?seconds=1'), 'legacy.prof');
+	my $out = Debug::Nginx::run_cmd(['google-pprof', '--text',
+		$^X, $file], timeout => 60);
+
+	like($out->{out}, qr/^Total: \d+ samples/m, 'google-pprof reads it');
+	like($out->{out}, qr/Perl_\w+/, 'google-pprof: names');
+	$app->stop();
+}
+
 done_testing();
 
 ###############################################################################
