@@ -221,7 +221,14 @@ test)
 
 fuzz)
     seconds=${2:-60}
-    case $seconds in *[!0-9]*|'') say "not a number: $seconds" >&2; exit 2;; esac
+
+    case $seconds in
+    *[!0-9]*|'')
+        say "not a number: $seconds" >&2
+        exit 2
+        ;;
+    esac
+
     need "${PKG_BUILD[@]}" "${PKG_FUZZ[@]}"
     build_test fuzz
 
@@ -233,7 +240,7 @@ fuzz)
         run "$BUILD/t/fuzz/$name" -max_total_time="$seconds" -max_len=20000 \
             -artifact_prefix="$BUILD/fuzz/$name-" \
             "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
-        say "fuzz: $name, $(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$LOG") runs"
+        sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
     done
     ;;
 

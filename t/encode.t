@@ -123,6 +123,67 @@ like(pprof('-raw', "$dir/c.pb.gz"), qr/^Period: 4000000$/m, 'period');
 is(system("head -c 100 $dir/legacy | $app convert > /dev/null 2>&1") >> 8, 1,
 	'a part is refused');
 
+###############################################################################
+
+# what we write for gperftools' Perl client, read by Go's and by that one
+
+my %raw;
+
+foreach my $kind (qw/ cpu heap heapprofile growth contention /) {
+	is(system("$app $kind > $dir/$kind"), 0, "$kind: written");
+
+	$raw{$kind} = pprof('-raw', "$dir/$kind");
+
+	like($raw{$kind}, qr!^1: 0x\S+ \S*/encode $id !m, "$kind: build id");
+	like($raw{$kind}, qr/^\s+\d+: 0x[0-9a-f]+ M=1 encode_root /m,
+		"$kind: its mapping");
+}
+
+like($raw{cpu}, qr/^Period: 10000000$/m, 'cpu: period');
+
+# addresses differ from run to run: by name
+
+is_deeply([ named($raw{cpu}) ], [
+	'1 10000000 <unknown> encode_root', '1 10000000 encode_global encode_root',
+	'1 10000000 encode_leaf <unknown>', '2 20000000 pprof_legacy_lost',
+	'7 70000000 encode_leaf encode_global encode_root'
+], 'cpu: stacks');
+
+is_deeply([ named($raw{heap}) ], [ '1 829411 encode_leaf encode_root' ],
+	'heap: scaled by the reader');
+is_deeply([ named($raw{growth}) ],
+	[ '1 524288 encode_leaf encode_root', '3 3145728 encode_root' ], 'growth');
+is_deeply([ named($raw{contention}) ], [ '1 1000000 pprof_legacy_lost',
+	'2 3000000 <unknown> encode_root',
+	'3 6000000 encode_leaf encode_root' ], 'contention');
+like($raw{contention}, qr/^Duration: 2s$/m, 'contention: duration');
+
+# go's pprof has no names for a stripped library, but knows which it is
+
+like($raw{contention}, qr/^\s+\d+: 0x\S+ M=2 .*?^2: 0x\S+ \S+\/libc\.so\.6 /ms,
+	'contention: a library');
+like($raw{heapprofile}, qr!^alloc_objects/count alloc_space/bytes inuse_obj!m,
+	'heapprofile: both pairs');
+like($raw{heapprofile}, qr/^\s+3 +3145728 +0 +0: 2 $/m,
+	'heapprofile: allocated, not live');
+
+SKIP: {
+	skip 'no google-pprof', 5 unless `google-pprof --version 2>&1` =~ /pprof/;
+
+	like(perl('cpu'), qr/^Total: 12 samples\n\s+8 .* encode_leaf$/m,
+		'cpu: in Perl');
+	like(perl('heap'), qr/^Total: 0\.8 MB\n\s+0\.8 .* encode_leaf$/m,
+		'heap: in Perl');
+	like(perl('heapprofile'), qr/^Total: 0\.5 MB\n/m,
+		'heapprofile: in Perl');
+	like(perl('growth'), qr/^Total: 3\.5 MB\n/m, 'growth: in Perl');
+
+	# a library's function: the Perl client found its line among the maps
+
+	like(perl('contention'), qr/^\s+0\.003 .* _*gnu_get_libc_version$/m,
+		'contention: in Perl');
+}
+
 done_testing();
 
 ###############################################################################
@@ -131,6 +192,32 @@ sub pprof {
 	my ($what, @args) = @_;
 
 	return scalar `go tool pprof $what @args 2>$dir/err`;
+}
+
+sub perl {
+	my ($kind) = @_;
+
+	return scalar `google-pprof --text $app $dir/$kind 2>$dir/err`;
+}
+
+# "7 70000000 encode_leaf encode_root"
+
+sub named {
+	my ($text) = @_;
+
+	my %name = $text =~ /^\s+(\d+): 0x[0-9a-f]+ M=\d+ (\w*)/mg;
+	my @found;
+
+	# only where libc's debug symbols are installed
+
+	s/.*gnu_get_libc_version// foreach values %name;
+
+	while ($text =~ /^\s+(\d+) +(\d+): ([\d ]+)$/mg) {
+		push @found, join ' ', $1, $2,
+			map { $name{$_} || '<unknown>' } split ' ', $3;
+	}
+
+	return sort @found;
 }
 
 # "12 48000000 401000 401fff 402fff"

@@ -96,6 +96,21 @@ SKIP: {
 
 is(ask($sock, '/debug/pprof/heap?gc=1')->{status}, 200, 'gc=1');
 is(ask($sock, '/debug/pprof/growth')->{status}, 200, 'growth');
+$r = ask($sock, '/debug/pprof/heap?debug=1');
+like($r->{body}, qr!^heap profile: .* \@ heap_v2/524288$!m, 'debug=1');
+like($r->{body}, qr/^# generic.heap_size = \d{8,}$/m, 'debug=1: properties');
+
+SKIP: {
+	skip 'no google-pprof', 1
+		unless Debug::Nginx::have_bin('google-pprof');
+
+	Debug::Nginx::write_file("$dir/legacy",
+		ask($sock, '/pprof/heap')->{body});
+	like(Debug::Nginx::run_cmd(['google-pprof', '--text', $^X,
+		"$dir/legacy"], timeout => 60)->{out},
+		qr/^Total: (?:1[5-9]|2[0-5])\d\.\d MB/m, 'google-pprof reads it');
+}
+
 $app->stop();
 
 # no sampling, no tcmalloc: words instead of an empty profile

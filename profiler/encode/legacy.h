@@ -39,7 +39,8 @@ int pprof_legacy_cpu_parse(struct pprof_profile *p, const void *data,
  *
  * P's value number COUNT (from 0) is the number of samples; its period is in
  * nanoseconds.  Values of 0 and less are left out.  Names are not written:
- * the client asks /symbol for them.
+ * the client asks /symbol for them.  What was lost is charged to a function
+ * of this library, pprof_legacy_lost(), since only addresses can be written.
  *
  * Returns 0, or -1 with errno ENOMEM (P or OUT failed) or EINVAL (no such
  * value).
@@ -48,13 +49,14 @@ int pprof_legacy_cpu_write(const struct pprof_profile *p, size_t count,
     const struct pprof_maps *maps, struct pprof_buf *out);
 
 /*
- * Writes a heap profile that google-pprof reads, "heap_v2" by default.
+ * Writes a heap profile that google-pprof reads.
  *
  * IN_OBJECTS is the number of P's value that counts live objects; the one
  * after it is their bytes.  ALLOC_OBJECTS is the same for what was allocated
- * since the start, or -1: the live numbers are then written twice.  NAME is
- * "heap_v2/524288" for numbers that are still to be scaled by the client (P
- * then holds unscaled ones), "heap" or "growth" for true numbers.
+ * since the start, or -1: the live numbers are then written twice.  NAME says
+ * what the client is to make of them: "heap_v2/524288" for a sample that it
+ * scales itself (P then holds unscaled numbers), "heapprofile" for true
+ * numbers, "growth".
  *
  * Returns as pprof_legacy_cpu_write() does.
  */
@@ -75,9 +77,10 @@ int pprof_legacy_contention_write(const struct pprof_profile *p,
     struct pprof_buf *out);
 
 /*
- * Appends the mappings as /proc/self/maps lines; a build id follows its file
- * as " (@0) <id>", the form in which Go's pprof understands it.  Lack of
- * memory is remembered in OUT.
+ * Appends the mappings twice.  First those with a build id, in the form in
+ * which Go's pprof understands that ("start-limit r-xp file (@offset) id") and
+ * which the Perl client skips; then all of them as lines of /proc/self/maps,
+ * which it needs.  Lack of memory is remembered in OUT.
  */
 void pprof_legacy_maps_write(const struct pprof_maps *maps,
     struct pprof_buf *out);

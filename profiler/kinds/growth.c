@@ -14,9 +14,6 @@
 #include "encode/profile.h"
 #include "kinds/tcmalloc.h"
 
-/* still to come in encode/legacy.c; until then NULL */
-#pragma weak pprof_legacy_heap_write
-
 
 static void
 add_rows(struct pprof_profile *p, const struct pprof_maps *maps, void **row)
@@ -44,12 +41,6 @@ end(struct pprof_job *job, bool gone)
     int period;
 
     if (gone) {
-        return;
-    }
-
-    if (text && pprof_legacy_heap_write == NULL) {
-        pprof_answer_error(a, 501, "gperftools' format is not there in this "
-                           "version; use /debug/pprof/growth without debug");
         return;
     }
 

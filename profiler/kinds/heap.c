@@ -18,9 +18,6 @@
 #include "encode/profile.h"
 #include "kinds/tcmalloc.h"
 
-/* still to come in encode/legacy.c; until then NULL */
-#pragma weak pprof_legacy_heap_write
-
 
 enum {
     SPACE,
@@ -225,12 +222,6 @@ end(struct pprof_job *job, bool gone)
 
     if (gone) {
         start_free(s);
-        return;
-    }
-
-    if (!scaled && pprof_legacy_heap_write == NULL) {
-        pprof_answer_error(a, 501, "gperftools' format is not there in this "
-                           "version; use /debug/pprof/heap without debug");
         return;
     }
 

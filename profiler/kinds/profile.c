@@ -32,9 +32,6 @@
 #include "encode/legacy.h"
 #include "encode/profile.h"
 
-/* still to come in encode/legacy.c; until then NULL */
-#pragma weak pprof_legacy_cpu_write
-
 
 struct engine {
     int   (*start)(const char *file);
@@ -348,12 +345,6 @@ begin_locked(struct pprof_job *job)
 {
     struct pprof_answer *a = &job->answer;
     char path[32];
-
-    if (job->ask.legacy && pprof_legacy_cpu_write == NULL) {
-        pprof_answer_error(a, 501, "gperftools' format is not there in this "
-                           "version; use /debug/pprof/profile");
-        return -1;
-    }
 
     if (run.running) {
         refuse_second(a);

@@ -10,8 +10,8 @@ end(struct pprof_job *job, bool gone)
 {
     (void) gone;
 
-    pprof_answer_error(&job->answer, 501, "threadcreate profiles are not there in "
-                       "this version; profile and heap are");
+    pprof_answer_error(&job->answer, 501, "threadcreate profiles are not there "
+                       "in this version; profile and heap are");
 }
 
 

@@ -1,10 +1,12 @@
 /*
  * Writes a profile of known content on standard output, for t/encode.t to
- * read with a foreign decoder.  The argument says which: "proto", or
- * "legacy" for gperftools' format; "convert" reads that from standard input
- * and writes the proto.
+ * read with a foreign decoder.  The argument says which: "proto"; "cpu",
+ * "heap", "heapprofile", "growth" or "contention" for gperftools' formats;
+ * "convert" reads gperftools' CPU profile from standard input and writes the
+ * proto.
  */
 
+#include <gnu/libc-version.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +86,51 @@ fill(struct pprof_profile *p)
 }
 
 
+/* One live object of 512 KiB, and one that is gone. */
+static void
+fill_heap(struct pprof_profile *p)
+{
+    const uintptr_t  stack[] = {
+        (uintptr_t) encode_leaf + 1, (uintptr_t) encode_root + 1
+    };
+
+    pprof_profile_value(p, "inuse_objects", "count");
+    pprof_profile_value(p, "inuse_space", "bytes");
+    pprof_profile_value(p, "alloc_objects", "count");
+    pprof_profile_value(p, "alloc_space", "bytes");
+
+    pprof_profile_sample(p, stack, 2, false,
+                         (int64_t[]) {1, 524288, 1, 524288}, NULL, 0);
+    pprof_profile_sample(p, stack + 1, 1, false,
+                         (int64_t[]) {0, 0, 3, 1048576 * 3}, NULL, 0);
+    pprof_profile_lost(p, (int64_t[]) {-1, -5, 0, 0}, "negative");
+}
+
+
+static void
+fill_contention(struct pprof_profile *p)
+{
+    const uintptr_t  stack[] = {
+        (uintptr_t) encode_leaf + 1, (uintptr_t) encode_root + 1
+    };
+
+    pprof_profile_value(p, "contentions", "count");
+    pprof_profile_value(p, "delay", "nanoseconds");
+    pprof_profile_time(p, 0, 2000000000);
+    pprof_profile_sample(p, stack, 2, false, (int64_t[]) {3, 6000000}, NULL,
+                         0);
+    pprof_profile_lost(p, (int64_t[]) {1, 1000000}, "lost_samples");
+
+    /* in a library, and in one that no sanitizer has a double of */
+    const uintptr_t  library[] = {
+        (uintptr_t) gnu_get_libc_version + 1, (uintptr_t) encode_root + 1
+    };
+
+    pprof_profile_sample(p, library, 2, false, (int64_t[]) {2, 3000000}, NULL,
+                         0);
+}
+
+
 static int
 convert(struct pprof_profile *p)
 {
@@ -127,6 +174,12 @@ main(int argc, char **argv)
             return 1;
         }
 
+    } else if (strncmp(what, "heap", 4) == 0 || strcmp(what, "growth") == 0) {
+        fill_heap(&p);
+
+    } else if (strcmp(what, "contention") == 0) {
+        fill_contention(&p);
+
     } else {
         fill(&p);
     }
@@ -136,7 +189,24 @@ main(int argc, char **argv)
         return 1;
     }
 
-    rc = pprof_profile_finish(&p, &maps, &names, &out);
+    if (strcmp(what, "cpu") == 0) {
+        rc = pprof_legacy_cpu_write(&p, 0, &maps, &out);
+
+    } else if (strcmp(what, "heap") == 0) {
+        rc = pprof_legacy_heap_write(&p, 0, -1, "heap_v2/524288", &maps, &out);
+
+    } else if (strcmp(what, "heapprofile") == 0) {
+        rc = pprof_legacy_heap_write(&p, 0, 2, what, &maps, &out);
+
+    } else if (strcmp(what, "growth") == 0) {
+        rc = pprof_legacy_heap_write(&p, 2, -1, what, &maps, &out);
+
+    } else if (strcmp(what, "contention") == 0) {
+        rc = pprof_legacy_contention_write(&p, 0, 1, &maps, &out);
+
+    } else {
+        rc = pprof_profile_finish(&p, &maps, &names, &out);
+    }
 
     if (rc != 0 || fwrite(out.data, 1, out.len, stdout) != out.len) {
         perror(what);

@@ -196,8 +196,27 @@ whole_profile(const struct pprof_maps *maps, struct pprof_buf *out)
 
     rc = pprof_profile_finish(&p, maps, &names, out);
 
-    pprof_profile_free(&p);
     pprof_names_free(&names);
+
+    /* a full buffer of each legacy text as well */
+    for (int i = 0; i < 3 && rc == 0; i++) {
+        struct pprof_buf  text;
+
+        pprof_buf_init(&text);
+
+        rc = i == 0 ? pprof_legacy_cpu_write(&p, 0, maps, &text)
+             : i == 1 ? pprof_legacy_heap_write(&p, 0, -1, "growth", maps,
+                                                &text)
+             : pprof_legacy_contention_write(&p, 0, 1, maps, &text);
+
+        pprof_buf_free(&text);
+
+        if (rc != 0) {
+            pprof_buf_free(out);
+        }
+    }
+
+    pprof_profile_free(&p);
 
     return rc;
 }

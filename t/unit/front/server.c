@@ -124,7 +124,7 @@ main(void)
     request.query = "seconds=1";
     request.gone = NULL;
     is_int(pprof_handle(&request, &response), 0, "a profile by hand");
-    is_int(response.status, 200, "200");
+    is_int(response.status, 200, "its status");
     ok(response.body_len > 20 && memcmp(response.body, "\x1f\x8b", 2) == 0,
        "gzip");
     pprof_response_free(&response);
@@ -176,7 +176,7 @@ main(void)
 
     request.path = "/debug/pprof/nosuch";
     ok(pprof_handle(&request, &response) == 0 && response.status == 404,
-       "404 by hand");
+       "what there is not, by hand");
     pprof_response_free(&response);
     request.size = 0;
     is_int(pprof_handle(&request, &response), -1, "a size of 0");
