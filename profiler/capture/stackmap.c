@@ -1,4 +1,5 @@
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -130,7 +131,7 @@ pprof_stackmap_free(struct pprof_stackmap *map)
 }
 
 
-bool
+uint32_t
 pprof_stackmap_add(struct pprof_stackmap *map, uint64_t tag,
     const uintptr_t *pcs, size_t depth, uint64_t count, uint64_t value)
 {
@@ -173,7 +174,7 @@ pprof_stackmap_add(struct pprof_stackmap *map, uint64_t tag,
             atomic_store_explicit(&slot->value, value, memory_order_relaxed);
             atomic_store_explicit(&slot->state, ready, memory_order_release);
 
-            return true;
+            return (uint32_t) (i & map->mask) + 1;
         }
 
         if (state == ready && same_stack(map, slot, tag, pcs, depth)) {
@@ -181,14 +182,25 @@ pprof_stackmap_add(struct pprof_stackmap *map, uint64_t tag,
                                       memory_order_relaxed);
             atomic_fetch_add_explicit(&slot->value, value,
                                       memory_order_relaxed);
-            return true;
+            return (uint32_t) (i & map->mask) + 1;
         }
     }
 
     atomic_fetch_add_explicit(&map->lost_count, count, memory_order_relaxed);
     atomic_fetch_add_explicit(&map->lost_value, value, memory_order_relaxed);
 
-    return false;
+    return 0;
+}
+
+
+void
+pprof_stackmap_more(struct pprof_stackmap *map, uint32_t row, uint64_t count,
+    uint64_t value)
+{
+    struct slot *slot = &map->slots[row - 1];
+
+    atomic_fetch_add_explicit(&slot->count, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->value, value, memory_order_relaxed);
 }
 
 

@@ -19,7 +19,6 @@
 #ifndef PPROF_CAPTURE_STACKMAP_H
 #define PPROF_CAPTURE_STACKMAP_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,12 +70,21 @@ void pprof_stackmap_free(struct pprof_stackmap *map);
  * Adds COUNT and VALUE to the row of TAG and the DEPTH frames of PCS, the
  * leaf first.  Frames after the first PPROF_STACK_MAX are cut off.
  *
- * Returns false when the event was lost: the table is full.
+ * Returns the row's number, or 0 when the event was lost: the table is full.
  *
  * Context: async-signal-safe.
  */
-bool pprof_stackmap_add(struct pprof_stackmap *map, uint64_t tag,
+uint32_t pprof_stackmap_add(struct pprof_stackmap *map, uint64_t tag,
     const uintptr_t *pcs, size_t depth, uint64_t count, uint64_t value);
+
+
+/*
+ * Adds to the row whose number pprof_stackmap_add() has returned.
+ *
+ * Context: async-signal-safe.
+ */
+void pprof_stackmap_more(struct pprof_stackmap *map, uint32_t row,
+    uint64_t count, uint64_t value);
 
 
 /*

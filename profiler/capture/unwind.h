@@ -18,6 +18,7 @@
 #ifndef PPROF_CAPTURE_UNWIND_H
 #define PPROF_CAPTURE_UNWIND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <ucontext.h>
