@@ -1,6 +1,7 @@
 /*
  * What a unit test needs to speak TAP.  Include it once, in the file that has
- * main(): plan(), then so many ok() and is(), then return done().
+ * main(): plan(), then so many ok() and is(), then return done(); or no plan
+ * and return done_testing().
  */
 
 #ifndef TAP_H
@@ -67,6 +68,30 @@ ok(bool passed, const char *name, ...)
     } while (0)
 
 
+/* A remark that prove shows only with -v. */
+__attribute__((format(printf, 1, 2), unused)) static void
+note(const char *text, ...)
+{
+    va_list  args;
+
+    fputs("# ", stdout);
+    va_start(args, text);
+    vprintf(text, args);
+    va_end(args);
+    putchar('\n');
+    fflush(stdout);
+}
+
+
+/* Counts as passed: WHAT cannot be tested here, and WHY. */
+__attribute__((unused)) static void
+skip(const char *what, const char *why)
+{
+    printf("ok %d - %s # SKIP %s\n", ++tap_run, what, why);
+    fflush(stdout);
+}
+
+
 static inline int
 done(void)
 {
@@ -76,5 +101,17 @@ done(void)
 
     return tap_failed != 0 || tap_run != tap_planned;
 }
+
+
+/* In place of plan() and done(), where the number is only known at the end. */
+static inline int
+done_testing(void)
+{
+    printf("1..%d\n", tap_run);
+    fflush(stdout);
+
+    return tap_failed != 0;
+}
+
 
 #endif
