@@ -104,7 +104,9 @@ static ngx_int_t ngx_http_debug_pprof_keep_body(ngx_http_request_t *r,
 static ngx_int_t ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx);
 static ngx_int_t ngx_http_debug_pprof_request(ngx_http_debug_pprof_ctx_t *ctx);
 static ngx_int_t ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f);
-static ngx_uint_t ngx_http_debug_pprof_is_html(ngx_http_debug_fetch_t *f);
+static ngx_int_t ngx_http_debug_pprof_send_header(
+    ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_uint_t ngx_http_debug_pprof_is_foreign(ngx_http_debug_fetch_t *f);
 static ngx_table_elt_t *ngx_http_debug_pprof_find(ngx_list_t *headers,
     char *name);
 static ngx_uint_t ngx_http_debug_pprof_hidden(ngx_str_t *name);
@@ -284,9 +286,8 @@ ngx_http_debug_pprof_handler(ngx_http_request_t *r,
 
     rc = ngx_http_debug_pprof_start(ctx);
 
-    if (rc == NGX_OK) {
+    if (rc == NGX_DONE) {
         r->main->count++;
-        return NGX_DONE;
     }
 
     return rc;
@@ -889,7 +890,7 @@ ngx_http_debug_pprof_read_body(ngx_http_request_t *r)
     case NGX_OK:
         rc = ngx_http_debug_pprof_start(ctx);
 
-        if (rc == NGX_OK) {
+        if (rc == NGX_DONE) {
             return;
         }
 
@@ -962,7 +963,7 @@ ngx_http_debug_pprof_keep_body(ngx_http_request_t *r,
 
 
 /*
- * NGX_OK: under way, and the request waits; otherwise it is answered, and
+ * NGX_DONE: under way, and the request waits; otherwise it is answered, and
  * this is what a content handler returns.
  */
 
@@ -1030,7 +1031,7 @@ ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx)
         }
     }
 
-    return NGX_OK;
+    return NGX_DONE;
 }
 
 
@@ -1127,32 +1128,40 @@ ngx_http_debug_pprof_request(ngx_http_debug_pprof_ctx_t *ctx)
 }
 
 
+/*
+ * The header waits for the first bytes of the body: while it waits, what goes
+ * wrong can still be told.
+ */
+
 static ngx_int_t
 ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f)
 {
-    ngx_int_t                    rc;
-    ngx_uint_t                   i;
-    ngx_list_part_t             *part;
-    ngx_table_elt_t             *h, *ho;
-    ngx_http_request_t          *r;
-    ngx_http_core_loc_conf_t    *clcf;
-    ngx_http_debug_pprof_ctx_t  *ctx;
+    ngx_http_debug_pprof_ctx_t *ctx = f->data;
+
+    /* told when it has ended */
+
+    ctx->foreign = ngx_http_debug_pprof_is_foreign(f);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_send_header(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    ngx_list_part_t           *part;
+    ngx_table_elt_t           *h, *ho;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
 
     static ngx_str_t  no_store = ngx_string("no-store");
     static ngx_str_t  nosniff = ngx_string("nosniff");
 
-    ctx = f->data;
     r = ctx->request;
 
-    if (ngx_http_debug_pprof_is_html(f)) {
-
-        /* an application without a profiler; told when it has ended */
-
-        ctx->foreign = 1;
-        return NGX_OK;
-    }
-
-    part = &f->headers.part;
+    part = &ctx->fetch.headers.part;
     h = part->elts;
 
     for (i = 0; /* void */ ; i++) {
@@ -1178,7 +1187,7 @@ ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f)
 
         ho = ngx_list_push(&r->headers_out.headers);
         if (ho == NULL) {
-            goto failed;
+            return NGX_ERROR;
         }
 
         *ho = h[i];
@@ -1188,11 +1197,11 @@ ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f)
         || ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff)
            != NGX_OK)
     {
-        goto failed;
+        return NGX_ERROR;
     }
 
-    r->headers_out.status = f->status;
-    r->headers_out.content_length_n = f->length;
+    r->headers_out.status = ctx->fetch.status;
+    r->headers_out.content_length_n = ctx->fetch.length;
 
     r->limit_rate = 0;
     r->limit_rate_set = 1;
@@ -1202,26 +1211,18 @@ ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f)
     rc = ngx_http_debug_send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
-        goto failed;
+        return NGX_ERROR;
     }
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     if (clcf->tcp_nodelay && ngx_tcp_nodelay(r->connection) != NGX_OK) {
-        goto failed;
+        return NGX_ERROR;
     }
 
     r->write_event_handler = ngx_http_debug_pprof_write;
 
     return NGX_OK;
-
-failed:
-
-    /* the fetch closes itself; what called it runs posted requests */
-
-    ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
-
-    return NGX_ERROR;
 }
 
 
@@ -1231,7 +1232,7 @@ failed:
  */
 
 static ngx_uint_t
-ngx_http_debug_pprof_is_html(ngx_http_debug_fetch_t *f)
+ngx_http_debug_pprof_is_foreign(ngx_http_debug_fetch_t *f)
 {
     ngx_table_elt_t  *type;
 
@@ -1348,8 +1349,16 @@ ngx_http_debug_pprof_fetch_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
     ctx = f->data;
     r = ctx->request;
 
-    if (ctx->foreign || r->header_only) {
+    if (ctx->foreign) {
         return NGX_OK;
+    }
+
+    if (!ctx->header_sent && ngx_http_debug_pprof_send_header(ctx) != NGX_OK) {
+
+        /* the fetch closes itself; what called it runs posted requests */
+
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        return NGX_ERROR;
     }
 
     for (cl = in; cl->next; cl = cl->next) { /* void */ }
@@ -1456,8 +1465,15 @@ ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
 
     ngx_http_debug_pprof_state(ctx);
 
-    if (!ctx->header_sent) {
+    if (!ctx->header_sent
+        && (ctx->foreign || f->result != NGX_HTTP_DEBUG_FETCH_OK))
+    {
         ngx_http_debug_pprof_finalize(ctx, ngx_http_debug_pprof_failed(ctx));
+        return;
+    }
+
+    if (!ctx->header_sent && ngx_http_debug_pprof_send_header(ctx) != NGX_OK) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
         return;
     }
 
