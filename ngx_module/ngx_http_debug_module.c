@@ -101,6 +101,7 @@ static char *ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_debug_create_srv_conf(ngx_conf_t *cf);
+static ngx_int_t ngx_http_debug_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_debug_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_debug_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_debug_init_process(ngx_cycle_t *cycle);
@@ -131,9 +132,23 @@ static ngx_command_t  ngx_http_debug_commands[] = {
 
     { ngx_string("debug_write_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_debug_pprof_write_timeout,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_debug_loc_conf_t, pprof.write_timeout),
+      NULL },
+
+    { ngx_string("debug_pprof_pass"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_debug_pprof_pass,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.pass),
+      NULL },
+
+    { ngx_string("debug_pprof_kinds"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_debug_pprof_kinds,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.kinds),
       NULL },
 
     { ngx_string("debug_record"),
@@ -155,7 +170,7 @@ static ngx_command_t  ngx_http_debug_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_debug_module_ctx = {
-    ngx_http_debug_record_preconfiguration, /* preconfiguration */
+    ngx_http_debug_preconfiguration,       /* preconfiguration */
     ngx_http_debug_init,                   /* postconfiguration */
 
     ngx_http_debug_create_main_conf,       /* create main configuration */
@@ -868,6 +883,8 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_debug_loc_conf_t  *prev = parent;
     ngx_http_debug_loc_conf_t  *conf = child;
 
+    ngx_http_core_loc_conf_t  *clcf;
+
     ngx_conf_merge_value(conf->record.enable, prev->record.enable, 1);
 
     /* the two are set by one directive */
@@ -875,7 +892,37 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->access, prev->access, NULL);
     ngx_conf_merge_value(conf->loopback, prev->loopback, 1);
 
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname) {
+
+        /* "if" and "limit_except" take the location's handler with them */
+
+        conf->routes = prev->routes;
+        conf->mount = prev->mount;
+        conf->record.own = prev->record.own;
+
+        if (clcf->lmt_excpt && clcf->handler == NULL && conf->routes) {
+            clcf->handler = ngx_http_debug_handler;
+        }
+    }
+
+    if (conf->routes) {
+        ngx_http_debug_pprof_merge_location(cf);
+    }
+
     return ngx_http_debug_pprof_merge_conf(cf, &prev->pprof, &conf->pprof);
+}
+
+
+static ngx_int_t
+ngx_http_debug_preconfiguration(ngx_conf_t *cf)
+{
+    if (ngx_http_debug_pprof_preconfiguration(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_record_preconfiguration(cf);
 }
 
 

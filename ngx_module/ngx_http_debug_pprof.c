@@ -1,0 +1,2127 @@
+
+/*
+ * The way to a peer's profiler: which peer, for how long, and what becomes
+ * of its answer.
+ *
+ * A request is looked at as a whole before a peer hears of it: route, kind,
+ * method, origin, seconds.  Then it is fetched from that one peer, and what
+ * comes is passed on as it comes.  Nothing is tried twice.
+ *
+ * Until the header of an answer was sent, whatever goes wrong is told in a
+ * sentence; after it, the answer is cut so that it does not look complete.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_fetch.h"
+#include "ngx_http_debug_out.h"
+#include "ngx_http_debug_peers.h"
+#include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_seconds.h"
+#include "ngx_http_debug_send.h"
+
+
+#define NGX_HTTP_DEBUG_PPROF_CONNECT  5000   /* ms to connect within */
+#define NGX_HTTP_DEBUG_PPROF_SILENCE  60000  /* ms that a peer may think */
+#define NGX_HTTP_DEBUG_PPROF_MARGIN   10000  /* ms beyond seconds x 1.5 */
+#define NGX_HTTP_DEBUG_PPROF_BODY     (8 * 1024 * 1024)  /* of a POST */
+
+
+/* kinds that are more than a name */
+
+#define NGX_HTTP_DEBUG_PPROF_CPU      0x01   /* 30 s unless asked otherwise */
+#define NGX_HTTP_DEBUG_PPROF_TRACE    0x02   /* 1 s, fractions allowed */
+#define NGX_HTTP_DEBUG_PPROF_SYMBOL   0x04   /* takes a body, costs nothing */
+#define NGX_HTTP_DEBUG_PPROF_TEXT     0x08
+
+
+typedef struct {
+    ngx_str_t                     name;
+    ngx_uint_t                    flags;
+    char                         *text;      /* for the index */
+} ngx_http_debug_pprof_kind_t;
+
+
+/* of one request that goes to a peer; in the pool of the request */
+
+typedef struct {
+    ngx_http_request_t           *request;
+    ngx_http_debug_pprof_conf_t  *conf;
+
+    ngx_str_t                     upstream;  /* for headers and variables */
+    ngx_str_t                     peer;
+    ngx_str_t                     kind;
+    ngx_uint_t                    flags;
+    ngx_int_t                     seconds;   /* -1: none */
+
+    ngx_str_t                     uri;       /* as the peer gets it */
+    ngx_chain_t                  *body;      /* of a POST */
+    ngx_chain_t                 **last_body;
+    off_t                         body_size;
+
+    ngx_http_debug_fetch_t        fetch;
+    ngx_event_t                   deadline;
+
+    unsigned                      foreign:1; /* not a profiler's answer */
+    unsigned                      header_sent:1;
+    unsigned                      last:1;    /* all is in nginx's hands */
+    unsigned                      logged:1;  /* in r->upstream_states */
+} ngx_http_debug_pprof_ctx_t;
+
+
+static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx, ngx_str_t *rest);
+static ngx_http_debug_peer_t *ngx_http_debug_pprof_default(
+    ngx_array_t *groups, ngx_http_debug_peer_group_t **group);
+static ngx_http_debug_pprof_kind_t *ngx_http_debug_pprof_kind(ngx_str_t *name);
+static ngx_int_t ngx_http_debug_pprof_check(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_int_t ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_int_t ngx_http_debug_pprof_head(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx);
+
+static ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth);
+static void ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
+    ngx_http_debug_out_t *out, ngx_http_debug_pprof_conf_t *conf,
+    ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
+    ngx_uint_t depth);
+static void ngx_http_debug_pprof_link(ngx_http_debug_out_t *out,
+    ngx_str_t *base, ngx_str_t *kind);
+static void ngx_http_debug_pprof_html(ngx_http_debug_out_t *out,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_debug_pprof_add_slash(ngx_http_request_t *r);
+
+static void ngx_http_debug_pprof_body_handler(ngx_http_request_t *r);
+static void ngx_http_debug_pprof_read_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_pprof_keep_body(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx);
+
+static ngx_int_t ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_int_t ngx_http_debug_pprof_request(ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_int_t ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f);
+static ngx_int_t ngx_http_debug_pprof_send_header(
+    ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_uint_t ngx_http_debug_pprof_is_foreign(ngx_http_debug_fetch_t *f);
+static ngx_table_elt_t *ngx_http_debug_pprof_find(ngx_list_t *headers,
+    char *name);
+static ngx_uint_t ngx_http_debug_pprof_hidden(ngx_str_t *name);
+static ngx_int_t ngx_http_debug_pprof_fetch_body(ngx_http_debug_fetch_t *f,
+    ngx_chain_t *in);
+static void ngx_http_debug_pprof_write(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_pprof_wait(ngx_http_request_t *r);
+static void ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f);
+static ngx_int_t ngx_http_debug_pprof_send_last(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_pprof_failed(ngx_http_debug_pprof_ctx_t *ctx);
+static void ngx_http_debug_pprof_finalize(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_int_t rc);
+static void ngx_http_debug_pprof_cut(ngx_http_debug_pprof_ctx_t *ctx);
+static void ngx_http_debug_pprof_deadline(ngx_event_t *ev);
+static void ngx_http_debug_pprof_cleanup(void *data);
+static void ngx_http_debug_pprof_state(ngx_http_debug_pprof_ctx_t *ctx);
+
+static ngx_int_t ngx_cdecl ngx_http_debug_pprof_say(ngx_http_request_t *r,
+    ngx_uint_t status, const char *fmt, ...);
+static ngx_int_t ngx_http_debug_pprof_headers(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx);
+
+static ngx_http_debug_pprof_ctx_t *ngx_http_debug_pprof_get_ctx(
+    ngx_http_request_t *r);
+static void ngx_http_debug_pprof_pool_cleanup(void *data);
+static ngx_int_t ngx_http_debug_pprof_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_debug_pprof_seconds_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+
+/* a new kind is one line here */
+
+static ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[] = {
+
+    { ngx_string("profile"), NGX_HTTP_DEBUG_PPROF_CPU,
+      "CPU time, for ?seconds=30" },
+
+    { ngx_string("heap"), 0, "memory in use, and by whom" },
+
+    { ngx_string("allocs"), 0, "memory ever allocated" },
+
+    { ngx_string("goroutine"), 0, "what every thread or goroutine does now" },
+
+    { ngx_string("threadcreate"), 0, "what made threads" },
+
+    { ngx_string("block"), 0, "waiting" },
+
+    { ngx_string("mutex"), 0, "contended locks" },
+
+    { ngx_string("growth"), 0, "where the heap grew" },
+
+    { ngx_string("trace"), NGX_HTTP_DEBUG_PPROF_TRACE,
+      "execution trace, for ?seconds=1 (Go)" },
+
+    { ngx_string("cmdline"), NGX_HTTP_DEBUG_PPROF_TEXT, "command line" },
+
+    { ngx_string("symbol"),
+      NGX_HTTP_DEBUG_PPROF_SYMBOL|NGX_HTTP_DEBUG_PPROF_TEXT,
+      "names of addresses" },
+
+    { ngx_null_string, 0, NULL }
+};
+
+
+static ngx_http_variable_t  ngx_http_debug_pprof_vars[] = {
+
+    { ngx_string("debug_upstream"), NULL, ngx_http_debug_pprof_variable,
+      offsetof(ngx_http_debug_pprof_ctx_t, upstream), 0, 0 },
+
+    { ngx_string("debug_peer"), NULL, ngx_http_debug_pprof_variable,
+      offsetof(ngx_http_debug_pprof_ctx_t, peer), 0, 0 },
+
+    { ngx_string("debug_kind"), NULL, ngx_http_debug_pprof_variable,
+      offsetof(ngx_http_debug_pprof_ctx_t, kind), 0, 0 },
+
+    { ngx_string("debug_seconds"), NULL,
+      ngx_http_debug_pprof_seconds_variable, 0, 0, 0 },
+
+      ngx_http_null_variable
+};
+
+
+/*
+ * Arrays of ngx_http_debug_pass_t, whose upstreams are to be found when the
+ * whole configuration was read.  Of use while one is read, not after.
+ */
+
+static ngx_array_t  *ngx_http_debug_pprof_passes;
+
+
+ngx_int_t
+ngx_http_debug_pprof_handler(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest, ngx_uint_t legacy)
+{
+    ngx_int_t                    rc;
+    ngx_pool_cleanup_t          *cln;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    if (r != r->main) {
+
+        /* an SSI page or auth_request must not profile anybody */
+
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_debug_pprof_ctx_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_http_debug_pprof_ctx_t));
+    cln->handler = ngx_http_debug_pprof_pool_cleanup;
+
+    ctx->request = r;
+    ctx->conf = conf;
+    ctx->seconds = -1;
+    ctx->last_body = &ctx->body;
+
+    rc = ngx_http_debug_pprof_route(r, ctx, rest);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    rc = ngx_http_debug_pprof_check(r, ctx);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (r->method == NGX_HTTP_HEAD
+        && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_SYMBOL))
+    {
+        return ngx_http_debug_pprof_head(r, ctx);
+    }
+
+    ctx->uri.len = (legacy ? sizeof("/pprof/") : sizeof("/debug/pprof/")) - 1
+                   + ctx->kind.len + 1 + r->args.len;
+
+    ctx->uri.data = ngx_pnalloc(r->pool, ctx->uri.len);
+    if (ctx->uri.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->uri.len = ngx_sprintf(ctx->uri.data, "%s/pprof/%V%s%V",
+                               legacy ? "" : "/debug", &ctx->kind,
+                               r->args.len ? "?" : "", &r->args)
+                   - ctx->uri.data;
+
+    if (r->method == NGX_HTTP_POST) {
+
+        if (r->headers_in.content_length_n > NGX_HTTP_DEBUG_PPROF_BODY) {
+            return ngx_http_debug_answer_literal(r,
+                                         NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                         "too many addresses: at most 8 MB");
+        }
+
+        /* piece by piece, so that a long one is in no file on its way */
+
+        r->request_body_no_buffering = 1;
+        r->request_body_in_file_only = 0;
+
+        rc = ngx_http_read_client_request_body(r,
+                                          ngx_http_debug_pprof_body_handler);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            return rc;
+        }
+
+        return NGX_DONE;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_debug_pprof_start(ctx);
+
+    if (rc == NGX_DONE) {
+        r->main->count++;
+    }
+
+    return rc;
+}
+
+
+/*
+ * Finds group, peer and kind.  Returns NGX_DECLINED, or what a content
+ * handler returns when the request is answered.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_route(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx, ngx_str_t *rest)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       tail, path;
+    ngx_array_t                    *groups, one;
+    ngx_http_debug_peer_t          *peer;
+    ngx_http_debug_peer_group_t         *group, alone;
+    ngx_http_debug_pprof_kind_t    *kind;
+    ngx_http_upstream_main_conf_t  *umcf;
+
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+
+    groups = ngx_http_debug_peers_list(r->pool, umcf, ctx->conf->pass);
+    if (groups == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (rest->len == 0) {
+        return ngx_http_debug_pprof_index(r, ctx->conf, groups, 0);
+    }
+
+    if (ngx_strlchr(rest->data, rest->data + rest->len, '/') == NULL) {
+        tail = *rest;
+        peer = ngx_http_debug_pprof_default(groups, &group);
+
+        if (peer == NULL && ngx_http_debug_pprof_kind(&tail)) {
+            return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
+                       "there is no peer to profile: no upstream has one");
+        }
+
+    } else {
+        rc = ngx_http_debug_peers_find(groups, rest, &group, &peer, &tail);
+
+        if (rc != NGX_OK && group == NULL) {
+            return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
+                       "there is no such upstream group here;"
+                       " the page above lists them");
+        }
+
+        if (rc != NGX_OK) {
+
+            /* "group/peer" is short for "group/peer/" */
+
+            path.len = rest->len + 1;
+            path.data = ngx_pnalloc(r->pool, path.len);
+            if (path.data == NULL) {
+                return NGX_ERROR;
+            }
+
+            ngx_memcpy(path.data, rest->data, rest->len);
+            path.data[rest->len] = '/';
+
+            if (ngx_http_debug_peers_find(groups, &path, &group, &peer, &tail)
+                == NGX_OK
+                && tail.len == 0)
+            {
+                return ngx_http_debug_pprof_add_slash(r);
+            }
+
+            return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
+                       "there is no such peer in this group;"
+                       " the page above lists them");
+        }
+
+        if (tail.len == 0) {
+
+            alone = *group;
+
+            if (peer != NULL) {
+                alone.peers.elts = peer;
+                alone.peers.nelts = 1;
+            }
+
+            ngx_memzero(&one, sizeof(ngx_array_t));
+            one.elts = &alone;
+            one.nelts = 1;
+
+            return ngx_http_debug_pprof_index(r, ctx->conf, &one,
+                                              (peer != NULL) ? 2 : 1);
+        }
+    }
+
+    /*
+     * A group whose name is a kind's must be asked for with its slash; one
+     * that is none is sent there.
+     */
+
+    kind = ngx_http_debug_pprof_kind(&tail);
+
+    if (peer != NULL) {
+        ctx->upstream = group->name;
+        ctx->peer = peer->name;
+    }
+
+    ctx->kind = tail;
+    ctx->flags = kind ? kind->flags : 0;
+
+    if (peer == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ctx->fetch.name = peer->pass;
+    ctx->fetch.sockaddr = peer->sockaddr;
+    ctx->fetch.socklen = peer->socklen;
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * The first live peer of the first group that has any; when none lives, the
+ * first one all the same, since to be asked costs it nothing.
+ */
+
+static ngx_http_debug_peer_t *
+ngx_http_debug_pprof_default(ngx_array_t *groups,
+    ngx_http_debug_peer_group_t **group)
+{
+    ngx_uint_t               i, j;
+    ngx_http_debug_peer_t   *peer;
+    ngx_http_debug_peer_group_t  *g;
+
+    g = groups->elts;
+
+    for (i = 0; i < groups->nelts; i++) {
+
+        if (g[i].peers.nelts == 0) {
+            continue;
+        }
+
+        *group = &g[i];
+        peer = g[i].peers.elts;
+
+        for (j = 0; j < g[i].peers.nelts; j++) {
+            if (!peer[j].down && !peer[j].failed) {
+                return &peer[j];
+            }
+        }
+
+        return peer;
+    }
+
+    *group = NULL;
+
+    return NULL;
+}
+
+
+static ngx_http_debug_pprof_kind_t *
+ngx_http_debug_pprof_kind(ngx_str_t *name)
+{
+    ngx_http_debug_pprof_kind_t  *kind;
+
+    for (kind = ngx_http_debug_pprof_known; kind->name.len; kind++) {
+        if (kind->name.len == name->len
+            && ngx_strncmp(kind->name.data, name->data, name->len) == 0)
+        {
+            return kind;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* NGX_DECLINED: nothing speaks against it. */
+
+static ngx_int_t
+ngx_http_debug_pprof_check(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_str_t        *name, allow;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *site;
+
+    static ngx_str_t  get = ngx_string("GET, HEAD");
+    static ngx_str_t  post = ngx_string("GET, HEAD, POST");
+
+    /* a kind that is not known here may be a program's own, if it is named */
+
+    if (ctx->conf->kinds != NULL) {
+        name = ctx->conf->kinds->elts;
+
+        for (i = 0; i < ctx->conf->kinds->nelts; i++) {
+            if (name[i].len == ctx->kind.len
+                && ngx_strncmp(name[i].data, ctx->kind.data, name[i].len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (i == ctx->conf->kinds->nelts
+            && ngx_http_debug_pprof_kind(&ctx->kind) != NULL)
+        {
+            return ngx_http_debug_pprof_say(r, NGX_HTTP_FORBIDDEN,
+                       "%V profiles are not let through;"
+                       " see debug_pprof_kinds", &ctx->kind);
+        }
+
+    } else {
+        i = 0;
+    }
+
+    if ((ctx->conf->kinds != NULL && i == ctx->conf->kinds->nelts)
+        || (ctx->conf->kinds == NULL
+            && ngx_http_debug_pprof_kind(&ctx->kind) == NULL))
+    {
+        /* Go's words */
+
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
+                                             "Unknown profile");
+    }
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+        && !(r->method == NGX_HTTP_POST
+             && (ctx->flags & NGX_HTTP_DEBUG_PPROF_SYMBOL)))
+    {
+        allow = (ctx->flags & NGX_HTTP_DEBUG_PPROF_SYMBOL) ? post : get;
+
+        if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_debug_pprof_say(r, NGX_HTTP_NOT_ALLOWED,
+                   "%V takes %V", &ctx->kind, &allow);
+    }
+
+    /* a page of somebody else's must not make a visitor profile us */
+
+    site = ngx_http_debug_header_find(r, "sec-fetch-site");
+
+    if (site != NULL
+        && site->value.len == sizeof("cross-site") - 1
+        && ngx_strncasecmp(site->value.data, (u_char *) "cross-site",
+                           sizeof("cross-site") - 1)
+           == 0)
+    {
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_FORBIDDEN,
+                   "another site's page asks for this;"
+                   " profiles are refused to it");
+    }
+
+    if (ngx_http_debug_pprof_headers(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->fetch.sockaddr == NULL) {
+        return ngx_http_debug_pprof_say(r, NGX_HTTP_NOT_FOUND,
+                   "%V has no listener in the second group of"
+                   " debug_pprof_pass", &ctx->peer);
+    }
+
+    return ngx_http_debug_pprof_check_seconds(r, ctx);
+}
+
+
+/*
+ * Go's rules.  A CPU profile of no sensible length takes 30 seconds, a trace
+ * one; other kinds have no length unless asked for, and what is not a
+ * number is for the peer to refuse in its own words.
+ *
+ * Source: Go's net/http/pprof, Profile(), Trace(), serveDeltaProfile().
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_int_t                         rc;
+    ngx_msec_t                        msec;
+    ngx_http_debug_seconds_result_e   result;
+
+    result = ngx_http_debug_seconds(&r->args,
+                             (ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE) ? 1 : 0,
+                             &msec);
+    rc = NGX_DECLINED;
+
+    if (result == NGX_HTTP_DEBUG_SECONDS_NONE
+        || result == NGX_HTTP_DEBUG_SECONDS_INVALID)
+    {
+        if (ctx->flags & NGX_HTTP_DEBUG_PPROF_CPU) {
+            msec = 30000;
+
+        } else if (ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE) {
+            msec = 1000;
+
+        } else {
+            ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_SILENCE;
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT) {
+        ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_SILENCE;
+        return NGX_DECLINED;
+    }
+
+    if (result == NGX_HTTP_DEBUG_SECONDS_OVERFLOW
+        || msec >= ctx->conf->write_timeout)
+    {
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_BAD_REQUEST,
+                           "profile duration exceeds server's WriteTimeout");
+    }
+
+    ctx->seconds = msec / 1000;
+    ctx->fetch.timeout = msec + msec / 2 + NGX_HTTP_DEBUG_PPROF_MARGIN;
+
+    return rc;
+}
+
+
+/*
+ * What GET would begin with, without the profile: net/http/pprof would take
+ * the whole of it and throw it away.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_head(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx)
+{
+    static ngx_str_t  binary = ngx_string("application/octet-stream");
+    static ngx_str_t  text = ngx_string("text/plain; charset=utf-8");
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK,
+                        (ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT) ? &text
+                                                                 : &binary,
+                        NULL, -1);
+}
+
+
+/*
+ * Groups, peers and kinds.  Links are relative to this page, which lies DEPTH
+ * steps below the one that has all groups.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_index(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth)
+{
+    ngx_uint_t               i, j;
+    ngx_http_debug_out_t     out;
+    ngx_http_debug_peer_t   *peer;
+    ngx_http_debug_peer_group_t  *group;
+
+    static ngx_str_t  allow = ngx_string("GET, HEAD");
+    static ngx_str_t  type = ngx_string("text/html; charset=utf-8");
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+
+        if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
+                                             "this page takes GET, HEAD");
+    }
+
+    ngx_http_debug_out_init(&out, r->pool);
+
+    ngx_http_debug_out_literal(&out,
+        "<!DOCTYPE html>\n"
+        "<html lang=\"en\"><head><meta charset=\"utf-8\">"
+        "<title>Profiles</title></head><body>\n"
+        "<h1>Profiles</h1>\n");
+
+    group = groups->elts;
+
+    for (i = 0; i < groups->nelts; i++) {
+
+        ngx_http_debug_out_literal(&out, "<h2>");
+        ngx_http_debug_pprof_html(&out, &group[i].name);
+        ngx_http_debug_out_literal(&out, "</h2>\n<ul>\n");
+
+        peer = group[i].peers.elts;
+
+        for (j = 0; j < group[i].peers.nelts; j++) {
+            ngx_http_debug_pprof_index_peer(r, &out, conf, &group[i],
+                                            &peer[j], depth);
+        }
+
+        if (group[i].peers.nelts == 0) {
+            ngx_http_debug_out_literal(&out,
+                "<li>no address yet: its name is not resolved</li>\n");
+        }
+
+        ngx_http_debug_out_literal(&out, "</ul>\n");
+    }
+
+    if (groups->nelts == 0) {
+        ngx_http_debug_out_literal(&out,
+            "<p>There is no upstream, so there is nobody to profile.</p>\n");
+    }
+
+    ngx_http_debug_out_literal(&out, "</body></html>\n");
+
+    if (out.failed) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &type, out.chain,
+                                       out.size);
+}
+
+
+static void
+ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
+    ngx_http_debug_out_t *out, ngx_http_debug_pprof_conf_t *conf,
+    ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
+    ngx_uint_t depth)
+{
+    size_t                        len;
+    u_char                       *p;
+    ngx_str_t                     base, *name;
+    ngx_uint_t                    i;
+    ngx_http_debug_pprof_kind_t  *kind;
+
+    /* "./" keeps a colon in the name from looking like a scheme */
+
+    len = sizeof(".///") - 1
+          + group->name.len
+          + 2 * ngx_escape_uri(NULL, group->name.data, group->name.len,
+                               NGX_ESCAPE_URI)
+          + peer->name.len
+          + 2 * ngx_escape_uri(NULL, peer->name.data, peer->name.len,
+                               NGX_ESCAPE_URI);
+
+    base.data = ngx_pnalloc(r->pool, len);
+    if (base.data == NULL) {
+        out->failed = 1;
+        return;
+    }
+
+    p = ngx_cpymem(base.data, "./", 2);
+
+    if (depth < 1) {
+        p = (u_char *) ngx_escape_uri(p, group->name.data, group->name.len,
+                                      NGX_ESCAPE_URI);
+        *p++ = '/';
+    }
+
+    if (depth < 2) {
+        p = (u_char *) ngx_escape_uri(p, peer->name.data, peer->name.len,
+                                      NGX_ESCAPE_URI);
+        *p++ = '/';
+    }
+
+    base.len = p - base.data;
+
+    ngx_http_debug_out_literal(out, "<li>");
+    ngx_http_debug_pprof_html(out, &peer->name);
+
+    ngx_http_debug_out_print(out, "%s%s%s:",
+                             peer->backup ? " (backup)" : "",
+                             peer->down ? " (down)" : "",
+                             peer->failed ? " (failed)" : "");
+
+    if (conf->kinds != NULL) {
+        name = conf->kinds->elts;
+
+        for (i = 0; i < conf->kinds->nelts; i++) {
+            ngx_http_debug_pprof_link(out, &base, &name[i]);
+        }
+
+    } else {
+        for (kind = ngx_http_debug_pprof_known; kind->name.len; kind++) {
+            ngx_http_debug_pprof_link(out, &base, &kind->name);
+        }
+    }
+
+    ngx_http_debug_out_literal(out, "</li>\n");
+}
+
+
+static void
+ngx_http_debug_pprof_link(ngx_http_debug_out_t *out, ngx_str_t *base,
+    ngx_str_t *kind)
+{
+    ngx_http_debug_out_literal(out, " <a href=\"");
+    ngx_http_debug_pprof_html(out, base);
+    ngx_http_debug_pprof_html(out, kind);
+    ngx_http_debug_out_literal(out, "\">");
+    ngx_http_debug_pprof_html(out, kind);
+    ngx_http_debug_out_literal(out, "</a>");
+}
+
+
+static void
+ngx_http_debug_pprof_html(ngx_http_debug_out_t *out, ngx_str_t *text)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = text->len + ngx_escape_html(NULL, text->data, text->len);
+
+    p = ngx_http_debug_out_room(out, len);
+
+    if (p != NULL) {
+        ngx_http_debug_out_end(out, (u_char *) ngx_escape_html(p, text->data,
+                                                              text->len));
+    }
+}
+
+
+/* "…/acs/0": go on at "…/acs/0/", so that the page's links are right. */
+
+static ngx_int_t
+ngx_http_debug_pprof_add_slash(ngx_http_request_t *r)
+{
+    u_char     *p, *last;
+    ngx_str_t   location;
+
+    last = r->uri.data + r->uri.len;
+
+    for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
+
+    location.data = ngx_pnalloc(r->pool, sizeof(".//?") - 1
+                                         + 3 * (last - p) + r->args.len);
+    if (location.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    location.len = ngx_cpymem(location.data, "./", 2) - location.data;
+    location.len = (u_char *) ngx_escape_uri(location.data + location.len, p,
+                                             last - p, NGX_ESCAPE_URI)
+                   - location.data;
+    location.data[location.len++] = '/';
+
+    if (r->args.len) {
+        location.data[location.len++] = '?';
+        location.len = ngx_cpymem(location.data + location.len, r->args.data,
+                                  r->args.len)
+                       - location.data;
+    }
+
+    return ngx_http_debug_answer_redirect(r, NGX_HTTP_MOVED_TEMPORARILY,
+                                          &location);
+}
+
+
+static void
+ngx_http_debug_pprof_body_handler(ngx_http_request_t *r)
+{
+    r->read_event_handler = ngx_http_debug_pprof_read_body;
+
+    ngx_http_debug_pprof_read_body(r);
+}
+
+
+static void
+ngx_http_debug_pprof_read_body(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ngx_http_debug_pprof_get_ctx(r);
+
+    for ( ;; ) {
+
+        if (ngx_http_debug_pprof_keep_body(r, ctx) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+            return;
+        }
+
+        if (ctx->body_size > NGX_HTTP_DEBUG_PPROF_BODY) {
+            rc = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+            break;
+        }
+
+        if (!r->reading_body) {
+            rc = NGX_OK;
+            break;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            break;
+        }
+
+        if (rc == NGX_AGAIN && r->request_body->bufs == NULL) {
+            return;
+        }
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+        rc = ngx_http_debug_pprof_start(ctx);
+
+        if (rc == NGX_DONE) {
+            return;
+        }
+
+        break;
+
+    case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
+        rc = ngx_http_debug_answer_literal(r, rc,
+                                         "too many addresses: at most 8 MB");
+        break;
+
+    case NGX_HTTP_BAD_REQUEST:
+        rc = ngx_http_debug_answer_literal(r, rc,
+                                         "the body breaks off or is not HTTP");
+        break;
+
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+        rc = NGX_ERROR;
+        break;
+
+    default:
+        /* NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_CLIENT_CLOSED_REQUEST */
+        break;
+    }
+
+    ngx_http_finalize_request(r, rc);
+}
+
+
+/* Takes what was read of the body out of nginx's one buffer. */
+
+static ngx_int_t
+ngx_http_debug_pprof_keep_body(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx)
+{
+    size_t        size;
+    ngx_buf_t    *b;
+    ngx_chain_t  *in, *cl;
+
+    for (in = r->request_body->bufs; in; in = in->next) {
+
+        size = ngx_buf_in_memory(in->buf) ? in->buf->last - in->buf->pos : 0;
+
+        ctx->body_size += size;
+
+        if (size && ctx->body_size <= NGX_HTTP_DEBUG_PPROF_BODY) {
+
+            cl = ngx_alloc_chain_link(r->pool);
+            b = ngx_create_temp_buf(r->pool, size);
+
+            if (cl == NULL || b == NULL) {
+                return NGX_ERROR;
+            }
+
+            b->last = ngx_cpymem(b->last, in->buf->pos, size);
+
+            cl->buf = b;
+            cl->next = NULL;
+
+            *ctx->last_body = cl;
+            ctx->last_body = &cl->next;
+        }
+
+        in->buf->pos = in->buf->last;
+    }
+
+    r->request_body->bufs = NULL;
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_DONE: under way, and the request waits; otherwise it is answered, and
+ * this is what a content handler returns.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_connection_t        *c;
+    ngx_http_cleanup_t      *cln;
+    ngx_http_request_t      *r;
+    ngx_http_debug_fetch_t  *f;
+
+    r = ctx->request;
+    c = r->connection;
+    f = &ctx->fetch;
+
+    f->pool = r->pool;
+    f->log = c->log;
+    f->client = c;
+    f->data = ctx;
+    f->head = (r->method == NGX_HTTP_HEAD);
+    f->connect_timeout = ngx_min(NGX_HTTP_DEBUG_PPROF_CONNECT,
+                                 ctx->conf->write_timeout);
+    f->header = ngx_http_debug_pprof_fetch_header;
+    f->body = ngx_http_debug_pprof_fetch_body;
+    f->end = ngx_http_debug_pprof_fetch_end;
+
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (cln == NULL || ngx_http_debug_pprof_request(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_debug_pprof_cleanup;
+    cln->data = ctx;
+
+    c->log->action = "asking a peer for a profile";
+
+    if (ngx_http_debug_fetch_start(f) != NGX_OK) {
+        ngx_http_debug_pprof_state(ctx);
+        return ngx_http_debug_pprof_failed(ctx);
+    }
+
+    ctx->deadline.handler = ngx_http_debug_pprof_deadline;
+    ctx->deadline.data = ctx;
+    ctx->deadline.log = c->log;
+
+    ngx_add_timer(&ctx->deadline, ctx->conf->write_timeout);
+
+    /* a client that leaves ends the profile */
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (!r->stream) {
+
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
+
+        if (c->read->ready) {
+            ngx_post_event(c->read, &ngx_posted_events);
+
+        } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_DONE;
+}
+
+
+/*
+ * The request as the peer gets it.  Of the client's headers only those that
+ * say what it can read: cookies and credentials were for nginx, and a
+ * profiler has no use for them.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_request(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    size_t               len;
+    ngx_buf_t           *b;
+    ngx_str_t            host;
+    ngx_uint_t           i;
+    ngx_chain_t         *cl;
+    ngx_table_elt_t     *h[5], *forwarded;
+    ngx_http_request_t  *r;
+
+    static char  *pass[] = { "accept", "accept-encoding", "content-type",
+                             "user-agent", NULL };
+    static char  *names[] = { "Accept", "Accept-Encoding", "Content-Type",
+                              "User-Agent", NULL };
+
+    r = ctx->request;
+
+    host = ctx->fetch.name;
+
+    if (ctx->fetch.sockaddr->sa_family == AF_UNIX) {
+        ngx_str_set(&host, "localhost");
+    }
+
+    forwarded = ngx_http_debug_header_find(r, "x-forwarded-for");
+
+    len = r->method_name.len + 1 + ctx->uri.len + sizeof(" HTTP/1.1" CRLF)
+          + sizeof("Host: " CRLF) + host.len
+          + sizeof("Connection: close" CRLF)
+          + sizeof("X-Forwarded-For: , " CRLF)
+          + r->connection->addr_text.len
+          + (forwarded ? forwarded->value.len : 0)
+          + sizeof("Content-Length: " CRLF) + NGX_OFF_T_LEN
+          + sizeof(CRLF);
+
+    for (i = 0; pass[i]; i++) {
+        h[i] = ngx_http_debug_header_find(r, pass[i]);
+
+        if (h[i] != NULL) {
+            len += sizeof("Accept-Encoding: " CRLF) + h[i]->value.len;
+        }
+    }
+
+    b = ngx_create_temp_buf(r->pool, len);
+    cl = ngx_alloc_chain_link(r->pool);
+
+    if (b == NULL || cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last = ngx_sprintf(b->last, "%V %V HTTP/1.1" CRLF
+                                   "Host: %V" CRLF
+                                   "Connection: close" CRLF,
+                          &r->method_name, &ctx->uri, &host);
+
+    for (i = 0; pass[i]; i++) {
+        if (h[i] != NULL) {
+            b->last = ngx_sprintf(b->last, "%s: %V" CRLF, names[i],
+                                  &h[i]->value);
+        }
+    }
+
+    b->last = ngx_cpymem(b->last, "X-Forwarded-For: ",
+                         sizeof("X-Forwarded-For: ") - 1);
+
+    if (forwarded != NULL) {
+        b->last = ngx_sprintf(b->last, "%V, ", &forwarded->value);
+    }
+
+    b->last = ngx_sprintf(b->last, "%V" CRLF, &r->connection->addr_text);
+
+    if (r->method == NGX_HTTP_POST) {
+        b->last = ngx_sprintf(b->last, "Content-Length: %O" CRLF,
+                              ctx->body_size);
+    }
+
+    b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
+
+    cl->buf = b;
+    cl->next = ctx->body;
+
+    ctx->fetch.request = cl;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The header waits for the first bytes of the body: while it waits, what goes
+ * wrong can still be told.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f)
+{
+    ngx_http_debug_pprof_ctx_t *ctx = f->data;
+
+    /* told when it has ended */
+
+    ctx->foreign = ngx_http_debug_pprof_is_foreign(f);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_send_header(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    ngx_list_part_t           *part;
+    ngx_table_elt_t           *h, *ho;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    static ngx_str_t  no_store = ngx_string("no-store");
+    static ngx_str_t  nosniff = ngx_string("nosniff");
+
+    r = ctx->request;
+
+    part = &ctx->fetch.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (ngx_http_debug_pprof_hidden(&h[i].key)) {
+            continue;
+        }
+
+        /*
+         * Content-Type too goes into the list and not to its own place:
+         * filters that look for a type find none.
+         */
+
+        ho = ngx_list_push(&r->headers_out.headers);
+        if (ho == NULL) {
+            return NGX_ERROR;
+        }
+
+        *ho = h[i];
+    }
+
+    if (ngx_http_debug_header_add(r, "Cache-Control", &no_store) != NGX_OK
+        || ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.status = ctx->fetch.status;
+    r->headers_out.content_length_n = ctx->fetch.length;
+
+    r->limit_rate = 0;
+    r->limit_rate_set = 1;
+
+    ctx->header_sent = 1;
+
+    rc = ngx_http_debug_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->tcp_nodelay && ngx_tcp_nodelay(r->connection) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->write_event_handler = ngx_http_debug_pprof_write;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Whether the answer is of the application and not of a profiler in it: a
+ * page of HTML, or its word for a path that it does not know.
+ */
+
+static ngx_uint_t
+ngx_http_debug_pprof_is_foreign(ngx_http_debug_fetch_t *f)
+{
+    ngx_table_elt_t  *type;
+
+    if (ngx_http_debug_pprof_find(&f->headers, "X-Go-Pprof") != NULL) {
+        return 0;
+    }
+
+    if (f->status == NGX_HTTP_NOT_FOUND) {
+        return 1;
+    }
+
+    type = ngx_http_debug_pprof_find(&f->headers, "Content-Type");
+
+    return type != NULL
+           && type->value.len >= sizeof("text/html") - 1
+           && ngx_strncasecmp(type->value.data, (u_char *) "text/html",
+                              sizeof("text/html") - 1)
+              == 0;
+}
+
+
+static ngx_table_elt_t *
+ngx_http_debug_pprof_find(ngx_list_t *headers, char *name)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    len = ngx_strlen(name);
+    part = &headers->part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NULL;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == len
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+        {
+            return &h[i];
+        }
+    }
+}
+
+
+/*
+ * Headers of the peer that the client does not get: of this connection only,
+ * said by nginx itself, or about caching and ranges, which do not happen.
+ * Cookies, so that a profile does not log anybody out.
+ */
+
+static ngx_uint_t
+ngx_http_debug_pprof_hidden(ngx_str_t *name)
+{
+    ngx_str_t  *hidden;
+
+    static ngx_str_t  list[] = {
+        ngx_string("Accept-Ranges"),
+        ngx_string("Cache-Control"),
+        ngx_string("Connection"),
+        ngx_string("Content-Length"),
+        ngx_string("Date"),
+        ngx_string("ETag"),
+        ngx_string("Expires"),
+        ngx_string("Keep-Alive"),
+        ngx_string("Last-Modified"),
+        ngx_string("Pragma"),
+        ngx_string("Proxy-Authenticate"),
+        ngx_string("Server"),
+        ngx_string("Set-Cookie"),
+        ngx_string("Trailer"),
+        ngx_string("Transfer-Encoding"),
+        ngx_string("Upgrade"),
+        ngx_string("X-Accel-Buffering"),
+        ngx_string("X-Accel-Charset"),
+        ngx_string("X-Accel-Expires"),
+        ngx_string("X-Accel-Limit-Rate"),
+        ngx_string("X-Accel-Redirect"),
+        ngx_string("X-Content-Type-Options"),
+        ngx_string("X-Debug-Peer"),
+        ngx_string("X-Debug-Upstream"),
+        ngx_null_string
+    };
+
+    for (hidden = list; hidden->len; hidden++) {
+        if (hidden->len == name->len
+            && ngx_strncasecmp(hidden->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_fetch_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
+{
+    ngx_int_t                    rc;
+    ngx_chain_t                 *cl;
+    ngx_http_request_t          *r;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = f->data;
+    r = ctx->request;
+
+    if (ctx->foreign) {
+        return NGX_OK;
+    }
+
+    if (!ctx->header_sent && ngx_http_debug_pprof_send_header(ctx) != NGX_OK) {
+
+        /* the fetch closes itself; what called it runs posted requests */
+
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        return NGX_ERROR;
+    }
+
+    for (cl = in; cl->next; cl = cl->next) { /* void */ }
+
+    cl->buf->flush = 1;
+
+    rc = ngx_http_debug_send_body(r, in);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        return NGX_ERROR;
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        if (ngx_buf_size(cl->buf) != 0) {
+            rc = NGX_AGAIN;
+        }
+    }
+
+    if (rc == NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_debug_pprof_wait(r) != NGX_OK) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* The client's connection takes some more. */
+
+static void
+ngx_http_debug_pprof_write(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_chain_t                 *cl;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ngx_http_debug_pprof_get_ctx(r);
+
+    rc = ngx_http_debug_send_body(r, NULL);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        return;
+    }
+
+    for (cl = ctx->fetch.slices; cl; cl = cl->next) {
+        if (ngx_buf_size(cl->buf) != 0) {
+            rc = NGX_AGAIN;
+        }
+    }
+
+    if (rc == NGX_AGAIN) {
+        if (ngx_http_debug_pprof_wait(r) != NGX_OK) {
+            ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    if (ctx->last) {
+        ngx_http_debug_pprof_finalize(ctx, rc);
+        return;
+    }
+
+    ngx_http_debug_fetch_resume(&ctx->fetch);
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_wait(ngx_http_request_t *r)
+{
+    ngx_connection_t          *c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = r->connection;
+
+    /*
+     * No send_timeout: it bounds the pause between two writes, and the
+     * deadline bounds the whole answer.
+     */
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return ngx_handle_write_event(c->write, clcf->send_lowat);
+}
+
+
+static void
+ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
+{
+    ngx_int_t                    rc;
+    ngx_http_request_t          *r;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = f->data;
+    r = ctx->request;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    ngx_http_debug_pprof_state(ctx);
+
+    if (!ctx->header_sent
+        && (ctx->foreign || f->result != NGX_HTTP_DEBUG_FETCH_OK))
+    {
+        ngx_http_debug_pprof_finalize(ctx, ngx_http_debug_pprof_failed(ctx));
+        return;
+    }
+
+    if (!ctx->header_sent && ngx_http_debug_pprof_send_header(ctx) != NGX_OK) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        return;
+    }
+
+    if (f->result != NGX_HTTP_DEBUG_FETCH_OK) {
+        ngx_http_debug_pprof_cut(ctx);
+        return;
+    }
+
+    if (r->header_only) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_OK);
+        return;
+    }
+
+    ctx->last = 1;
+
+    rc = ngx_http_debug_pprof_send_last(r);
+
+    if (rc == NGX_AGAIN && ngx_http_debug_pprof_wait(r) == NGX_OK) {
+        /* under the deadline, until the client has it all */
+        return;
+    }
+
+    ngx_http_debug_pprof_finalize(ctx, (rc == NGX_AGAIN) ? NGX_ERROR : rc);
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_send_last(ngx_http_request_t *r)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+    b->sync = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_debug_send_body(r, &out);
+}
+
+
+/*
+ * There is no answer of the peer's to pass on: says why.  Returns what a
+ * content handler returns.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_failed(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    u_char                  *p, text[256];
+    ngx_str_t                reason;
+    ngx_uint_t               status;
+    ngx_http_debug_fetch_t  *f;
+
+    f = &ctx->fetch;
+
+    p = ngx_http_debug_fetch_reason(f, text, text + sizeof(text));
+
+    reason.len = p - text;
+    reason.data = text;
+
+    switch (f->result) {
+
+    case NGX_HTTP_DEBUG_FETCH_OK:
+
+        /* a page, or an unknown path */
+
+        status = (f->status < 300) ? NGX_HTTP_BAD_GATEWAY : f->status;
+
+        if (status < 400) {
+            status = NGX_HTTP_BAD_GATEWAY;
+        }
+
+        return ngx_http_debug_pprof_say(ctx->request, status,
+                   "%V has no profile at %V (it answered %ui); start it with"
+                   " libpprof or net/http/pprof, or name the group that"
+                   " listens for profiles in debug_pprof_pass",
+                   &f->name, &ctx->uri, f->status);
+
+    case NGX_HTTP_DEBUG_FETCH_CONNECT:
+        return ngx_http_debug_pprof_say(ctx->request, NGX_HTTP_BAD_GATEWAY,
+                   "%V %V; does libpprof or net/http/pprof listen there?"
+                   " see debug_pprof_pass",
+                   &f->name, &reason);
+
+    case NGX_HTTP_DEBUG_FETCH_TIMEOUT:
+        status = NGX_HTTP_GATEWAY_TIME_OUT;
+        break;
+
+    case NGX_HTTP_DEBUG_FETCH_INTERNAL:
+        status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        break;
+
+    default:
+        status = NGX_HTTP_BAD_GATEWAY;
+    }
+
+    return ngx_http_debug_pprof_say(ctx->request, status, "%V %V", &f->name,
+                                    &reason);
+}
+
+
+/*
+ * The end of the request, from whatever event: nothing of CTX may be looked
+ * at after it.
+ */
+
+static void
+ngx_http_debug_pprof_finalize(ngx_http_debug_pprof_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    ngx_http_debug_pprof_cleanup(ctx);
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    r->connection->log->action = "sending to client";
+
+    ngx_http_finalize_request(r, rc);
+}
+
+
+/*
+ * Ends an answer that cannot be completed.  Chunks lack the last, a length
+ * is not reached, an HTTP/2 stream is reset: the client sees it.  With
+ * HTTP/1.0 and no length only a reset connection tells.
+ */
+
+static void
+ngx_http_debug_pprof_cut(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    struct linger        linger;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    if (!r->stream
+        && !r->chunked
+        && r->headers_out.content_length_n == -1)
+    {
+        linger.l_onoff = 1;
+        linger.l_linger = 0;
+
+        if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER,
+                       (const void *) &linger, sizeof(struct linger))
+            == -1)
+        {
+            ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
+                          "setsockopt(SO_LINGER) failed");
+        }
+
+#if (NGX_HTTP_SSL)
+        if (c->ssl) {
+            c->ssl->no_wait_shutdown = 1;
+            c->ssl->no_send_shutdown = 1;
+        }
+#endif
+    }
+
+    ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+}
+
+
+/* debug_write_timeout is over. */
+
+static void
+ngx_http_debug_pprof_deadline(ngx_event_t *ev)
+{
+    ngx_int_t                    rc;
+    ngx_connection_t            *c;
+    ngx_http_request_t          *r;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_debug_fetch_close(&ctx->fetch);
+    ngx_http_debug_pprof_state(ctx);
+
+    if (ctx->header_sent) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "the answer of %V is cut by debug_write_timeout",
+                      &ctx->fetch.name);
+
+        c->timedout = 1;
+        ngx_http_debug_pprof_cut(ctx);
+
+    } else {
+        ngx_log_error(NGX_LOG_ERR, c->log, NGX_ETIMEDOUT,
+                      "%V answered nothing within debug_write_timeout",
+                      &ctx->fetch.name);
+
+        rc = ngx_http_debug_pprof_say(r, NGX_HTTP_GATEWAY_TIME_OUT,
+                 "%V answered nothing within the %M ms of debug_write_timeout",
+                 &ctx->fetch.name, ctx->conf->write_timeout);
+
+        ngx_http_debug_pprof_finalize(ctx, rc);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* Stops all that may still happen.  Any number of times. */
+
+static void
+ngx_http_debug_pprof_cleanup(void *data)
+{
+    ngx_http_debug_pprof_ctx_t *ctx = data;
+
+    if (ctx->deadline.timer_set) {
+        ngx_del_timer(&ctx->deadline);
+    }
+
+    ngx_http_debug_fetch_close(&ctx->fetch);
+    ngx_http_debug_pprof_state(ctx);
+}
+
+
+/* For $upstream_addr and its like in the access log. */
+
+static void
+ngx_http_debug_pprof_state(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_http_request_t         *r;
+    ngx_http_debug_fetch_t     *f;
+    ngx_http_upstream_state_t  *state;
+
+    r = ctx->request;
+    f = &ctx->fetch;
+
+    if (ctx->logged) {
+        return;
+    }
+
+    ctx->logged = 1;
+
+    if (r->upstream_states == NULL) {
+        r->upstream_states = ngx_array_create(r->pool, 1,
+                                            sizeof(ngx_http_upstream_state_t));
+        if (r->upstream_states == NULL) {
+            return;
+        }
+    }
+
+    state = ngx_array_push(r->upstream_states);
+    if (state == NULL) {
+        return;
+    }
+
+    ngx_memzero(state, sizeof(ngx_http_upstream_state_t));
+
+    state->peer = &f->name;
+    state->status = f->status ? f->status
+                    : (f->result == NGX_HTTP_DEBUG_FETCH_TIMEOUT)
+                      ? NGX_HTTP_GATEWAY_TIME_OUT
+                    : (f->result != NGX_HTTP_DEBUG_FETCH_OK)
+                      ? NGX_HTTP_BAD_GATEWAY : 0;
+    state->response_time = ngx_current_msec - f->start_time;
+    state->connect_time = f->connect_time;
+    state->header_time = f->header_time;
+    state->bytes_received = f->received;
+    state->bytes_sent = f->sent;
+    state->response_length = f->body_size;
+}
+
+
+/* Answers with one sentence; of names it takes what fits in 1 KB. */
+
+static ngx_int_t ngx_cdecl
+ngx_http_debug_pprof_say(ngx_http_request_t *r, ngx_uint_t status,
+    const char *fmt, ...)
+{
+    u_char    *p, text[1024];
+    va_list    args;
+    ngx_str_t  sentence;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(text, text + sizeof(text), fmt, args);
+    va_end(args);
+
+    sentence.len = p - text;
+    sentence.data = text;
+
+    return ngx_http_debug_answer_text(r, status, &sentence);
+}
+
+
+/* Whose profile it is, on good answers and bad ones. */
+
+static ngx_int_t
+ngx_http_debug_pprof_headers(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx)
+{
+    if (ngx_http_debug_header_add(r, "X-Debug-Upstream", &ctx->upstream)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_header_add(r, "X-Debug-Peer", &ctx->peer);
+}
+
+
+/*
+ * The context is where its cleanup is, since r->ctx is the recorder's, and
+ * variables want it after the request's own cleanups have run.
+ */
+
+static ngx_http_debug_pprof_ctx_t *
+ngx_http_debug_pprof_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_debug_pprof_pool_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Marks the context; what it has to end has ended before. */
+
+static void
+ngx_http_debug_pprof_pool_cleanup(void *data)
+{
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t                   *value;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ngx_http_debug_pprof_get_ctx(r->main);
+
+    value = (ctx != NULL) ? (ngx_str_t *) ((char *) ctx + data) : NULL;
+
+    if (value == NULL || value->len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->len = value->len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->data = value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_seconds_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char                      *p;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ngx_http_debug_pprof_get_ctx(r->main);
+
+    if (ctx == NULL || ctx->seconds == -1) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->len = ngx_sprintf(p, "%i", ctx->seconds) - p;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->data = p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    ngx_http_debug_pprof_passes = NULL;
+
+    for (v = ngx_http_debug_pprof_vars; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_debug_pprof_create_conf(ngx_conf_t *cf,
+    ngx_http_debug_pprof_conf_t *conf)
+{
+    conf->write_timeout = NGX_CONF_UNSET_MSEC;
+    conf->pass = NGX_CONF_UNSET_PTR;
+    conf->kinds = NGX_CONF_UNSET_PTR;
+}
+
+
+char *
+ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
+    ngx_http_debug_pprof_conf_t *prev, ngx_http_debug_pprof_conf_t *conf)
+{
+    ngx_conf_merge_msec_value(conf->write_timeout, prev->write_timeout, 90000);
+    ngx_conf_merge_ptr_value(conf->pass, prev->pass, NULL);
+    ngx_conf_merge_ptr_value(conf->kinds, prev->kinds, NULL);
+
+    return NGX_CONF_OK;
+}
+
+
+void
+ngx_http_debug_pprof_merge_location(ngx_conf_t *cf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /*
+     * Only "symbol" takes a body, and has a bound of its own, which it tells
+     * in a sentence; client_max_body_size would answer with a page.
+     */
+
+    clcf->client_max_body_size = 0;
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_init(ngx_conf_t *cf)
+{
+    ngx_uint_t     i;
+    ngx_array_t  **pass;
+
+    if (ngx_http_debug_send_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_debug_pprof_passes == NULL) {
+        return NGX_OK;
+    }
+
+    pass = ngx_http_debug_pprof_passes->elts;
+
+    for (i = 0; i < ngx_http_debug_pprof_passes->nelts; i++) {
+        if (ngx_http_debug_peers_init(cf, pass[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_http_debug_pprof_passes = NULL;
+
+    return NGX_OK;
+}
+
+
+char *
+ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    char        *rv;
+    ngx_msec_t  *msec;
+
+    rv = ngx_conf_set_msec_slot(cf, cmd, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    msec = (ngx_msec_t *) ((char *) conf + cmd->offset);
+
+    if (*msec == 0) {
+        return "must not be zero: no answer could be sent";
+    }
+
+    if (*msec <= 30000) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "with \"debug_write_timeout\" of 30 seconds or"
+                           " less, CPU profiles of the default 30 seconds"
+                           " are refused");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t               *value;
+    ngx_uint_t               i;
+    ngx_array_t            **all, **pass;
+    ngx_http_debug_pass_t   *p;
+
+    pass = (ngx_array_t **) ((char *) conf + cmd->offset);
+
+    if (*pass == NGX_CONF_UNSET_PTR) {
+
+        *pass = ngx_array_create(cf->pool, 2, sizeof(ngx_http_debug_pass_t));
+        if (*pass == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_debug_pprof_passes == NULL) {
+            ngx_http_debug_pprof_passes = ngx_array_create(cf->pool, 2,
+                                                       sizeof(ngx_array_t *));
+            if (ngx_http_debug_pprof_passes == NULL) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        all = ngx_array_push(ngx_http_debug_pprof_passes);
+        if (all == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *all = *pass;
+    }
+
+    value = cf->args->elts;
+    p = (*pass)->elts;
+
+    for (i = 0; i < (*pass)->nelts; i++) {
+        if (p[i].group.len == value[1].len
+            && ngx_strncasecmp(p[i].group.data, value[1].data, value[1].len)
+               == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate upstream \"%V\"", &value[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    p = ngx_array_push(*pass);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(p, sizeof(ngx_http_debug_pass_t));
+
+    p->group = value[1];
+    p->file = cf->conf_file->file.name.data;
+    p->line = cf->conf_file->line;
+
+    if (cf->args->nelts == 3) {
+        p->listeners = value[2];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char        ch;
+    size_t        n;
+    ngx_str_t    *value, *kind;
+    ngx_uint_t    i, j;
+    ngx_array_t  **kinds;
+
+    kinds = (ngx_array_t **) ((char *) conf + cmd->offset);
+
+    if (*kinds != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    *kinds = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                              sizeof(ngx_str_t));
+    if (*kinds == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        /* it becomes a part of the URI that the peer is asked for */
+
+        for (n = 0; n < value[i].len; n++) {
+            ch = value[i].data[n];
+
+            if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+                  || (ch >= '0' && ch <= '9')
+                  || ch == '_' || ch == '-' || ch == '.'))
+            {
+                break;
+            }
+        }
+
+        if (n < value[i].len || n == 0 || value[i].data[0] == '.') {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid profile kind \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        kind = (*kinds)->elts;
+
+        for (j = 0; j < (*kinds)->nelts; j++) {
+            if (kind[j].len == value[i].len
+                && ngx_strncmp(kind[j].data, value[i].data, value[i].len) == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate profile kind \"%V\"",
+                                   &value[i]);
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        kind = ngx_array_push(*kinds);
+        if (kind == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *kind = value[i];
+    }
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,67 @@
+
+/*
+ * The way to a peer's profiler.
+ *
+ * Directives handled here, each with its member of the configuration below:
+ *
+ *     debug_write_timeout time          ngx_http_debug_pprof_write_timeout()
+ *     debug_pprof_pass group [listeners]  ngx_http_debug_pprof_pass()
+ *     debug_pprof_kinds name...         ngx_http_debug_pprof_kinds()
+ *
+ * The setters find the configuration at the command's "offset".
+ */
+
+
+#ifndef _NGX_HTTP_DEBUG_PPROF_H_INCLUDED_
+#define _NGX_HTTP_DEBUG_PPROF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_debug_peers.h"
+
+
+typedef struct {
+    ngx_msec_t    write_timeout;  /* of a whole answer */
+    ngx_array_t  *pass;           /* ngx_http_debug_pass_t; NULL: all groups */
+    ngx_array_t  *kinds;          /* ngx_str_t; NULL: all known */
+} ngx_http_debug_pprof_conf_t;
+
+
+/* Context of these: configuration. */
+
+/* Adds the variables $debug_upstream, $debug_peer, $debug_kind and
+ * $debug_seconds; before the http block is read. */
+ngx_int_t ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf);
+
+void ngx_http_debug_pprof_create_conf(ngx_conf_t *cf,
+    ngx_http_debug_pprof_conf_t *conf);
+char *ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
+    ngx_http_debug_pprof_conf_t *prev, ngx_http_debug_pprof_conf_t *conf);
+
+/* Prepares the location that is being merged to be one of ours. */
+void ngx_http_debug_pprof_merge_location(ngx_conf_t *cf);
+
+/* What had to wait until all upstreams are known; in postconfiguration. */
+ngx_int_t ngx_http_debug_pprof_init(ngx_conf_t *cf);
+
+char *ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * Answers the request whose URI after the mount and "pprof/" is REST, decoded
+ * and normalized.  LEGACY: asks the peers for gperftools' legacy formats.
+ * Returns what a content handler returns.
+ *
+ * Context: worker, request.
+ */
+ngx_int_t ngx_http_debug_pprof_handler(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest, ngx_uint_t legacy);
+
+
+#endif /* _NGX_HTTP_DEBUG_PPROF_H_INCLUDED_ */
