@@ -54,6 +54,8 @@ struct ngx_http_debug_json_s {
 #define NGX_HTTP_DEBUG_JSON_ROWS  16
 
 
+static ngx_uint_t ngx_http_debug_json_has_peer(ngx_http_debug_json_t *js,
+    ngx_uint_t group);
 static void ngx_http_debug_json_entity(ngx_http_debug_json_t *js,
     ngx_http_debug_entity_t *e, ngx_uint_t *more);
 static void ngx_http_debug_json_head(ngx_http_debug_out_t *out,
@@ -186,8 +188,7 @@ ngx_http_debug_json_stats_step(void *data)
             e = ngx_http_debug_zone_by_id(js->zone, js->id);
 
             if (js->filter.server.len
-                || !ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS
-                                                 |NGX_HTTP_DEBUG_OVERFLOW,
+                || !ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS,
                                               &js->filter.upstream)
                 || (e->kind == NGX_HTTP_DEBUG_OVERFLOW
                     && ngx_http_debug_load(&js->zone->dropped) == 0))
@@ -196,6 +197,13 @@ ngx_http_debug_json_stats_step(void *data)
             }
 
             if (!js->inside) {
+
+                if (js->filter.peer.len
+                    && !ngx_http_debug_json_has_peer(js, js->id))
+                {
+                    continue;
+                }
+
                 js->inside = 1;
                 js->peers = 0;
 
@@ -230,6 +238,26 @@ ngx_http_debug_json_stats_step(void *data)
     ngx_http_debug_out_literal(js->out, "}}\n");
 
     return NGX_OK;
+}
+
+
+/* Does the group have the peer that is asked for? */
+
+static ngx_uint_t
+ngx_http_debug_json_has_peer(ngx_http_debug_json_t *js, ngx_uint_t group)
+{
+    uint32_t  k;
+
+    for (k = js->first[group]; k; k = js->next[k - 1]) {
+        if (ngx_http_debug_json_shown(ngx_http_debug_zone_by_id(js->zone,
+                                                                k - 1),
+                                      NGX_HTTP_DEBUG_PEER, &js->filter.peer))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -741,6 +769,14 @@ ngx_http_debug_json_string(ngx_http_debug_out_t *out, ngx_str_t *s)
 
         for (p = s->data; p < last; /* void */ ) {
             from = p;
+
+            if (*p < 0x80) {
+
+                /* which ngx_utf8_decode() does not know */
+
+                *dst++ = *p++;
+                continue;
+            }
 
             if (ngx_utf8_decode(&p, last - p) > 0x10ffff
                 || (json = json_stringn((char *) from, p - from)) == NULL)

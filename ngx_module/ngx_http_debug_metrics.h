@@ -25,7 +25,8 @@
                                            that no upstream{} describes */
 #define NGX_HTTP_DEBUG_OVERFLOW  0x10   /* what found no room */
 
-#define NGX_HTTP_DEBUG_GROUPS    (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_HOST)
+#define NGX_HTTP_DEBUG_GROUPS    (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_HOST    \
+                                  |NGX_HTTP_DEBUG_OVERFLOW)
 #define NGX_HTTP_DEBUG_UPSTREAM  (NGX_HTTP_DEBUG_GROUPS|NGX_HTTP_DEBUG_PEER)
 #define NGX_HTTP_DEBUG_ANY       (NGX_HTTP_DEBUG_SERVER                       \
                                   |NGX_HTTP_DEBUG_UPSTREAM)

@@ -492,6 +492,10 @@ ngx_http_debug_prometheus_labels(ngx_http_debug_prometheus_t *p,
         if (e->kind == NGX_HTTP_DEBUG_HOST) {
             dst = ngx_cpymem(dst, ",variable=\"1\"", 13);
         }
+
+        if (e->kind == NGX_HTTP_DEBUG_OVERFLOW) {
+            dst = ngx_cpymem(dst, ",overflow=\"1\"", 13);
+        }
     }
 
     labels->len = dst - labels->data;

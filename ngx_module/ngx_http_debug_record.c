@@ -38,7 +38,9 @@ static ngx_uint_t ngx_http_debug_record_try(
     ngx_http_debug_entity_t *peer, ngx_http_upstream_state_t *state,
     uint64_t elapsed, ngx_uint_t cached, ngx_int_t rc);
 static void ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
-    ngx_http_upstream_state_t *state, ngx_uint_t truncated);
+    ngx_http_upstream_state_t *state);
+static ngx_uint_t ngx_http_debug_record_truncated(ngx_http_request_t *r,
+    ngx_int_t rc);
 static void ngx_http_debug_record_round(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_round_t *round,
     ngx_uint_t outcome, uint64_t elapsed);
@@ -221,6 +223,7 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
     uint64_t                            now;
     ngx_uint_t                          outcome;
     ngx_http_upstream_t                *u;
+    ngx_http_debug_cell_t              *cell;
     ngx_http_debug_round_t             *round;
     ngx_http_upstream_state_t          *state;
     ngx_http_debug_record_main_conf_t  *rmcf;
@@ -238,6 +241,18 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
                                             round->peer, state,
                                             now - round->start,
                                             u->peer.cached, rc);
+
+        if (ngx_http_debug_record_truncated(r, rc)) {
+            cell = ngx_http_debug_zone_cell(rmcf->zone, round->group->entity,
+                                            ngx_http_debug_lane);
+            ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
+
+            if (round->peer != round->group->entity) {
+                cell = ngx_http_debug_zone_cell(rmcf->zone, round->peer,
+                                                ngx_http_debug_lane);
+                ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
+            }
+        }
 
     } else {
         outcome = round->cause;
@@ -265,7 +280,7 @@ ngx_http_debug_record_try(ngx_http_debug_record_main_conf_t *rmcf,
     ngx_http_upstream_state_t *state, uint64_t elapsed, ngx_uint_t cached,
     ngx_int_t rc)
 {
-    ngx_uint_t              outcome, truncated;
+    ngx_uint_t              outcome;
     ngx_http_debug_cell_t  *cell;
 
     cell = ngx_http_debug_zone_cell(rmcf->zone, peer, ngx_http_debug_lane);
@@ -273,18 +288,45 @@ ngx_http_debug_record_try(ngx_http_debug_record_main_conf_t *rmcf,
 
     ngx_http_debug_add(&peer->active[ngx_http_debug_lane], -1);
 
-    truncated = (outcome >= 100
-                 && (rc == NGX_HTTP_BAD_GATEWAY
-                     || rc == NGX_HTTP_GATEWAY_TIME_OUT || rc == NGX_ERROR));
-
-    ngx_http_debug_record_state(cell, state, truncated);
     ngx_http_debug_record_state(ngx_http_debug_zone_cell(rmcf->zone, group,
                                                          ngx_http_debug_lane),
-                                state, truncated);
+                                state);
 
+    if (peer == group) {
+
+        /* both found no room: the overflow entity counts them once */
+
+        return outcome;
+    }
+
+    ngx_http_debug_record_state(cell, state);
     ngx_http_debug_record_outcome(peer, cell, outcome, elapsed);
 
     return outcome;
+}
+
+
+/*
+ * RC says that the answer broke off only after it began to be passed on: a
+ * 502 may also be the peer's own, on its way to error_page.  An upgraded
+ * connection has no end that could be missed, and a client that left has
+ * nothing to do with the peer.
+ */
+
+static ngx_uint_t
+ngx_http_debug_record_truncated(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if (!u->header_sent || u->upgrade) {
+        return 0;
+    }
+
+    return rc == NGX_HTTP_BAD_GATEWAY
+           || rc == NGX_HTTP_GATEWAY_TIME_OUT
+           || (rc == NGX_ERROR && !r->connection->error);
 }
 
 
@@ -292,7 +334,7 @@ ngx_http_debug_record_try(ngx_http_debug_record_main_conf_t *rmcf,
 
 static void
 ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
-    ngx_http_upstream_state_t *state, ngx_uint_t truncated)
+    ngx_http_upstream_state_t *state)
 {
     if (state->connect_time != (ngx_msec_t) -1) {
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_CONNECTS], 1);
@@ -310,10 +352,6 @@ ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
             ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_HEADER_TIME],
                                (uint64_t) state->header_time * 1000000);
         }
-    }
-
-    if (truncated) {
-        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
     }
 
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED],
@@ -410,7 +448,9 @@ ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
 
     if (state->status == NGX_HTTP_BAD_GATEWAY) {
 
-        if (cached) {
+        /* closed by the peer while it was kept: it had nothing to say */
+
+        if (cached && state->bytes_received == 0) {
             return NGX_HTTP_DEBUG_FAIL_STALE;
         }
 
@@ -421,8 +461,11 @@ ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
 
     if (state->status == 0
         && (rc == NGX_HTTP_CLIENT_CLOSED_REQUEST || rc == NGX_DONE
+            || rc == NGX_HTTP_BAD_REQUEST
             || rc == NGX_HTTP_REQUEST_TIME_OUT))
     {
+        /* the last two: its body did not come, or not in time */
+
         return NGX_HTTP_DEBUG_FAIL_ABORT;
     }
 
