@@ -53,7 +53,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pprof_elf  e, m;
     size_t            len;
-    uint32_t          crc;
 
     if (pprof_elf_parse(&e, data, size) != 0) {
         return 0;
@@ -64,10 +63,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; id != NULL && i < len; i++) {
         sink += id[i];
     }
-
-    const char  *link = pprof_elf_debuglink(&e, &crc);
-
-    sink += link == NULL ? 0 : strlen(link);
 
     ask(&e, false);
     ask(&e, true);
