@@ -1,5 +1,6 @@
 #include "symbols/elf.c"
 #include "symbols/fde.c"
+#include "symbols/plt.c"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -58,6 +59,7 @@ ask(const void *data, size_t size)
 
     for (uint64_t vaddr = 0; vaddr < 0x2000; vaddr += 64) {
         sum += pprof_fde_find(&e, vaddr, &start, &end);
+        sum += pprof_plt_find(&e, vaddr, &start) != NULL;
     }
 
     return sum;
