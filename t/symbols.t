@@ -46,6 +46,16 @@ __asm__(
 "asm_func: nop\n nop\n nop\n ret\n"
 ".text\n");
 
+/* where the linker's stub for strtol is */
+#ifdef __x86_64__
+__asm__(
+".type stub,@function\nstub: lea strtol@PLT(%rip), %rax\n ret\n"
+".size stub, .-stub\n");
+const void *stub(void) __attribute__((visibility("hidden")));
+#else
+#define stub()  ((const void *) hidden)
+#endif
+
 extern const char asm_func[];
 extern const char asm_label[] __attribute__((visibility("hidden")));
 
@@ -65,6 +75,7 @@ addresses(const void **at)
 	at[n++] = (const char *) other;
 	at[n++] = asm_label + 1;
 	at[n++] = asm_func + 1;
+	at[n++] = (const char *) stub() + 1;
 
 	return n;
 }
@@ -144,6 +155,20 @@ is($n[4], '0 0 other | other', 'function in a section of its own');
 is($n[5], '0 1 asm_label | asm_label', 'label without type and size');
 is($n[6], '0 1 asm_func | asm_func', 'function without size');
 
+my $x86 = `uname -m` =~ /x86_64/;
+
+SKIP: {
+	skip 'stubs are named on x86-64 only', 2 unless $x86;
+
+	is($n[7], '0 1 strtol@plt | strtol@plt', "the linker's stub");
+
+	run("gcc -O1 -fPIC -shared -Wl,-z,now -Wl,-z,ibtplt -fcf-protection"
+		. " -o $dir/ibt.so $dir/c.c");
+
+	is((names('', 'ibt.so'))[7], '0 1 strtol@plt | strtol@plt',
+		"the linker's stub, for indirect branch tracking");
+}
+
 # stripped: .dynsym, then .eh_frame
 
 run("strip --strip-all -o $dir/stripped.so $dir/c.so");
@@ -157,6 +182,12 @@ is($n[3], '0 0 under | under', 'stripped: alias');
 like($n[5], qr/^1 \d+ \[stripped\.so\] \|/,
 	'stripped: neither symbol nor frame');
 is($n[6], '0 1 asm_func | asm_func', 'stripped: function without size');
+
+SKIP: {
+	skip 'stubs are named on x86-64 only', 1 unless $x86;
+
+	is($n[7], '0 1 strtol@plt | strtol@plt', 'stripped: stub');
+}
 
 my ($start) = $n[0] =~ /\+0x(\w+)/;
 
@@ -263,10 +294,10 @@ SKIP: {
 
 @n = names('', 'c.so', 'cxx.so', 'stripped.so');
 
-is(scalar(@n), 7 + 4 + 7, 'several objects');
+is(scalar(@n), 8 + 4 + 8, 'several objects');
 is($n[0], '0 1 hidden | hidden', 'the first');
-like($n[7], qr/acs::session::parse/, 'the second');
-is($n[12], '0 1 exported | exported', 'the third');
+like($n[8], qr/acs::session::parse/, 'the second');
+is($n[13], '0 1 exported | exported', 'the third');
 
 done_testing();
 

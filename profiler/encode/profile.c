@@ -874,6 +874,58 @@ put_mappings(struct writer *w, char (*hex)[2 * PPROF_BUILD_ID_MAX + 1])
 }
 
 
+/* How long the UTF-8 character at S is, of LEFT bytes; 0 when it is none. */
+static size_t
+utf8_length(const unsigned char *s, size_t left)
+{
+    const size_t  len = s[0] < 0x80 ? 1
+                        : s[0] < 0xc2 ? 0
+                        : s[0] < 0xe0 ? 2
+                        : s[0] < 0xf0 ? 3
+                        : s[0] < 0xf5 ? 4 : 0;
+
+    if (len > left) {
+        return 0;
+    }
+
+    for (size_t i = 1; i < len; i++) {
+        if ((s[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+
+    /* too long a form, a surrogate, beyond the last character */
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)
+        || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+    {
+        return 0;
+    }
+
+    return len;
+}
+
+
+/*
+ * A string of protobuf is UTF-8, and strict readers refuse the whole profile
+ * for one byte that is not.  The kernel cuts thread names after 15 bytes, in
+ * the middle of a character too; paths and symbols are whatever they are.
+ */
+static void
+put_text(struct pprof_buf *b, unsigned field, const char *text, size_t len)
+{
+    put_varint(b, field << 3 | WIRE_BYTES);
+    put_varint(b, len);
+
+    for (size_t i = 0; i < len; /* void */) {
+        const size_t  n = utf8_length((const unsigned char *) text + i,
+                                      len - i);
+
+        pprof_buf_append(b, n == 0 ? "?" : text + i, n == 0 ? 1 : n);
+        i += n == 0 ? 1 : n;
+    }
+}
+
+
 static void
 put_profile(struct writer *w, const struct pprof_profile *p,
     char (*hex)[2 * PPROF_BUILD_ID_MAX + 1])
@@ -924,8 +976,8 @@ put_profile(struct writer *w, const struct pprof_profile *p,
     for (size_t i = 0; i < w->strings.nitems; i++) {
         const struct index_item  *s = &w->strings.items[i];
 
-        put_bytes(&w->out, PROFILE_STRING_TABLE,
-                  (const char *) (uintptr_t) s->a, s->b);
+        put_text(&w->out, PROFILE_STRING_TABLE,
+                 (const char *) (uintptr_t) s->a, s->b);
     }
 }
 

@@ -250,52 +250,6 @@ pprof_elf_build_id(const struct pprof_elf *e, size_t *len)
 }
 
 
-const char *
-pprof_elf_debuglink(const struct pprof_elf *e, uint32_t *crc)
-{
-    ElfW(Ehdr)  eh;
-
-    if (e->shdrs == NULL) {
-        return NULL;
-    }
-
-    memcpy(&eh, e->data, sizeof(eh));
-
-    if (eh.e_shstrndx >= e->nshdrs) {
-        return NULL;
-    }
-
-    const ElfW(Shdr)  names = pprof_elf_shdr(e, eh.e_shstrndx);
-    const uint8_t    *strings = slice(e, names.sh_offset, names.sh_size);
-    static const char wanted[] = ".gnu_debuglink";
-
-    for (size_t i = 0; i < e->nshdrs && strings != NULL; i++) {
-        const ElfW(Shdr)  sh = pprof_elf_shdr(e, i);
-
-        if (sh.sh_type != SHT_PROGBITS || sh.sh_name > names.sh_size
-            || names.sh_size - sh.sh_name < sizeof(wanted)
-            || memcmp(strings + sh.sh_name, wanted, sizeof(wanted)) != 0)
-        {
-            continue;
-        }
-
-        const uint8_t  *link = slice(e, sh.sh_offset, sh.sh_size);
-
-        if (link == NULL || sh.sh_size < 8
-            || memchr(link, '\0', sh.sh_size - 4) == NULL)
-        {
-            return NULL;
-        }
-
-        memcpy(crc, link + sh.sh_size - 4, 4);
-
-        return (const char *) link;
-    }
-
-    return NULL;
-}
-
-
 /* The table of section type TYPE. */
 static bool
 table_by_section(const struct pprof_elf *e, uint32_t type,

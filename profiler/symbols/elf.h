@@ -79,12 +79,6 @@ const uint8_t *pprof_elf_at(const struct pprof_elf *e, uint64_t vaddr,
  */
 const uint8_t *pprof_elf_build_id(const struct pprof_elf *e, size_t *len);
 
-/*
- * Finds the name and checksum of .gnu_debuglink.  Returns the file name,
- * which ends with a zero, or NULL.
- */
-const char *pprof_elf_debuglink(const struct pprof_elf *e, uint32_t *crc);
-
 /* Finds .symtab.  Returns whether it is there and not empty. */
 bool pprof_elf_symtab(const struct pprof_elf *e, struct pprof_elf_symbols *s);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,7 +15,8 @@
 enum {
     READ_PIECE  = 64 * 1024,
     NOTES_MAX   = 4096,         /* bytes of one PT_NOTE that are looked at */
-    OBJECTS_MIN = 64
+    OBJECTS_MIN = 64,
+    NAME_GUESS  = 64            /* bytes of an object's path, on average */
 };
 
 
@@ -23,6 +25,9 @@ struct gathering {
     struct pprof_object  *objects;
     size_t                cap;
     size_t                n;    /* objects seen; more than CAP: try again */
+    char                 *names;
+    size_t                names_cap;
+    size_t                names_len;    /* more than NAMES_CAP: try again */
 };
 
 
@@ -142,18 +147,23 @@ static int
 gather_object(struct dl_phdr_info *info, size_t size, void *data)
 {
     struct gathering  *g = data;
+    const size_t       name_size = strlen(info->dlpi_name) + 1;
+    char              *name = g->names + g->names_len;
 
     (void) size;
 
-    if (g->n >= g->cap) {
-        g->n++;
+    g->names_len += name_size;
+    g->n++;
+
+    if (g->n > g->cap || g->names_len > g->names_cap) {
         return 0;
     }
 
-    struct pprof_object  *o = &g->objects[g->n++];
+    struct pprof_object  *o = &g->objects[g->n - 1];
 
     *o = (struct pprof_object) {
         .bias = info->dlpi_addr,
+        .name = memcpy(name, info->dlpi_name, name_size),
         .phdr = (uintptr_t) info->dlpi_phdr,
         .phnum = info->dlpi_phnum
     };
@@ -175,6 +185,8 @@ gather_object(struct dl_phdr_info *info, size_t size, void *data)
 
             if (o->text == 0 && (ph->p_flags & PF_X)) {
                 o->text = addr;
+                o->text_end = addr + ph->p_memsz;
+                o->text_offset = ph->p_offset;
             }
         }
 
@@ -193,26 +205,36 @@ gather_object(struct dl_phdr_info *info, size_t size, void *data)
 static int
 load_objects(struct pprof_maps *m)
 {
-    struct gathering  g = {.n = OBJECTS_MIN};
+    struct gathering  g = {
+        .n = OBJECTS_MIN,
+        .names_len = OBJECTS_MIN * NAME_GUESS
+    };
 
     do {
         free(g.objects);
+        free(g.names);
 
         /* some more than last time: others may be loading */
         g.cap = g.n + g.n / 4;
+        g.names_cap = g.names_len + g.names_len / 4;
         g.n = 0;
+        g.names_len = 0;
         g.objects = calloc(g.cap, sizeof(*g.objects));
+        g.names = malloc(g.names_cap);
 
-        if (g.objects == NULL) {
+        if (g.objects == NULL || g.names == NULL) {
+            free(g.objects);
+            free(g.names);
             errno = ENOMEM;
             return -1;
         }
 
         dl_iterate_phdr(gather_object, &g);
-    } while (g.n > g.cap);
+    } while (g.n > g.cap || g.names_len > g.names_cap);
 
     m->objects = g.objects;
     m->nobjects = g.n;
+    m->names = g.names;
 
     return 0;
 }
@@ -490,6 +512,48 @@ read_proc_maps(size_t *len)
 }
 
 
+/* The mappings as the loader knows them, without /proc. */
+static int
+maps_of_objects(struct pprof_maps *m)
+{
+    const uintptr_t  page = sysconf(_SC_PAGESIZE);
+
+    m->maps = calloc(m->nobjects + 1, sizeof(*m->maps));
+
+    if (m->maps == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+
+    for (size_t i = 0; i < m->nobjects; i++) {
+        const struct pprof_object  *o = &m->objects[i];
+        const uintptr_t             before = o->text & (page - 1);
+        const char                 *file = o->name;
+
+        if (o->text == 0) {
+            continue;
+        }
+
+        if (i == 0) {
+            /* what it was started as: better than nothing */
+            file = (const char *) getauxval(AT_EXECFN);
+
+        } else if (o->start == getauxval(AT_SYSINFO_EHDR)) {
+            file = "[vdso]";
+        }
+
+        m->maps[m->nmaps++] = (struct pprof_map) {
+            .start = o->text - before,
+            .limit = (o->text_end + page - 1) & ~(page - 1),
+            .offset = o->text_offset - before,
+            .file = file == NULL || file[0] == '\0' ? "[unknown]" : file
+        };
+    }
+
+    return 0;
+}
+
+
 /* Tells each map its object, and puts the main executable first. */
 static void
 join(struct pprof_maps *m)
@@ -530,14 +594,14 @@ pprof_maps_load(struct pprof_maps *m)
 {
     *m = (struct pprof_maps) {0};
 
-    size_t  len;
-    char   *text = read_proc_maps(&len);
+    size_t     len;
+    char      *text = read_proc_maps(&len);
+    const int  rc = text != NULL ? parse(m, text, len)
+                    : errno == ENOMEM ? -1 : 0;
 
-    if (text == NULL || parse(m, text, len) != 0) {
-        return -1;
-    }
-
-    if (load_objects(m) != 0) {
+    if (rc != 0 || load_objects(m) != 0
+        || (text == NULL && maps_of_objects(m) != 0))
+    {
         pprof_maps_free(m);
         errno = ENOMEM;
         return -1;
@@ -555,6 +619,7 @@ pprof_maps_free(struct pprof_maps *m)
     free(m->maps);
     free(m->objects);
     free(m->text);
+    free(m->names);
 
     *m = (struct pprof_maps) {0};
 }

@@ -26,7 +26,10 @@ enum {
 /* An ELF object in memory, as the dynamic loader knows it. */
 struct pprof_object {
     uintptr_t   bias;           /* address = bias + the file's vaddr */
-    uintptr_t   text;           /* address of its first executable segment */
+    const char *name;           /* the loader's path; "" for the program */
+    uintptr_t   text;           /* its first executable segment: address, */
+    uintptr_t   text_end;       /* first address after it, */
+    uint64_t    text_offset;    /* place in the file */
     uintptr_t   phdr;           /* address of the program headers */
     size_t      phnum;
     uintptr_t   start;          /* address of its first segment */
@@ -57,7 +60,9 @@ struct pprof_maps {
     struct pprof_object  *objects;  /* the main executable first */
     size_t                nobjects;
 
-    char                 *text;     /* private: what the paths point into */
+    /* private: what the paths point into */
+    char                 *text;
+    char                 *names;
 };
 
 
@@ -65,11 +70,13 @@ struct pprof_maps {
  * Fills M with this process's executable mappings, joined with build ids from
  * memory: the file on disk may already be the next release.
  *
- * Left out are mappings that cannot be executed, and [vsyscall].
+ * Left out are mappings that cannot be executed, and [vsyscall].  Where
+ * /proc/self/maps cannot be read, in a chroot or when no descriptor is left,
+ * the loader's list of objects stands in for it: memory that it does not know
+ * (a JIT's) is then missing.
  *
- * Returns 0, or -1 and errno: ENOMEM, or what open() and read() of
- * /proc/self/maps said (EACCES, EMFILE, ENOENT without /proc).  M is then
- * empty, and may be used and freed as such.
+ * Returns 0, or -1 with errno ENOMEM.  M is then empty, and may be used and
+ * freed as such.
  */
 int pprof_maps_load(struct pprof_maps *m);
 

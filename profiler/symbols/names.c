@@ -12,6 +12,7 @@
 #include "symbols/demangle.h"
 #include "symbols/elf.h"
 #include "symbols/fde.h"
+#include "symbols/plt.h"
 
 
 #define DEBUG_ROOT   "/usr/lib/debug"
@@ -63,6 +64,7 @@ struct pprof_names_file {
 
 enum kind {
     BY_SYMBOL,
+    BY_PLT,
     BY_FDE,
     BY_MAP
 };
@@ -720,24 +722,34 @@ find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
 }
 
 
-/* A new entry; NAME may be SYSTEM_NAME, of which LEN bytes count. */
+/*
+ * A new entry: LEN bytes of SYSTEM_NAME, and NAME unless it is NULL, both with
+ * SUFFIX.
+ */
 static struct pprof_names_entry *
-make_entry(const char *system_name, size_t len, const char *name)
+make_entry(const char *system_name, size_t len, const char *name,
+    const char *suffix)
 {
-    const size_t  name_size = name == NULL ? 0 : strlen(name) + 1;
+    const size_t  suffix_size = strlen(suffix) + 1;
+    const size_t  name_len = name == NULL ? 0 : strlen(name);
 
-    struct pprof_names_entry  *e = malloc(sizeof(*e) + len + 1 + name_size);
+    struct pprof_names_entry  *e = malloc(sizeof(*e) + len + name_len
+                                          + 2 * suffix_size);
 
     if (e == NULL) {
         return NULL;
     }
 
     memcpy(e->system_name, system_name, len);
-    e->system_name[len] = '\0';
+    memcpy(e->system_name + len, suffix, suffix_size);
     e->name = e->system_name;
 
     if (name != NULL) {
-        e->name = memcpy(e->system_name + len + 1, name, name_size);
+        char  *at = e->system_name + len + suffix_size;
+
+        memcpy(at, name, name_len);
+        memcpy(at + name_len, suffix, suffix_size);
+        e->name = at;
     }
 
     return e;
@@ -746,27 +758,28 @@ make_entry(const char *system_name, size_t len, const char *name)
 
 static struct pprof_names_entry *
 symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
-    const char *symbol)
+    const char *symbol, const char *suffix)
 {
     /* "memcpy@@GLIBC_2.14" */
-    const size_t               len = strcspn(symbol, "@");
-    struct pprof_names_entry  *e = make_entry(symbol, len, NULL);
+    const size_t  len = strcspn(symbol, "@");
 
-    if (e == NULL || strncmp(e->system_name, "_Z", 2) != 0) {
-        return e;
+    if (strncmp(symbol, "_Z", 2) != 0) {
+        return make_entry(symbol, len, NULL, suffix);
     }
 
     if (!n->demangler_known) {
         find_demangler(n, maps);
     }
 
-    char  *name = pprof_demangle(n->demangler, e->system_name);
+    struct pprof_names_entry  *e = make_entry(symbol, len, NULL, "");
 
-    if (name == NULL) {
-        return e;
+    if (e == NULL) {
+        return NULL;
     }
 
-    struct pprof_names_entry  *both = make_entry(e->system_name, len, name);
+    char                      *name = pprof_demangle(n->demangler,
+                                                     e->system_name);
+    struct pprof_names_entry  *both = make_entry(symbol, len, name, suffix);
 
     free(name);
     free(e);
@@ -775,7 +788,10 @@ symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
 }
 
 
-/* Fills OUT from the entry of that start, which is made with MAKE's data. */
+/*
+ * Fills OUT from the entry of that start and kind, which is made of NAME when
+ * it is not there yet.
+ */
 static int
 answer(struct pprof_names *n, const struct pprof_maps *maps,
     const char *name, uintptr_t start, enum kind kind, struct pprof_name *out)
@@ -783,9 +799,21 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
     struct pprof_names_entry  **slot = find_entry(n, start, kind);
 
     if (slot != NULL && *slot == NULL) {
-        struct pprof_names_entry  *e = kind == BY_SYMBOL
-                                       ? symbol_entry(n, maps, name)
-                                       : make_entry(name, strlen(name), NULL);
+        struct pprof_names_entry  *e;
+
+        switch (kind) {
+
+        case BY_SYMBOL:
+            e = symbol_entry(n, maps, name, "");
+            break;
+
+        case BY_PLT:
+            e = symbol_entry(n, maps, name, "@plt");
+            break;
+
+        default:
+            e = make_entry(name, strlen(name), NULL, "");
+        }
 
         if (e != NULL) {
             e->start = start;
@@ -804,7 +832,7 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
     out->system_name = (*slot)->system_name;
     out->start = start;
 
-    return kind == BY_SYMBOL ? 0 : 1;
+    return kind == BY_SYMBOL || kind == BY_PLT ? 0 : 1;
 }
 
 
@@ -846,6 +874,16 @@ pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
             return answer(n, maps,
                           pprof_elf_symbol_name(&f->table.symbols, &sym),
                           bias + sym.st_value, BY_SYMBOL, out);
+        }
+
+        uint64_t     stub;
+        const char  *target = f->image.usable
+                              ? pprof_plt_find(&f->image.elf, addr - bias,
+                                               &stub)
+                              : NULL;
+
+        if (target != NULL) {
+            return answer(n, maps, target, bias + stub, BY_PLT, out);
         }
     }
 

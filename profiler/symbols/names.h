@@ -57,8 +57,9 @@ void pprof_names_free(struct pprof_names *n);
  * ADDR is an instruction's address; of a return address subtract 1 first.
  * MAPS is the snapshot that all calls with this N use.  What is tried, in
  * this order: the symbol that covers ADDR (.symtab, a separate debug file's,
- * .dynsym); the function's start in .eh_frame, as "libz.so.1+0x4a20", one
- * name a function; the mapping, as "[libz.so.1]"; "[unknown]".
+ * .dynsym); the target of a stub of the linker's, as "memcpy@plt"; the
+ * function's start in .eh_frame, as "libz.so.1+0x4a20", one name a function;
+ * the mapping, as "[libz.so.1]"; "[unknown]".
  *
  * The answer is always filled in.  Returns 0 when a symbol gave it, 1 when
  * it was made up, and -1 with errno ENOMEM when memory ran out: the answer

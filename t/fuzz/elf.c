@@ -1,8 +1,8 @@
 /*
  * Feeds anything to the readers of ELF files: headers, notes, symbol tables,
- * frame descriptions; as a file, and as an object in memory.
+ * frame descriptions, stubs; as a file, and as an object in memory.
  *
- * Fuzzes: symbols/elf.c symbols/fde.c
+ * Fuzzes: symbols/elf.c symbols/fde.c symbols/plt.c
  */
 
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 #include "symbols/elf.h"
 #include "symbols/fde.h"
+#include "symbols/plt.h"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -53,7 +54,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pprof_elf  e, m;
     size_t            len;
-    uint32_t          crc;
 
     if (pprof_elf_parse(&e, data, size) != 0) {
         return 0;
@@ -65,12 +65,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sink += id[i];
     }
 
-    const char  *link = pprof_elf_debuglink(&e, &crc);
-
-    sink += link == NULL ? 0 : strlen(link);
-
     ask(&e, false);
     ask(&e, true);
+
+    for (uint64_t vaddr = 0; vaddr < 0x400; vaddr += 8) {
+        uint64_t     start;
+        const char  *name = pprof_plt_find(&e, vaddr, &start);
+
+        if (name != NULL && (name[0] == '\0' || start > vaddr)) {
+            abort();
+        }
+    }
 
     pprof_elf_parse_memory(&m, data, size, size & 0x1000, size & 0x2000,
                            e.phdrs, e.nphdrs);

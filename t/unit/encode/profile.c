@@ -173,6 +173,33 @@ test_misuse(void)
 }
 
 
+static void
+check_text(const char *text, const char *expected)
+{
+    struct pprof_buf  b;
+
+    pprof_buf_init(&b);
+    put_text(&b, 6, text, strlen(text));
+    pprof_buf_byte(&b, '\0');
+    is(b.data + 2, expected, "text: %s", expected);
+    pprof_buf_free(&b);
+}
+
+
+static void
+test_text(void)
+{
+    check_text("plain", "plain");
+    check_text("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
+               "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
+    check_text("cut \xe2\x82", "cut ??");
+    check_text("alone \x80 \xff", "alone ? ?");
+    check_text("long form \xc0\xaf \xe0\x80\xaf", "long form ?? ???");
+    check_text("surrogate \xed\xa0\x80", "surrogate ???");
+    check_text("beyond \xf4\x90\x80\x80", "beyond ????");
+}
+
+
 /* Everything that allocates, once. */
 static int
 whole_profile(const struct pprof_maps *maps, struct pprof_buf *out)
@@ -272,11 +299,12 @@ test_failing(void)
 int
 main(void)
 {
-    plan(30);
+    plan(37);
 
     test_samples();
     test_many();
     test_misuse();
+    test_text();
     test_failing();
 
     return done();

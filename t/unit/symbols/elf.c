@@ -1,5 +1,6 @@
 #include "symbols/elf.c"
 #include "symbols/fde.c"
+#include "symbols/plt.c"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +29,6 @@ ask(const void *data, size_t size)
     struct pprof_elf_symbols  s;
     size_t                    len, sum = 0;
     uint64_t                  start, end;
-    uint32_t                  crc;
 
     if (pprof_elf_parse(&e, data, size) != 0) {
         return 0;
@@ -39,10 +39,6 @@ ask(const void *data, size_t size)
     for (size_t i = 0; id != NULL && i < len; i++) {
         sum += id[i];
     }
-
-    const char  *link = pprof_elf_debuglink(&e, &crc);
-
-    sum += link == NULL ? 0 : strlen(link);
 
     for (int which = 0; which < 3; which++) {
         if (which == 0 ? !pprof_elf_symtab(&e, &s)
@@ -63,6 +59,7 @@ ask(const void *data, size_t size)
 
     for (uint64_t vaddr = 0; vaddr < 0x2000; vaddr += 64) {
         sum += pprof_fde_find(&e, vaddr, &start, &end);
+        sum += pprof_plt_find(&e, vaddr, &start) != NULL;
     }
 
     return sum;

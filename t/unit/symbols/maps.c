@@ -1,7 +1,10 @@
+#include "failing.h"
+
 #include "symbols/maps.c"
 
 #include <gnu/libc-version.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "guard.h"
 #include "tap.h"
@@ -142,6 +145,77 @@ test_load(void)
 }
 
 
+/* In a chroot without /proc, or with no descriptor left. */
+static void
+test_no_proc(void)
+{
+    struct pprof_maps  m, proc;
+    struct rlimit      old, none;
+    char               hex[2][2 * PPROF_BUILD_ID_MAX + 1];
+    size_t             wrong = 0, vdso = 0;
+
+    pprof_maps_load(&proc);
+
+    getrlimit(RLIMIT_NOFILE, &old);
+    none = old;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none);
+    is_int(pprof_maps_load(&m), 0, "no /proc: loaded");
+    setrlimit(RLIMIT_NOFILE, &old);
+
+    ok(pprof_maps_find(&m, (uintptr_t) test_no_proc) == &m.maps[0]
+       && m.maps[0].object == 0, "no /proc: the main executable is the first");
+    is_int(m.nmaps, m.nobjects, "no /proc: each object has its mapping");
+
+    for (size_t i = 0; i < m.nmaps; i++) {
+        const struct pprof_map  *map = &m.maps[i];
+        const struct pprof_map  *same = pprof_maps_find(&proc, map->start);
+
+        vdso += strcmp(map->file, "[vdso]") == 0;
+
+        /* a path may be a link to the kernel's */
+        wrong += same == NULL || same->start != map->start
+                 || same->offset != map->offset
+                 || strcmp(pprof_maps_build_id(&m, map, hex[0]),
+                           pprof_maps_build_id(&proc, same, hex[1])) != 0;
+    }
+
+    is_int(wrong, 0, "no /proc: they are those of /proc");
+    is_int(vdso, 1, "no /proc: the vdso");
+
+    pprof_maps_free(&m);
+    pprof_maps_free(&proc);
+}
+
+
+static void
+test_failing(void)
+{
+    struct pprof_maps  m;
+    unsigned           n, refused = 0;
+
+    for (n = 1; ; n++) {
+        failing_calls = 0;
+        failing_at = n;
+        errno = 0;
+
+        const int       rc = pprof_maps_load(&m);
+        const unsigned  calls = failing_calls;
+
+        failing_at = 0;
+        refused += rc == -1 && errno == ENOMEM && m.nmaps == 0;
+        pprof_maps_free(&m);
+
+        if (calls < n) {
+            ok(rc == 0, "every allocation failed once, then none (%u)", n - 1);
+            break;
+        }
+    }
+
+    is_int(refused, n - 1, "each was reported");
+}
+
+
 static void
 test_read(void)
 {
@@ -213,10 +287,12 @@ test_build_id(void)
 int
 main(void)
 {
-    plan(60);
+    plan(67);
 
     test_parse();
     test_load();
+    test_no_proc();
+    test_failing();
     test_read();
     test_build_id();
 
