@@ -73,7 +73,7 @@ func sortNames(round int) {
 //go:noinline
 func burn(d time.Duration, sorts int) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		sink += fibonacci(18)
+		sink += fibonacci(28)
 		for i := 0; i < sorts; i++ {
 			sortNames(i)
 		}

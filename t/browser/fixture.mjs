@@ -1,0 +1,315 @@
+/*
+ * The pages without nginx, for work on them: skeletons as the module prints
+ * them, data made up.  The tests run against the real nginx.
+ *
+ *   node t/browser/fixture.mjs [port]
+ */
+
+import { createServer } from 'node:http';
+import { readdirSync } from 'node:fs';
+import * as lib from './lib.mjs';
+
+const assets = lib.join(lib.here, '../../ngx_module/assets');
+const uplot = lib.join(assets, 'node_modules/uplot/dist');
+const type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
+
+export const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; "
+    + "img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    + "form-action 'self'; frame-ancestors 'none'; "
+    + "require-trusted-types-for 'script'; trusted-types 'none'";
+
+const PEERS = ['10.0.0.5:8080', '10.0.0.6:8080', '10.0.0.7:8080'];
+
+
+export function skeleton(page, title, root, body) {
+    const nav = [['', 'Overview', 'overview'], ['charts/', 'Charts', 'charts'],
+                 ['pprof/', 'Profiles', 'profiles peer viewer'],
+                 ['pprof/kept/', 'Snapshots', 'kept'],
+                 ['stats', 'Stats', '-']]
+        .map(([href, text, id]) => `<a href="${root}${href || './'}"`
+             + (id.split(' ').includes(page) ? ' aria-current="page"' : '')
+             + `>${text}</a>`).join('');
+
+    return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title} · edge-01</title>
+<link rel="icon" href="${root}assets/icon.svg?0">
+<link rel="stylesheet" href="${root}assets/app.css?0">
+<script src="${root}assets/theme.js?0"></script>
+<script type="module" src="${root}assets/app.js?0"></script>
+</head>
+<body>
+<a class="skip" href="#main">Skip to content</a>
+<header class="bar">
+<a class="brand" href="${root || './'}">debug · edge-01</a>
+<nav aria-label="Pages">${nav}</nav>
+<button id="theme" type="button" hidden>Auto</button>
+</header>
+<main id="main" data-page="${page}" data-root="${root}">
+${body}
+</main>
+<footer>ngx_http_debug_module</footer>
+</body>
+</html>
+`;
+}
+
+
+/* --- data --- */
+
+const began = Math.floor(Date.now() / 1000) - 3000;
+
+function noise(t, k) {
+    const x = Math.sin(t * 12.9898 + k * 78.233) * 43758.5453;
+
+    return x - Math.floor(x);
+}
+
+
+function row(t, i) {
+    const slow = i === 2 && t % 900 > 300 && t % 900 < 450;
+    const n = (slow ? 110 : 220) + 25 * Math.sin(t / 90)
+              + 30 * noise(t, i) + (i ? 0 : 10);
+    const e5 = slow ? 6 * noise(t, 9) : noise(t, 8) > 0.99 ? 1 : 0;
+
+    return { req: n, p50: slow ? 0.022 : 0.011 + 0.002 * noise(t, 1),
+             p90: slow ? 0.18 : 0.04 + 0.004 * noise(t, 2),
+             p99: slow ? 1.3 + 0.2 * noise(t, 3) : 0.096 + 0.02 * noise(t, 4),
+             s2xx: n * 0.95 - e5, s3xx: n * 0.03, s4xx: n * 0.02 * noise(t, 5),
+             s5xx: e5, inflight: Math.round(3 + 3 * noise(t, 6)),
+             fail: e5 > 3 ? 1 : 0 };
+}
+
+
+function data(since, n, range) {
+    const now = Date.now(), step = range > 7200 ? 60 : range > 900 ? 10 : 1;
+    const out = { v: 1, step, now, start: began, t: [], groups: {},
+                  nginx: { active: [], reading: [], writing: [],
+                           waiting: [] },
+                  marks: [[began + 900, 'reload']] };
+    const end = Math.floor(now / 1000), peers = {};
+
+    let from = Math.max(since ? since + step : 0, end - n * step, began);
+
+    from = Math.ceil(from / step) * step;
+
+    for (const p of PEERS) {
+        peers[p] = {};
+    }
+
+    for (let t = from; t < end; t += step) {
+        out.t.push(t);
+
+        PEERS.forEach((p, i) => {
+            for (const [k, v] of Object.entries(row(t, i))) {
+                (peers[p][k] ??= []).push(Math.round(v * 1e5) / 1e5);
+
+                if (step > 1 && k !== 'fail') {
+                    (peers[p][k + '_max'] ??= []).push(v * 1.2);
+                    (peers[p][k + '_min'] ??= []).push(v * 0.85);
+                }
+            }
+        });
+
+        out.nginx.active.push(300 + Math.round(30 * Math.sin(t / 80)));
+        out.nginx.reading.push(0);
+        out.nginx.writing.push(12);
+        out.nginx.waiting.push(280);
+    }
+
+    out.groups.backend = { peers, state: Object.fromEntries(
+        PEERS.map(p => [p, 'up'])) };
+    return out;
+}
+
+
+function processData(since, n) {
+    const now = Date.now(), out = { BytesAllocated: [], GcPauses: [],
+                                    CPUUsage: [], Pprof: [], Process: [] };
+
+    for (let t = Math.max(since + 1000, Math.floor(now / 1000) * 1000
+                                        - n * 1000); t < now; t += 1000)
+    {
+        const s = t / 1000, leak = (s - began) * 30000;
+
+        out.BytesAllocated.push({ Ts: t, Value: 2e8 + leak });
+        out.CPUUsage.push({ Ts: t, User: 0.7 + 0.1 * noise(s, 1),
+                            Sys: 0.15 + 0.03 * noise(s, 2) });
+        out.Pprof.push({ Ts: t, Block: 0, Goroutine: 48, Heap: 312,
+                         Mutex: 4, Threadcreate: 9 });
+        out.Process.push({ Ts: t, Rss: 3.1e8 + leak, HeapHeld: 2.7e8 + leak,
+                           Threads: 48, Fds: 512, Pid: 4242 });
+    }
+
+    return out;
+}
+
+
+/* --- server --- */
+
+export async function serve(dir, port = 0) {
+    const kept = ['heap0', 'heap1', 'heap2'].map((n, i) => ({
+        id: `backend/10.0.0.7:8080/heap/${n}.pb.gz`, group: 'backend',
+        peer: '10.0.0.7:8080', kind: 'heap', pid: 4242, by: 'timer',
+        time: Math.floor(Date.now() / 1000) - 1200 + i * 600,
+        size: lib.readFileSync(lib.join(dir, n + '.pb.gz')).length }));
+    let planned = [];
+    const inflight = new Set();
+
+    const server = createServer((req, res) => {
+        const url = new URL(req.url, 'http://x');
+        const path = decodeURIComponent(url.pathname);
+        const send = (status, kind, body) => {
+            res.writeHead(status, { 'Content-Type': kind,
+                'Cache-Control': 'no-store', 'X-Content-Type-Options':
+                'nosniff', 'Referrer-Policy': 'no-referrer',
+                ...(kind.startsWith('text/html')
+                    ? { 'Content-Security-Policy': CSP } : {}) });
+            res.end(body);
+        };
+        const html = (...a) => send(200, 'text/html; charset=utf-8',
+                                    skeleton(...a));
+        const json = o => send(200, 'application/json', JSON.stringify(o));
+        let m;
+
+        if ((m = /^\/debug\/assets\/([\w.-]+)$/.exec(path))) {
+            const ext = m[1].split('.').pop();
+
+            if (m[1] === 'uPlot.js') {
+                send(200, type.js, lib.readFileSync(lib.join(uplot,
+                     'uPlot.iife.min.js'), 'utf8')
+                     + '\nexport default uPlot;\n');
+
+            } else if (m[1] === 'uPlot.min.css') {
+                send(200, type.css, lib.readFileSync(lib.join(uplot, m[1])));
+
+            } else if (type[ext]
+                       && readdirSync(assets).includes(m[1]))
+            {
+                send(200, type[ext], lib.readFileSync(lib.join(assets,
+                                                               m[1])));
+            } else {
+                send(404, 'text/plain', 'no such file');
+            }
+
+        } else if (path === '/debug/') {
+            html('overview', 'Overview', '', `<h1>Overview</h1>
+<div id="peers" class="card scroll"><table class="t"><caption class="sr">Peers
+</caption><thead><tr><th class="l" scope="col">Peer</th><th scope="col">State
+</th></tr></thead><tbody>${PEERS.map(p => `<tr><th class="l" scope="row">${p}
+</th><td>up</td></tr>`).join('')}</tbody></table></div>`);
+
+        } else if (path === '/debug/charts/') {
+            html('charts', 'Charts', '../', '<h1>Charts</h1><noscript><p>The'
+                 + ' charts are drawn by a script. <a href="data">Their'
+                 + ' data</a> is JSON.</p></noscript>');
+
+        } else if (path === '/debug/charts/data') {
+            json(data(+url.searchParams.get('since') || 0,
+                      +url.searchParams.get('n') || 300,
+                      +url.searchParams.get('range') || 0));
+
+        } else if (/^\/debug\/charts\/[^/]+\/[^/]+\/data$/.test(path)) {
+            json(processData(+url.searchParams.get('since') || 0, 900));
+
+        } else if (path === '/debug/stats') {
+            json({ pid: 1, upstreams: { backend: { peers:
+                Object.fromEntries(PEERS.map(p => [p, {}])) } } });
+
+        } else if (path === '/debug/pprof/') {
+            html('profiles', 'Profiles', '../', '<h1>Profiles</h1><h2>backend'
+                 + `</h2><ul>${PEERS.map(p => `<li><a href="backend/${p}/">${p}
+</a></li>`).join('')}</ul>`);
+
+        } else if (path === '/debug/pprof/kept/' && req.method === 'POST') {
+            let body = '';
+
+            req.on('data', c => body += c);
+            req.on('end', () => {
+                const q = new URLSearchParams(body);
+
+                kept.push({ ...kept.at(-1), time: Math.floor(Date.now()
+                                                             / 1000) });
+                planned = +q.get('times') > 1 ? [{ group: 'backend',
+                    peer: '10.0.0.7:8080', kind: 'heap',
+                    left: q.get('times') - 1, every: +q.get('every'),
+                    next: Math.floor(Date.now() / 1000) + 600 }] : planned;
+                res.writeHead(201);
+                res.end('kept');
+            });
+
+        } else if (path === '/debug/pprof/kept/') {
+            if (url.search === '?json') {
+                json({ v: 1, now: Date.now(), enabled: true, every: 600,
+                       keep: 144, error: null, planned,
+                       kept: [...kept].reverse() });
+            } else {
+                html('kept', 'Snapshots', '../../', '<h1>Snapshots</h1>'
+                     + '<div id="kept"></div>');
+            }
+
+        } else if (path === '/debug/pprof/view') {
+            html('viewer', 'Profile', '../', '<h1>Profile</h1><noscript><p>The'
+                 + ' viewer is a script; go tool pprof reads the same files.'
+                 + '</p></noscript>');
+
+        } else if ((m = /^\/debug\/pprof\/kept\/.*\/(\w+)\.pb\.gz$/
+                        .exec(path)))
+        {
+            send(200, 'application/octet-stream',
+                 lib.readFileSync(lib.join(dir, m[1] + '.pb.gz')));
+
+        } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/$/.exec(path))) {
+            html('peer', m[1], '../../../', `<h1>${m[1]}</h1>
+<table class="t"><tbody><tr><th class="l"><a href="heap">heap</a></th>
+<td class="l">x</td></tr></tbody></table>`);
+
+        } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/(\w+)$/
+                        .exec(path)))
+        {
+            const seconds = +url.searchParams.get('seconds') || 30;
+            const file = { profile: 'cpu', heap: 'heap2', allocs: 'heap2',
+                           goroutine: 'goroutine', mutex: 'mutex' }[m[2]];
+
+            if (m[1] === '10.0.0.6:8080') {
+                send(502, 'text/plain', 'connect() to 10.0.0.6:8080 failed'
+                                        + ' (111: Connection refused)');
+
+            } else if (m[2] === 'profile') {
+                inflight.add(req);
+                res.on('close', () => inflight.delete(req));
+                setTimeout(() => send(200, 'application/octet-stream',
+                    lib.readFileSync(lib.join(dir, 'cpu.pb.gz'))),
+                    seconds * 1000);
+
+            } else if (file) {
+                send(200, 'application/octet-stream',
+                     lib.readFileSync(lib.join(dir, file + '.pb.gz')));
+            } else {
+                send(404, 'text/plain', 'Unknown profile');
+            }
+
+        } else if ((m = /^\/debug\/big\/([\w.]+)$/.exec(path))) {
+            send(200, 'application/octet-stream',
+                 lib.readFileSync(lib.join(dir, m[1])));
+
+        } else {
+            send(404, 'text/plain', 'not found');
+        }
+    });
+
+    await new Promise(ok => server.listen(port, '127.0.0.1', ok));
+    return { server, inflight,
+             base: `http://127.0.0.1:${server.address().port}/debug/` };
+}
+
+
+if (process.argv[1] === new URL(import.meta.url).pathname) {
+    const dir = lib.profiles();
+    const { base } = await serve(dir, +process.argv[2] || 8090);
+
+    console.log(base);
+}
