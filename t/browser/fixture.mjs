@@ -60,7 +60,7 @@ ${body}
 
 /* --- data --- */
 
-const began = Math.floor(Date.now() / 1000) - 3000;
+const began = Math.floor(Date.now() / 1000) - 3000;                 /* s */
 
 function noise(t, k) {
     const x = Math.sin(t * 12.9898 + k * 78.233) * 43758.5453;
@@ -84,9 +84,9 @@ function row(t, i) {
 }
 
 
-function data(since, n, range) {
-    const now = Date.now(), step = range > 7200 ? 60 : range > 900 ? 10 : 1;
-    const out = { v: 1, step, now, start: began, t: [], groups: {},
+function data(since, n, step, src) {
+    const now = Date.now();
+    const out = { v: 1, step, now, start: began, t: [], series: {}, groups: {}, state: {},
                   nginx: { active: [], reading: [], writing: [],
                            waiting: [] },
                   marks: [[began + 900, 'reload']] };
@@ -120,8 +120,10 @@ function data(since, n, range) {
         out.nginx.waiting.push(280);
     }
 
-    out.groups.backend = { peers, state: Object.fromEntries(
-        PEERS.map(p => [p, 'up'])) };
+    const one = src.split('/')[1];
+
+    out.series.backend = one ? { [one]: peers[one] } : peers;
+    out.state.backend = Object.fromEntries(PEERS.map(p => [p, 'up']));
     return out;
 }
 
@@ -210,7 +212,8 @@ export async function serve(dir, port = 0) {
         } else if (path === '/debug/charts/data') {
             json(data(+url.searchParams.get('since') || 0,
                       +url.searchParams.get('n') || 300,
-                      +url.searchParams.get('range') || 0));
+                      +url.searchParams.get('step') || 1,
+                      url.searchParams.get('src') || ''));
 
         } else if (/^\/debug\/charts\/[^/]+\/[^/]+\/data$/.test(path)) {
             json(processData(+url.searchParams.get('since') || 0, 900));
