@@ -704,7 +704,7 @@ function layout() {
                          { name: 'in flight', color: 'c5', dash: [2, 3],
                            get: what('inflight', add) }] }
             : { id: 'thr', title: 'Requests under way', format: number,
-                unit: 'at the end of each second',
+                scale: 'asinh', unit: 'log-like',
                 series: [...peers.map((p, i) => ({ name: label(p),
                              color: COLORS[i], dash: DASHES[i],
                              get: col(key(p), 'inflight') })),
@@ -800,7 +800,7 @@ const SCALES = {
             return out;
         }
     },
-    plain: { scale: { range: span } }
+    plain: { scale: { range: (u, a, b) => [0, b > 0 ? b * 1.12 : 1] } }
 };
 
 /* from zero unless that would hide the change */
@@ -946,6 +946,7 @@ function drawMarks(u) {
     c.save();
     c.font = `${10 * dpr}px system-ui, sans-serif`;
     c.textBaseline = 'bottom';
+    c.textAlign = 'left';
 
     for (const m of allMarks()) {
         const x = u.valToPos(m.t, 'x', true);
@@ -1015,7 +1016,9 @@ function thin(got, lo, hi, pixels) {
     from = Math.max(0, from - 1);
     to = Math.min(t.length, to + 1);
 
-    const by = Math.max(1, Math.ceil((to - from) / (pixels * 1.5)));
+    const width = pixels * Math.min(1, (t[to - 1] - t[from]) / (hi - lo));
+    const by = to - from > 2 * width && width > 0
+               ? Math.ceil((to - from) / width) : 1;
     const out = { t: [], v: [], lo: [], hi: [] };
     const band = by > 1 || low?.some(x => x !== null);
 
