@@ -2,35 +2,7 @@
  * Live charts.  The page polls; an open stream would keep an old worker alive
  * over a reload.
  *
- * GET charts/data?step=1|10|60&since=<t>&n=<rows>&src=<group>[/<peer>]
- *
- *   step   seconds a row: 1 reaches 15 minutes back, 10 two hours, 60 a day
- *   since  only rows with t > since; left out or 0: the newest n
- *   n      at most so many rows, the newest; default 300
- *   src    only this group, or this peer of it
- *
- * { "v": 1, "step": 1,
- *   "now": 1732470000123,       the server's clock, milliseconds
- *   "start": 1732466400,        the second from which there is history
- *   "t": [1732469998, …],       unix seconds, ascending, gaps allowed; a row
- *                               is the second that begins at t
- *   "series": { "<group>": { "<peer>": <columns>, … }, … },
- *   "groups": { "<group>": <columns>, … },     a whole group; the percentiles
- *                                              are of all its peers together
- *   "total": <columns>,                        all requests of this nginx
- *   "state": { "<group>": { "<peer>": "up" | "down" | "failed" } },
- *   "nginx": { "active": […], "reading": […], "writing": […],
- *              "waiting": […] },               connections; optional
- *   "marks": [[1732469000, "reload"], …] }
- *
- * <columns> is an object of arrays as long as t, null where nothing is known:
- *   req                       requests a second (rounds, for a peer)
- *   p50 p90 p99               response time, seconds; null without requests
- *   s1xx s2xx s3xx s4xx s5xx  answers a second
- *   inflight                  requests under way, at the end of the row
- *   fail                      failed tries a second
- * In rows of 10 and 60 seconds the values are means, and each name may stand
- * again with _min and _max behind it for the least and the greatest second.
+ * What the server tells of traffic is in history.js.
  *
  * GET charts/<group>/<peer>/data?since=<milliseconds>
  *
@@ -42,6 +14,7 @@
 
 import uPlot from './uPlot.js';
 import { format, percent } from './profile.js';
+import { ask, peerKey, Rows } from './history.js';
 import { clock, colors, el, failure, root, segments, setQuery, shortPeers }
     from './ui.js';
 
@@ -63,9 +36,9 @@ const some = f => v => v === null || v === undefined ? '–' : f(v);
 let main, ui, query, palette = {}, charts = [];
 
 const live = {
-    range: 300, src: '', zoom: null, paused: false, fails: 0, last: 0,
-    step: 1, start: 0, round: 0, t: [], columns: new Map(), marks: [],
-    peers: new Map(), groups: new Map(), process: new Map(), taken: []
+    range: 300, src: '', zoom: null, paused: false, fails: 0, round: 0,
+    rows: new Rows(), peers: new Map(), servers: [], process: new Map(),
+    taken: []
 };
 
 
@@ -74,6 +47,7 @@ export function start(element) {
     query = new URLSearchParams(location.search);
 
     const range = Number(query.get('range'));
+
 
     live.range = RANGES.some(([s]) => s === range) ? range : 300;
     live.src = query.get('src') ?? '';
@@ -110,8 +84,8 @@ function begin() {
 
     /* read-only, for the tests */
     globalThis.__charts = () => ({
-        rows: live.t.length, last: live.last, range: live.range,
-        paused: live.paused, zoom: live.zoom, step: live.step,
+        rows: live.rows.t.length, last: live.rows.last, range: live.range,
+        paused: live.paused, zoom: live.zoom, step: live.rows.step,
         shown: charts.map(c => ({ id: c.id, min: c.plot.scales.x.min,
                                   max: c.plot.scales.x.max,
                                   points: c.plot.data[0].length,
@@ -231,7 +205,7 @@ function pause(on) {
 function status() {
     const [cls, text] = live.fails ? ['bad', 'Reconnecting']
         : live.paused ? ['warn', 'Paused']
-        : live.last ? ['ok live', 'Live'] : ['', 'Connecting'];
+        : live.rows.last ? ['ok live', 'Live'] : ['', 'Connecting'];
 
     if (ui.pill.textContent !== text) {
         ui.pill.textContent = text;
@@ -246,9 +220,9 @@ function status() {
 const stepFor = range => range > 7200 ? 60 : range > 900 ? 10 : 1;
 
 function restart() {
-    Object.assign(live, { t: [], columns: new Map(), last: 0,
-                          round: live.round + 1,
-                          step: stepFor(live.range) });
+    live.rows = new Rows();
+    live.seen = '';
+    live.round++;
     layout();
     clearTimeout(live.timer);
     clearTimeout(live.ptimer);
@@ -260,35 +234,18 @@ function restart() {
 async function poll() {
     const round = live.round, began = performance.now();
     const step = stepFor(live.range);
-    const url = new URL('charts/data', root());
 
     /* a zoomed link may reach further back than its range */
     const reach = live.zoom ? Math.max(live.range, Date.now() / 1000
                                                    - live.zoom[0])
                             : live.range;
 
-    url.search = new URLSearchParams({
-        step, n: Math.min(Math.ceil(reach / step) + 1, 1440),
-        ...(live.last ? { since: live.last } : {}),
-        ...(live.src ? { src: live.src } : {})
-    });
-
     try {
-        const res = await fetch(url, { cache: 'no-store',
-                                       signal: AbortSignal.timeout(8000) });
-
-        if (!res.ok) {
-            throw await failure(res);
-        }
-
-        const data = await res.json();
+        const data = await ask({ step, reach, since: live.rows.since,
+                                 src: live.src });
 
         if (round !== live.round) {
             return;
-        }
-
-        if (data.v !== 1) {
-            throw new Error(`the data is of version ${data.v}; reload`);
         }
 
         take(data);
@@ -322,118 +279,44 @@ async function poll() {
 
 
 function take(data) {
-    const { t } = data, from = live.t.length;
+    const { rows } = live;
 
-    live.step = data.step;
-    live.start = data.start ?? 0;
-    live.marks = data.marks ?? live.marks;
+    rows.take(data);
 
-    /* a server that began again, or whose clock went back */
-    if (t.length && live.last && t.at(-1) < live.last - 5) {
-        live.t = [];
-        live.columns = new Map();
-        live.last = 0;
-        take(data);
+    const seen = JSON.stringify([...rows.peers, ...rows.servers]);
+
+    if (seen === live.seen) {
         return;
     }
 
-    const keep = [];
+    live.seen = seen;
+    live.peers = rows.peers;
 
-    t.forEach((x, i) => {
-        if (x > live.last || live.last === 0) {
-            if ((keep.length ? t[keep.at(-1)] : live.last) > 0
-                && x - (keep.length ? t[keep.at(-1)] : live.last)
-                   > live.step * 1.5)
-            {
-                keep.push(-1);
-            }
+    /* with a source the server tells of that one only: keep what is known */
 
-            keep.push(i);
-        }
-    });
-
-    for (const i of keep) {
-        live.t.push(i < 0 ? live.t.at(-1) + live.step : t[i]);
+    if (!live.src || !live.known) {
+        live.known = new Map([...live.known ?? [], ...rows.peers]);
+        live.servers = rows.servers.length ? rows.servers : live.servers;
     }
 
-    const column = (name, values) => {
-        let c = live.columns.get(name);
-
-        if (c === undefined) {
-            c = new Array(from).fill(null);
-            live.columns.set(name, c);
-        }
-
-        while (c.length < from) {
-            c.push(null);
-        }
-
-        for (const i of keep) {
-            c.push(i < 0 ? null : values[i] ?? null);
-        }
-    };
-
-    const all = (prefix, columns) => {
-        for (const [k, v] of Object.entries(columns ?? {})) {
-            if (Array.isArray(v)) {
-                column(prefix + k, v);
-            }
-        }
-    };
-
-    const peers = new Map(), key = (...x) => x.join('\n') + '\n';
-
-    for (const [group, list] of Object.entries(data.series ?? {})) {
-        peers.set(group, Object.keys(list));
-
-        for (const [peer, columns] of Object.entries(list)) {
-            all(key('peer', group, peer), columns);
-        }
-    }
-
-    for (const [group, columns] of Object.entries(data.groups ?? {})) {
-        all(key('group', group), columns);
-    }
-
-    all(key('total'), data.total);
-    all(key('nginx'), data.nginx);
-
-    live.last = live.t.at(-1) ?? 0;
-
-    /* one day of minutes is the most a page can show */
-    if (live.t.length > 2000) {
-        const cut = live.t.length - 1500;
-
-        live.t.splice(0, cut);
-        live.columns.forEach(c => c.splice(0, cut));
-    }
-
-    if (JSON.stringify([...peers]) !== JSON.stringify([...live.peers])) {
-        live.peers = peers;
-
-        if (!live.src || live.known === undefined) {
-            live.known = peers;
-        }
-
-        sources();
-        layout();
-        clearTimeout(live.ptimer);
-        processes();
-    }
+    sources();
+    layout();
+    clearTimeout(live.ptimer);
+    processes();
 }
 
 
 function sources() {
     const options = [['', 'All upstreams']];
 
-    /* with src the server tells of one group only; keep what was known */
-    const known = new Map([...live.known, ...[...live.peers].filter(
-                           ([g]) => !live.known.has(g))]);
-
-    for (const [group, peers] of known) {
+    for (const [group, peers] of live.known) {
         options.push([group, `${group} (${peers.length} peer`
                              + `${peers.length === 1 ? '' : 's'})`]);
         peers.forEach(p => options.push([group + '/' + p, '\u2003' + p]));
+    }
+
+    for (const name of live.servers) {
+        options.push(['server:' + name, `Server ${name}`]);
     }
 
     if (live.src && !options.some(([v]) => v === live.src)) {
@@ -619,20 +502,20 @@ function layout() {
     const one = list.length === 1 || !!onePeer;
     const manyGroups = live.peers.size > 1 && !live.src;
     const label = ([g, p]) => (manyGroups ? g + ' ' : '') + short.get(p);
-    const key = ([g, p]) => `peer\n${g}\n${p}\n`;
+    const key = ([g, p]) => peerKey(g, p);
 
     const col = (prefix, name) => () => {
-        const get = k => live.columns.get(prefix + k);
+        const get = k => live.rows.columns.get(prefix + k);
 
-        return { t: live.t, v: get(name), lo: get(name + '_min'),
+        return { t: live.rows.t, v: get(name), lo: get(name + '_min'),
                  hi: get(name + '_max') };
     };
 
     const summed = (prefixes, name, how) => () => {
-        const cols = prefixes.map(p => live.columns.get(p + name))
+        const cols = prefixes.map(p => live.rows.columns.get(p + name))
                              .filter(Boolean);
 
-        return { t: live.t, v: live.t.map((_, i) => {
+        return { t: live.rows.t, v: live.rows.t.map((_, i) => {
             const x = cols.map(c => c[i]).filter(y => y !== null
                                                       && y !== undefined);
 
@@ -641,13 +524,18 @@ function layout() {
     };
 
     const add = x => x.reduce((a, b) => a + b, 0), max = x => Math.max(...x);
-    const [group] = split(live.src);
-    const whole = onePeer ? list.length ? key(list[0]) : 'none\n'
-                : group ? `group\n${group}\n` : 'total\n';
-    const has = name => live.columns.has(whole + name);
-    const what = (name, how) => has(name) || !list.length
-        ? col(whole, name) : summed(list.map(key), name, how);
-    const exact = has('p99') || list.length < 2;
+    const server = /^server:(.*)/.exec(live.src)?.[1];
+    const groups = [...live.peers.keys()].map(g => `group\n${g}\n`);
+
+    /* one series tells it exactly; of several, counts add up and for times
+     * the slowest stands */
+    const parts = server !== undefined ? [`server\n${server}\n`]
+        : onePeer ? list.map(key)
+        : groups.length ? groups
+                        : live.servers.map(n => `server\n${n}\n`);
+    const exact = parts.length < 2;
+    const what = (name, how) => exact ? col(parts[0] ?? 'none\n', name)
+                                      : summed(parts, name, how);
 
     const proc = (id, name, by = 1) => () => {
         const rows = live.process.get(id)?.sorted ?? [];
@@ -673,13 +561,13 @@ function layout() {
                            name: label(p), color: COLORS[i], dash: DASHES[i],
                            get: col(key(p), 'req') }))
                        : [{ name: 'all', color: 'c1', dash: [],
-                            get: col(whole, 'req') }]),
+                            get: what('req', add) }]),
                    ...(rest.length ? [{ name: `${rest.length} more`,
                                         color: 'text-2', dash: [2, 3],
                                         get: summed(rest.map(key), 'req',
                                                     add) }] : [])] },
         { id: 'lat', title: 'Response time', format: time, scale: 'log',
-          unit: 'log scale' + (exact ? '' : ', of the slowest peer'),
+          unit: 'log scale' + (exact ? '' : ', of the slowest upstream'),
           series: [['p50', 'c3'], ['p90', 'c1'], ['p99', 'c2']].map(
               ([k, c], i) => ({ name: k, color: c, dash: DASHES[i],
                                 get: what(k, max) })) },
@@ -708,10 +596,9 @@ function layout() {
                 series: [...peers.map((p, i) => ({ name: label(p),
                              color: COLORS[i], dash: DASHES[i],
                              get: col(key(p), 'inflight') })),
-                         ...(live.columns.has('nginx\nactive')
-                             ? [{ name: 'nginx connections', color: 'text-2',
-                                  dash: [2, 3], get: col('nginx\n', 'active')
-                                }] : [])] }
+                         ...(peers.length ? [] : [{ name: 'all',
+                             color: 'c1', dash: [],
+                             get: what('inflight', add) }])] }
     ];
 
     const said = one && list.length
@@ -977,7 +864,7 @@ function drawMarks(u) {
 
 
 function allMarks() {
-    const out = live.marks.map(([t, text]) => ({ t, text }));
+    const out = live.rows.marks.map(([t, text]) => ({ t, text }));
 
     for (const [g, p] of live.list ?? []) {
         for (const t of live.process.get(g + '/' + p)?.restarts ?? []) {
@@ -1023,7 +910,7 @@ function thin(got, lo, hi, pixels) {
     const band = by > 1 || low?.some(x => x !== null);
 
     /* aligned, or the picture would tremble from second to second */
-    from -= by > 1 ? Math.round(t[from] / live.step) % by : 0;
+    from -= by > 1 ? Math.round(t[from] / live.rows.step) % by : 0;
 
     for (let i = from; i < to; i += by) {
         let sum = 0, n = 0, a = Infinity, b = -Infinity;
@@ -1055,7 +942,7 @@ function draw(force = false) {
     }
 
     if (!live.paused) {
-        live.edge = live.last || Math.floor(Date.now() / 1000) - 1;
+        live.edge = live.rows.last || Math.floor(Date.now() / 1000) - 1;
     }
 
     /* what a process says may bring a chart more */
@@ -1066,7 +953,7 @@ function draw(force = false) {
 
     for (const c of charts) {
         const log = c.scale === 'log', got = c.series.map(s => s.get());
-        const same = got.every(g => g.t === live.t);
+        const same = got.every(g => g.t === live.rows.t);
         const parts = got.map(g => thin(g, lo, hi, c.plot.bbox.width
                                         / devicePixelRatio || 300));
         let data;
@@ -1106,7 +993,7 @@ function draw(force = false) {
                                   .find(Boolean);
             const own = ['mem', 'cpu'].includes(c.id);
 
-            c.note.textContent = !live.last ? ''
+            c.note.textContent = !live.rows.last ? ''
                 : own ? 'The process says nothing of this'
                         + (why ? ': ' + why : '.')
                       : 'No requests in this time.';
@@ -1120,12 +1007,12 @@ function draw(force = false) {
 
     tiles();
 
-    const late = live.start > lo && live.start <= hi;
+    const late = live.rows.start > lo && live.rows.start <= hi;
 
     ui.since.hidden = !late;
 
     if (late) {
-        ui.since.textContent = `Collecting since ${clock(live.start)}. The`
+        ui.since.textContent = `Collecting since ${clock(live.rows.start)}. The`
                                + ' picture fills in from the right.';
     }
 
@@ -1144,10 +1031,10 @@ function draw(force = false) {
 /* A gap is a gap: no line from one end of it to the other. */
 
 function gaps(data, c) {
-    const [t] = data, step = live.step * Math.max(1, t.length > 2
-        ? (t.at(-1) - t[0]) / (t.length - 1) / live.step * 3 : 1) + 1;
+    const [t] = data, step = live.rows.step * Math.max(1, t.length > 2
+        ? (t.at(-1) - t[0]) / (t.length - 1) / live.rows.step * 3 : 1) + 1;
 
-    if (c.series[0]?.get().t === live.t) {
+    if (c.series[0]?.get().t === live.rows.t) {
         return;
     }
 

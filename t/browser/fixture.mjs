@@ -23,8 +23,7 @@ const PEERS = ['10.0.0.5:8080', '10.0.0.6:8080', '10.0.0.7:8080'];
 
 export function skeleton(page, title, root, body) {
     const nav = [['', 'Overview', 'overview'], ['charts/', 'Charts', 'charts'],
-                 ['pprof/', 'Profiles', 'profiles peer viewer'],
-                 ['pprof/kept/', 'Snapshots', 'kept'],
+                 ['pprof/', 'Profiles', 'profiles peer viewer kept'],
                  ['stats', 'Stats', '-']]
         .map(([href, text, id]) => `<a href="${root}${href || './'}"`
              + (id.split(' ').includes(page) ? ' aria-current="page"' : '')
@@ -69,62 +68,70 @@ function noise(t, k) {
 }
 
 
-function row(t, i) {
+function row(t, i, step) {
     const slow = i === 2 && t % 900 > 300 && t % 900 < 450;
-    const n = (slow ? 110 : 220) + 25 * Math.sin(t / 90)
-              + 30 * noise(t, i) + (i ? 0 : 10);
+    const n = Math.round(((slow ? 110 : 220) + 25 * Math.sin(t / 90)
+                          + 30 * noise(t, i) + (i ? 0 : 10)) * step);
     const e5 = slow ? 6 * noise(t, 9) : noise(t, 8) > 0.99 ? 1 : 0;
+    const r = Math.round;
 
-    return { req: n, p50: slow ? 0.022 : 0.011 + 0.002 * noise(t, 1),
-             p90: slow ? 0.18 : 0.04 + 0.004 * noise(t, 2),
-             p99: slow ? 1.3 + 0.2 * noise(t, 3) : 0.096 + 0.02 * noise(t, 4),
-             s2xx: n * 0.95 - e5, s3xx: n * 0.03, s4xx: n * 0.02 * noise(t, 5),
-             s5xx: e5, inflight: Math.round(3 + 3 * noise(t, 6)),
-             fail: e5 > 3 ? 1 : 0 };
+    return { '2xx': r(n * 0.95), '3xx': r(n * 0.03),
+             '4xx': r(n * 0.02 * noise(t, 5)), '5xx': r(e5 * step),
+             failed: 0, active: r(3 + 3 * noise(t, 6)),
+             p50: r(slow ? 22e3 : 11e3 + 2e3 * noise(t, 1)),
+             p90: r(slow ? 18e4 : 4e4 + 4e3 * noise(t, 2)),
+             p99: r(slow ? 13e5 + 2e5 * noise(t, 3)
+                         : 96e3 + 2e4 * noise(t, 4)),
+             ...(step > 1 ? { count_min: r(n / step * 0.85),
+                              count_max: r(n / step * 1.2),
+                              p99_min: 8e4, p99_max: slow ? 19e5 : 15e4 }
+                          : {}) };
 }
 
 
-function data(since, n, step, src) {
-    const now = Date.now();
-    const out = { v: 1, step, now, start: began, t: [], series: {}, groups: {}, state: {},
-                  nginx: { active: [], reading: [], writing: [],
-                           waiting: [] },
-                  marks: [[began + 900, 'reload']] };
-    const end = Math.floor(now / 1000), peers = {};
+function data(query) {
+    const now = Date.now(), step = +query.get('step') || 1;
+    const end = Math.floor(now / 1000 / step) * step;
+    const since = Math.floor((+query.get('since') || 0) / 1000);
+    const n = +query.get('n') || 300, series = [], t = [];
 
-    let from = Math.max(since ? since + step : 0, end - n * step, began);
-
-    from = Math.ceil(from / step) * step;
-
-    for (const p of PEERS) {
-        peers[p] = {};
+    for (let x = Math.max(since + step, end - (n - 1) * step); x <= end;
+         x += step)
+    {
+        t.push(x);
     }
 
-    for (let t = from; t < end; t += step) {
-        out.t.push(t);
+    const add = (head, of) => {
+        const cols = {};
 
-        PEERS.forEach((p, i) => {
-            for (const [k, v] of Object.entries(row(t, i))) {
-                (peers[p][k] ??= []).push(Math.round(v * 1e5) / 1e5);
+        for (const x of t) {
+            const all = of.map(i => row(x, i, step));
 
-                if (step > 1 && k !== 'fail') {
-                    (peers[p][k + '_max'] ??= []).push(v * 1.2);
-                    (peers[p][k + '_min'] ??= []).push(v * 0.85);
-                }
+            for (const k of Object.keys(all[0])) {
+                const v = all.map(r => r[k]);
+
+                (cols[k] ??= []).push(x < began ? null
+                    : /^p/.test(k) ? Math.max(...v)
+                                   : v.reduce((a, b) => a + b));
             }
-        });
+        }
 
-        out.nginx.active.push(300 + Math.round(30 * Math.sin(t / 80)));
-        out.nginx.reading.push(0);
-        out.nginx.writing.push(12);
-        out.nginx.waiting.push(280);
+        series.push({ ...head, ...cols });
+    };
+
+    if (!query.get('peer')) {
+        add({ kind: 'upstream', upstream: 'backend' }, [0, 1, 2]);
     }
 
-    const one = src.split('/')[1];
+    PEERS.forEach((peer, i) => {
+        if (!query.get('peer') || query.get('peer') === peer) {
+            add({ kind: 'peer', upstream: 'backend', peer }, [i]);
+        }
+    });
 
-    out.series.backend = one ? { [one]: peers[one] } : peers;
-    out.state.backend = Object.fromEntries(PEERS.map(p => [p, 'up']));
-    return out;
+    return { v: 1, step, now, t, series, left_out: 0,
+             marks: [[began * 1000, 'start'],
+                     [(began + 900) * 1000, 'reload']] };
 }
 
 
@@ -210,10 +217,7 @@ export async function serve(dir, port = 0) {
                  + ' data</a> is JSON.</p></noscript>');
 
         } else if (path === '/debug/charts/data') {
-            json(data(+url.searchParams.get('since') || 0,
-                      +url.searchParams.get('n') || 300,
-                      +url.searchParams.get('step') || 1,
-                      url.searchParams.get('src') || ''));
+            json(data(url.searchParams));
 
         } else if (/^\/debug\/charts\/[^/]+\/[^/]+\/data$/.test(path)) {
             json(processData(+url.searchParams.get('since') || 0, 900));
@@ -287,6 +291,9 @@ export async function serve(dir, port = 0) {
                 setTimeout(() => send(200, 'application/octet-stream',
                     lib.readFileSync(lib.join(dir, 'cpu.pb.gz'))),
                     seconds * 1000);
+
+            } else if (m[2] === 'cmdline') {
+                send(200, 'text/plain', '/opt/shop/orders');
 
             } else if (file) {
                 send(200, 'application/octet-stream',
