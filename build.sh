@@ -96,25 +96,14 @@ need()
 }
 
 
-# uPlot, which draws the charts, at the version and with the content that
-# package-lock.json names.
-fetch_uplot()
-{
-    [ -e ngx_module/assets/node_modules/uplot/package.json ] && return 0
-
-    command -v npm > /dev/null || need nodejs npm
-    say "pages: fetching uPlot"
-    (cd ngx_module/assets && run npm ci --no-audit --no-fund)
-}
-
-
 # The modules' build wants nginx's whole source tree beside it, and configure
 # writes a Makefile there: give it a tree of links of its own.
 build_module()
 {
     local src=${NGINX_SRC:-/usr/share/nginx/src} tree flags=() out
 
-    fetch_uplot
+    # the pages are made with npm, Debian's or another
+    command -v npm > /dev/null || need nodejs npm
 
     if [ -n "${NGINX_SRC:-}" ]; then
         src=$(cd "$NGINX_SRC" && pwd)
@@ -177,9 +166,8 @@ assets()
     local new=$1/new.c old=$1/ngx_http_debug_assets.c
 
     mkdir -p "$1"
-    perl ngx_module/assets/embed.pl ngx_module/assets \
-        ngx_module/assets/node_modules/uplot/dist/uPlot.{iife.min.js,min.css} \
-        > "$new"
+    run sh ngx_module/assets/bundle.sh "$1"
+    perl ngx_module/assets/embed.pl "$1/pages" > "$new"
     if cmp -s "$new" "$old"; then rm "$new"; else mv "$new" "$old"; fi
 }
 

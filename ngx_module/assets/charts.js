@@ -12,7 +12,6 @@
  * milliseconds, CPU in seconds a second.  404 or 502 where it has none.
  */
 
-import uPlot from './uPlot.js';
 import { format, percent } from './profile.js';
 import { ask, peerKey, Rows } from './history.js';
 import { clock, colors, el, failure, root, segments, setQuery, shortPeers }
@@ -33,7 +32,7 @@ const bytes = v => format(v, 'bytes');
 const share = v => percent(v, 1).replace(/\.0%/, '%');
 const some = f => v => v === null || v === undefined ? '–' : f(v);
 
-let main, ui, query, palette = {}, charts = [];
+let uPlot, main, ui, query, palette = {}, charts = [];
 
 const live = {
     range: 300, src: '', zoom: null, paused: false, fails: 0, round: 0,
@@ -42,7 +41,7 @@ const live = {
 };
 
 
-export function start(element) {
+export async function start(element) {
     main = element;
     query = new URLSearchParams(location.search);
 
@@ -58,12 +57,9 @@ export function start(element) {
         live.zoom = [from, to];
     }
 
-    const css = el('link', { rel: 'stylesheet',
-        href: new URL('./uPlot.min.css', import.meta.url).href });
-
-    /* heights are measured: the style sheet first */
-    css.addEventListener('load', begin);
-    document.head.append(css);
+    /* only this page needs it */
+    uPlot = (await import('./uPlot.js')).default;
+    begin();
 }
 
 
