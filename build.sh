@@ -102,6 +102,9 @@ build_module()
 {
     local src=${NGINX_SRC:-/usr/share/nginx/src} tree flags=() out
 
+    # the pages are made with npm, Debian's or another
+    command -v npm > /dev/null || need nodejs npm
+
     if [ -n "${NGINX_SRC:-}" ]; then
         src=$(cd "$NGINX_SRC" && pwd)
         tree=$BUILD/nginx-$(printf %s "$src" | cksum | cut -d' ' -f1)
@@ -163,7 +166,8 @@ assets()
     local new=$1/new.c old=$1/ngx_http_debug_assets.c
 
     mkdir -p "$1"
-    perl ngx_module/assets/embed.pl ngx_module/assets > "$new"
+    run sh ngx_module/assets/bundle.sh "$1"
+    perl ngx_module/assets/embed.pl "$1/pages" > "$new"
     if cmp -s "$new" "$old"; then rm "$new"; else mv "$new" "$old"; fi
 }
 

@@ -1,0 +1,35 @@
+#!/bin/sh
+#
+# Makes the pages' files as they are served, for embed.pl:
+#
+#   bundle.sh <directory>        leaves them in <directory>/pages
+#
+# The scripts become one, without what only people read; uPlot, which draws
+# the charts, becomes a module.  npm brings uPlot and esbuild at the versions
+# that package-lock.json names, checks them, and puts them in <directory>.
+
+set -e
+
+from=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$1/pages"
+cd "$1"
+
+if ! cmp -s "$from/package-lock.json" fetched; then
+    cp "$from/package.json" "$from/package-lock.json" "$from/.npmrc" .
+    npm ci --no-audit --no-fund --ignore-scripts
+    cp package-lock.json fetched
+fi
+
+uplot=node_modules/uplot/dist
+
+node_modules/.bin/esbuild "$from/app.js" --bundle --minify --format=esm \
+    --external:./uPlot.js --charset=utf8 --log-level=warning \
+    --outfile=pages/app.js
+node_modules/.bin/esbuild "$from/theme.js" --minify --log-level=warning \
+    --outfile=pages/theme.js
+cat $uplot/uPlot.min.css "$from/app.css" \
+    | node_modules/.bin/esbuild --loader=css --minify --log-level=warning \
+    > pages/app.css
+{ cat $uplot/uPlot.iife.min.js; echo 'export default uPlot;'; } \
+    > pages/uPlot.js
+cp "$from/icon.svg" pages

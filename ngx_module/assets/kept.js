@@ -1,0 +1,336 @@
+/*
+ * Snapshots: profiles that nginx took and keeps, and how much each grew.
+ *
+ * GET pprof/kept/?json
+ *
+ * { "v": 1, "now": <milliseconds>,
+ *   "enabled": true,             debug_snapshots is configured
+ *   "error": null | "<why none can be written>",
+ *   "planned": [{ "group", "peer", "kind", "every": <seconds>,
+ *                 "left": <how many>, "next": <unix seconds> }],
+ *   "kept": [{ "id": "<path below pprof/kept/>", "group", "peer", "kind",
+ *              "time": <unix seconds>, "pid", "size", "by" }, …] }
+ *                                newest first
+ *
+ * POST pprof/kept/               application/x-www-form-urlencoded:
+ *   group, peer, kind, times (1), every (600 seconds)
+ * 2xx when the first is kept and the others are planned, else a sentence.
+ */
+
+import { decode, format, percent, signed, total } from './profile.js';
+import { ask } from './history.js';
+import { ago, clock, el, failure, root, setQuery } from './ui.js';
+import { KINDS } from './profiles.js';
+
+const MEASURED = 40;                       /* profiles read for the table */
+
+let ui, kept = [], planned = [], now = 0, chosen = { base: null, to: null };
+const size = new Map();
+
+
+export async function start(main) {
+    const h1 = main.querySelector('h1');
+
+    ui = {
+        source: el('select', { 'aria-label': 'Process', onchange: pick }),
+        kind: el('select', { 'aria-label': 'Profile', onchange: pick },
+                 ...KINDS.map(([k]) => el('option', { value: k }, k))),
+        now: el('button', { type: 'button', class: 'primary',
+                            onclick: () => take(1) }, 'Take one now'),
+        more: el('button', { type: 'button', onclick: () => take(6) },
+                 'Every 10 min, 6 times'),
+        said: el('p', { role: 'status', class: 'muted', hidden: true }),
+        banner: el('p', { class: 'banner bad', role: 'alert',
+                          hidden: true }),
+        body: el('tbody'),
+        growth: el('button', { type: 'button', class: 'primary',
+                               onclick: show }, 'Show growth'),
+        words: el('span', { class: 'muted' }),
+        empty: el('p', { class: 'empty' }, 'No snapshot of this yet.')
+    };
+
+    ui.table = el('div', { class: 'card' },
+        el('div', { class: 'scroll', tabindex: '0', role: 'region',
+                    'aria-label': 'Snapshots' },
+           el('table', { class: 't' },
+              el('caption', { class: 'sr' }, 'Snapshots, newest first'),
+              el('thead', {}, el('tr', {},
+                 ...[['Taken', 'l'], ['Age', ''], ['In use', ''],
+                     ['Growth', ''], ['Objects', 'pc'], ['Size', 'pc'],
+                     ['Base', 'm'], ['Compare', 'm'], ['Open', 'l']].map(
+                     ([t, c]) => el('th', { scope: 'col', class: c }, t)))),
+              ui.body)),
+        el('div', { class: 'toolbar' }, ui.growth, ui.words));
+
+    main.replaceChildren(
+        el('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' },
+           el('ol', {}, el('li', {}, el('a', { href: new URL('pprof/',
+               root()).href }, 'Profiles')))),
+        el('div', { class: 'head' }, h1, ui.source, ui.kind,
+           el('span', { class: 'sp' }), ui.more, ui.now),
+        ui.banner, ui.said, ui.table, ui.empty);
+
+    await load(true);
+    setInterval(() => load(false), 15000);
+}
+
+
+async function load(first) {
+    let data;
+
+    try {
+        const res = await fetch(new URL('pprof/kept/?json', root()),
+                                { cache: 'no-store' });
+
+        if (!res.ok) {
+            throw await failure(res);
+        }
+
+        data = await res.json();
+
+    } catch (e) {
+        fail(e.status === 404 ? 'nginx keeps no snapshots: the debug_snapshots'
+                                + ' directive says where.'
+                              : 'The list did not come: ' + e.message);
+        ui.now.disabled = ui.more.disabled = !kept.length;
+        return;
+    }
+
+    fail(data.error ? 'Nothing can be kept: ' + data.error
+         : data.enabled === false ? 'nginx keeps no snapshots: the'
+                                    + ' debug_snapshots directive says where.'
+                                  : '');
+    ui.now.disabled = ui.more.disabled = data.enabled === false;
+    kept = data.kept ?? [];
+    planned = data.planned ?? [];
+    now = data.now / 1000;
+
+    if (first) {
+        await choices();
+    }
+
+    await draw();
+}
+
+
+function fail(text) {
+    ui.banner.hidden = !text;
+
+    if (ui.banner.textContent !== text) {
+        ui.banner.textContent = text;
+    }
+}
+
+
+async function choices() {
+    const seen = new Set(kept.map(k => k.group + '/' + k.peer));
+    const query = new URLSearchParams(location.search);
+
+    try {
+        const data = await ask({ step: 1, reach: 1 });
+
+        data.series.filter(s => s.kind === 'peer')
+                   .forEach(s => seen.add(s.upstream + '/' + s.peer));
+    } catch {
+        /* those of the list then */
+    }
+
+    const want = query.get('src') ?? (kept[0] ? kept[0].group + '/'
+                                                + kept[0].peer : null);
+
+    if (want) {
+        seen.add(want);
+    }
+
+    ui.source.replaceChildren(...[...seen].sort().map(s => el('option',
+        { value: s }, s.replace('/', ' '))));
+    ui.source.value = want ?? [...seen].sort()[0] ?? '';
+    ui.kind.value = query.get('kind') ?? kept[0]?.kind ?? 'heap';
+}
+
+
+function pick() {
+    setQuery({ src: ui.source.value, kind: ui.kind.value });
+    chosen = { base: null, to: null };
+    draw();
+}
+
+
+const mine = () => kept.filter(k => k.group + '/' + k.peer
+                                    === ui.source.value
+                                    && k.kind === ui.kind.value);
+
+
+async function take(times) {
+    const [group, ...peer] = ui.source.value.split('/');
+
+    ui.now.disabled = ui.more.disabled = true;
+    say('Taking a snapshot…');
+
+    try {
+        const res = await fetch(new URL('pprof/kept/', root()), {
+            method: 'POST',
+            body: new URLSearchParams({ group, peer: peer.join('/'),
+                                        kind: ui.kind.value, times,
+                                        every: 600 })
+        });
+
+        if (!res.ok) {
+            throw await failure(res);
+        }
+
+        say('');
+        chosen = { base: null, to: null };
+
+    } catch (e) {
+        say('');
+        fail('No snapshot was taken: ' + e.message);
+        ui.now.disabled = ui.more.disabled = false;
+        return;
+    }
+
+    await load(false);
+}
+
+
+function say(text) {
+    ui.said.hidden = !text;
+    ui.said.textContent = text;
+}
+
+
+/* In use and objects: read from the profiles, which are small. */
+
+async function measure(k) {
+    if (size.has(k.id)) {
+        return size.get(k.id);
+    }
+
+    const m = { value: null, objects: null, unit: 'bytes' };
+
+    try {
+        const res = await fetch(new URL('pprof/kept/' + k.id, root()));
+        const p = await decode(new Uint8Array(await res.arrayBuffer()));
+        const of = name => p.types.findIndex(t => t.type === name);
+        const v = of('inuse_space'), o = of('inuse_objects');
+        const t = v >= 0 ? v : p.defaultType;
+
+        m.value = total(p, t);
+        m.unit = p.types[t].unit;
+        m.objects = o >= 0 ? total(p, o) : null;
+
+    } catch {
+        /* its row says nothing then */
+    }
+
+    size.set(k.id, m);
+    return m;
+}
+
+
+async function draw() {
+    const list = mine(), at = ui.source.value + ui.kind.value;
+    const plan = planned.filter(p => p.group + '/' + p.peer
+                                     === ui.source.value
+                                     && p.kind === ui.kind.value);
+
+    if (plan.length) {
+        say(`${plan[0].left} more to come, the next at ${clock(plan[0].next)}.`
+            + ' This tab may be closed.');
+    } else if (!ui.now.disabled) {
+        say('');
+    }
+
+    ui.empty.hidden = list.length > 0;
+    ui.table.hidden = list.length === 0;
+
+    const got = await Promise.all(list.slice(0, MEASURED).map(measure));
+
+    if (at !== ui.source.value + ui.kind.value) {
+        return;
+    }
+
+    if (!list.some(k => k.id === chosen.base)) {
+        chosen.base = list.at(-1)?.id;
+    }
+
+    if (!list.some(k => k.id === chosen.to)) {
+        chosen.to = list[0]?.id;
+    }
+
+    const focus = document.activeElement?.id;
+
+    ui.body.replaceChildren(...list.map((k, i) => {
+        const m = got[i], before = got[i + 1];
+        const grown = m?.value !== null && before?.value !== null && before
+                      ? m.value - before.value : null;
+        const src = { src: 'pprof/kept/' + k.id };
+        const radio = (name, what) => el('input', { type: 'radio', name,
+            id: name + i, checked: chosen[name] === k.id,
+            'aria-label': `${what} ${clock(k.time)}`,
+            onchange: () => {
+                chosen[name] = k.id;
+                words();
+            } });
+
+        return el('tr', {},
+            el('th', { class: 'l', scope: 'row',
+                       title: `process ${k.pid}, ${k.by ?? ''}` },
+               clock(k.time)),
+            el('td', {}, ago(now - k.time)),
+            el('td', {}, m?.value == null ? '–' : format(m.value, m.unit)),
+            el('td', { class: grown > 0 ? 'pos' : grown < 0 ? 'neg' : '' },
+               grown === null ? '–' : signed(grown, m.unit)),
+            el('td', { class: 'pc' }, m?.objects == null ? '–'
+                                      : format(m.objects)),
+            el('td', { class: 'pc' }, format(k.size, 'bytes')),
+            el('td', { class: 'm' }, radio('base', 'Base')),
+            el('td', { class: 'm' }, radio('to', 'Compare')),
+            el('td', { class: 'l' }, el('span', { class: 'links' },
+                el('a', { href: new URL('pprof/view?'
+                    + new URLSearchParams(src), root()).href,
+                    'aria-label': 'Flame, ' + clock(k.time) }, 'Flame'),
+                el('a', { href: new URL(src.src, root()).href,
+                          download: true,
+                          'aria-label': 'Download, ' + clock(k.time) },
+                   'Download'))));
+    }));
+
+    if (focus) {
+        document.getElementById(focus)?.focus();
+    }
+
+    words();
+}
+
+
+function words() {
+    const list = mine(), a = list.find(k => k.id === chosen.base);
+    const b = list.find(k => k.id === chosen.to);
+
+    ui.growth.disabled = !a || !b || a === b;
+
+    if (!a || !b || a === b) {
+        ui.words.textContent = 'Growth is between two snapshots.';
+        return;
+    }
+
+    const x = size.get(a.id), y = size.get(b.id);
+    const gap = Math.abs(b.time - a.time);
+
+    ui.words.textContent = `${clock(a.time)} → ${clock(b.time)}, `
+        + `${gap < 90 ? gap + ' s' : Math.round(gap / 60) + ' min'} apart`
+        + (x?.value && y?.value != null
+           ? `, ${signed(y.value - x.value, y.unit)}`
+             + ` (${percent(y.value - x.value, x.value)})` : '')
+        + (a.pid !== b.pid ? '; not the same process' : '');
+}
+
+
+function show() {
+    const url = new URL('pprof/view', root());
+
+    url.searchParams.set('src', 'pprof/kept/' + chosen.to);
+    url.searchParams.set('base', 'pprof/kept/' + chosen.base);
+    location.href = url;
+}

@@ -1,0 +1,255 @@
+/*
+ * The profiles' pages: the index of groups and peers, and one peer.
+ *
+ * Both begin as the server's list of links; here they get the state of each
+ * profiler, what the kinds mean, and the button that records.  Groups and
+ * peers are those of GET stats.
+ */
+
+import { ask } from './history.js';
+import { command, el, failure, root, segments } from './ui.js';
+
+export const KINDS = [
+    ['heap', 'Memory in use, and who allocated it'],
+    ['allocs', 'Everything allocated since the start'],
+    ['goroutine', 'What every thread or goroutine is doing now'],
+    ['threadcreate', 'What led to new threads'],
+    ['block', 'Where threads wait'],
+    ['mutex', 'Who holds the locks that others wait for'],
+    ['growth', 'Where the heap had to grow']
+];
+
+const path = (...parts) => parts.map(encodeURIComponent).join('/');
+
+const viewer = (src, more = {}) => {
+    const url = new URL('pprof/view', root());
+
+    for (const s of [src].flat()) {
+        url.searchParams.append('src', s);
+    }
+
+    for (const [k, v] of Object.entries(more)) {
+        url.searchParams.set(k, v);
+    }
+
+    return url;
+};
+
+
+/* To the viewer, with leave to record once. */
+
+function record(sources) {
+    const url = viewer(sources);
+
+    try {
+        sessionStorage.setItem('debug-record', url.search);
+    } catch {
+        /* the viewer will ask */
+    }
+
+    location.href = url;
+}
+
+
+export function start(element) {
+    return element.dataset.page === 'peer' ? peer(element) : index(element);
+}
+
+
+/* --- the index --- */
+
+async function upstreams() {
+    const data = await ask({ step: 1, reach: 1 }), out = new Map();
+
+    for (const s of data.series) {
+        if (s.kind === 'peer') {
+            out.set(s.upstream, [...out.get(s.upstream) ?? [], s.peer]);
+        }
+    }
+
+    return out;
+}
+
+
+async function index(element) {
+    const h1 = element.querySelector('h1');
+    let groups;
+
+    try {
+        groups = await upstreams();
+    } catch {
+        return;                           /* the server's list stands */
+    }
+
+    if (groups.size === 0) {
+        return;
+    }
+
+    const intro = el('p', { class: 'muted' },
+        'A profile comes straight from the process that you choose.'
+        + ' Several of one upstream can be seen as one picture. ',
+        el('a', { href: new URL('pprof/view', root()).href },
+           'Open a file'), '.');
+    const boxes = [];
+
+    for (const [group, peers] of groups) {
+        const rows = peers.map(p => {
+            const state = el('td', { class: 'l wrap' }, '…');
+            const at = `pprof/${path(group, p)}/`;
+
+            probe(group, p).then(s => state.replaceChildren(
+                el('span', { class: 'pill ' + (s.ok ? 'ok' : '') },
+                   s.ok ? 'answers' : 'no profiler'), ' ',
+                el('span', { class: 'muted' }, s.text)));
+
+            return el('tr', {},
+                el('th', { class: 'l mono', scope: 'row' },
+                   el('a', { href: new URL(at, root()).href }, p)),
+                state,
+                el('td', { class: 'l' }, el('span', { class: 'links' },
+                    ...['heap', 'goroutine', 'mutex'].map(k => el('a',
+                        { href: viewer(at + k).href }, k)))));
+        });
+
+        const all = kind => peers.map(p => `pprof/${path(group, p)}/${kind}`);
+
+        boxes.push(el('section', { class: 'block' }, el('h2', {}, group),
+            el('div', { class: 'card scroll', tabindex: '0', role: 'region',
+                        'aria-label': group },
+               el('table', { class: 't' },
+                  el('thead', {}, el('tr', {},
+                     ...['Peer', 'Profiler', 'Open'].map(t => el('th',
+                         { class: 'l', scope: 'col' }, t)))),
+                  el('tbody', {}, rows))),
+            peers.length > 1 ? el('div', { class: 'row' },
+                el('span', { class: 'muted' }, `All ${peers.length} as one:`),
+                el('button', { type: 'button', onclick: () => record(
+                    all('profile?seconds=10')) }, 'Record CPU, 10 s'),
+                el('a', { class: 'btn', href: viewer(all('heap')).href },
+                   'heap')) : null));
+    }
+
+    element.replaceChildren(h1, intro, ...boxes);
+}
+
+
+/* Is there a profiler?  The command line costs a process nothing. */
+
+async function probe(group, name) {
+    try {
+        const res = await fetch(new URL(`pprof/${path(group, name)}/cmdline`,
+                                        root()),
+                                { cache: 'no-store',
+                                  signal: AbortSignal.timeout(5000) });
+
+        if (!res.ok) {
+            const e = await failure(res);
+
+            return { ok: false, status: e.status, text: e.message };
+        }
+
+        const line = (await res.text()).split(/[\0\n]/)[0];
+
+        return { ok: true, text: line.slice(0, 200) };
+
+    } catch (e) {
+        return { ok: false, text: e.name === 'TimeoutError'
+                                  ? 'no answer in 5 s' : e.message };
+    }
+}
+
+
+/* --- one peer --- */
+
+async function peer(element) {
+    const parts = location.pathname.slice(root().pathname.length)
+                                   .split('/').map(decodeURIComponent);
+    const [, group, name] = parts, at = `pprof/${path(group, name)}/`;
+    const pill = el('span', { class: 'pill' }, 'Asking');
+    const said = el('span', { class: 'muted mono' });
+    let seconds = 30;
+
+    const choice = segments('Seconds', [5, 10, 30, 60].map(s => [s, s + ' s']),
+                            s => {
+        seconds = s;
+        choice.show(s);
+        cmd.set(line(`profile?seconds=${s}`));
+    });
+
+    const line = rest => "go tool pprof -http=: '"
+                         + new URL(at + rest, root()).href + "'";
+    const cmd = command(line('profile?seconds=30'));
+    const heap = command(line('heap'));
+
+    const link = (href, label, kind) => el('a', { href,
+        'aria-label': `${label}, ${kind}` }, label);
+    const rows = KINDS.map(([k, meaning]) => el('tr', {},
+        el('th', { class: 'l mono', scope: 'row' }, k),
+        el('td', { class: 'l wrap' }, meaning),
+        el('td', { class: 'l' }, el('span', { class: 'links' },
+            link(viewer(at + k).href, 'Flame', k),
+            link(viewer(at + k, { view: 'top' }).href, 'Top', k),
+            link(new URL('pprof/kept/?' + new URLSearchParams(
+                { src: `${group}/${name}`, kind: k }), root()).href,
+                 'Snapshots', k),
+            link(new URL(at + k, root()).href, 'Download', k),
+            link(new URL(at + k + '?debug=1', root()).href, 'Text', k)))));
+
+    choice.show(seconds);
+
+    const box = el('section', { class: 'card box', 'aria-label': 'CPU' },
+        el('h2', {}, 'CPU'),
+        el('div', { class: 'row' }, choice,
+           el('button', { type: 'button', class: 'primary', onclick: () =>
+               record(`${at}profile?seconds=${seconds}`) }, 'Record CPU')),
+        el('p', { class: 'muted' }, 'The process is sampled while it works;'
+           + ' it may be cancelled at any time.'));
+
+    const none = el('section', { class: 'card box', hidden: true,
+                                 'aria-label': 'No profiler' });
+
+    element.replaceChildren(
+        el('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' },
+           el('ol', {}, el('li', {}, el('a', { href: new URL('pprof/',
+               root()).href }, 'Profiles')), el('li', {}, group))),
+        el('div', { class: 'head' }, el('h1', {}, name), pill, said,
+           el('span', { class: 'sp' }),
+           el('a', { class: 'btn', href: new URL('charts/?'
+               + new URLSearchParams({ src: `${group}/${name}` }),
+               root()).href }, 'Charts')),
+        none, box,
+        el('div', { class: 'card scroll', tabindex: '0', role: 'region',
+                    'aria-label': 'Kinds of profiles' },
+           el('table', { class: 't' }, el('thead', {}, el('tr', {},
+               ...['Profile', 'What it tells', 'Open'].map(t => el('th',
+                   { class: 'l', scope: 'col' }, t)))),
+              el('tbody', {}, rows))),
+        el('section', { class: 'block', 'aria-label': 'In a terminal' },
+           el('h2', {}, 'In a terminal'), el('div', { class: 'row stack' },
+                                             cmd, heap)));
+
+    const s = await probe(group, name);
+
+    pill.className = 'pill ' + (s.ok ? 'ok' : 'bad');
+    pill.textContent = s.ok ? 'Profiler answers' : 'No profiler here';
+    said.textContent = s.ok ? s.text : '';
+
+    if (!s.ok) {
+        none.hidden = false;
+        box.hidden = true;
+        none.replaceChildren(
+            el('h2', {}, 'How to get profiles of this process'),
+            el('p', {}, (s.status ? `HTTP ${s.status}: ` : '') + s.text),
+            el('p', {}, 'A C or C++ program, without rebuilding it:'),
+            el('pre', { tabindex: '0' },
+               'pprof-run -l unix:/run/app.pprof -- ./app'),
+            el('p', {}, 'and in nginx.conf, where its profiler listens'
+                        + ' elsewhere than its port:'),
+            el('pre', { tabindex: '0' },
+               `upstream ${group}_pprof { server unix:/run/app.pprof; }\n`
+               + `debug_pprof_pass ${group} ${group}_pprof;`),
+            el('p', {}, 'A Go program: ', el('code', {},
+               'import _ "net/http/pprof"'), ' on the port that nginx'
+               + ' passes to.'));
+    }
+}

@@ -1,0 +1,298 @@
+/* Small tools of all pages. */
+
+export const main = () => document.querySelector('main');
+
+/* the mount point, absolute */
+export const root = () => new URL(main().dataset.root || './', location.href);
+
+
+/*
+ * An element.  Attributes that are functions become listeners, true is an
+ * empty attribute, false and null are left out.  Text goes in as text: names
+ * come from backends.
+ */
+
+export function el(tag, attrs = {}, ...content) {
+    const e = document.createElement(tag);
+
+    for (const [k, v] of Object.entries(attrs)) {
+        if (typeof v === 'function') {
+            e.addEventListener(k.replace(/^on/, ''), v);
+
+        } else if (k === 'class') {
+            e.className = v;
+
+        } else if (v !== false && v !== null && v !== undefined) {
+            e.setAttribute(k, v === true ? '' : v);
+        }
+    }
+
+    e.append(...content.flat().filter(c => c !== null && c !== undefined));
+    return e;
+}
+
+
+/* CSS colors as the canvas wants them, in the theme of the moment. */
+
+export function colors(...names) {
+    const probe = el('i', { hidden: true }), out = {};
+
+    document.body.append(probe);
+
+    for (const n of names) {
+        probe.style.color = `var(--${n})`;
+        out[n] = getComputedStyle(probe).color;
+    }
+
+    probe.remove();
+    return out;
+}
+
+
+/* State that belongs into a link: null or '' takes a key away. */
+
+export function setQuery(changes) {
+    const url = new URL(location.href);
+
+    for (const [k, v] of Object.entries(changes)) {
+        url.searchParams.delete(k);
+
+        for (const one of Array.isArray(v) ? v : [v]) {
+            if (one !== null && one !== undefined && one !== '') {
+                url.searchParams.append(k, one);
+            }
+        }
+    }
+
+    history.replaceState(null, '', url);
+}
+
+
+/* Buttons of which one is pressed. */
+
+export function segments(label, choices, on) {
+    const box = el('div', { class: 'seg', role: 'group',
+                            'aria-label': label });
+
+    for (const [value, text] of choices) {
+        box.append(el('button', { type: 'button', 'data-value': value,
+                                  'aria-pressed': 'false',
+                                  onclick: () => on(value) }, text));
+    }
+
+    box.show = value => {
+        for (const b of box.children) {
+            b.setAttribute('aria-pressed',
+                           String(b.dataset.value === String(value)));
+        }
+    };
+
+    return box;
+}
+
+
+/* A command with a button that copies it. */
+
+export function command(text) {
+    const code = el('code', { tabindex: '0', role: 'region',
+                              'aria-label': 'Command' }, text);
+    const button = el('button', { type: 'button', onclick: async () => {
+        button.textContent = await copy(code) ? 'Copied' : 'Press Ctrl+C';
+        setTimeout(() => button.textContent = 'Copy', 2000);
+    } }, 'Copy');
+
+    const box = el('div', { class: 'cmd' }, code, button);
+
+    box.set = t => code.textContent = t;
+    return box;
+}
+
+
+/* On plain http there is no navigator.clipboard: select and copy by hand. */
+
+export async function copy(node) {
+    try {
+        await navigator.clipboard.writeText(node.textContent);
+        return true;
+
+    } catch {
+        const range = document.createRange();
+
+        range.selectNodeContents(node);
+        getSelection().removeAllRanges();
+        getSelection().addRange(range);
+        return document.execCommand('copy');
+    }
+}
+
+
+export function save(name, type, content) {
+    const a = el('a', { download: name,
+                        href: URL.createObjectURL(new Blob([content],
+                                                           { type })) });
+
+    a.click();
+    setTimeout(() => URL.revokeObjectURL(a.href), 10000);
+}
+
+
+/*
+ * A table that sorts itself by a click on a header.  COLUMNS: { key, text,
+ * left, title, value(row) for sorting, cell(row) for showing }; without value
+ * a column does not sort.
+ */
+
+export class Table {
+    constructor(columns, { sort, down = true, caption, max = 500 } = {}) {
+        this.columns = columns;
+        this.sort = sort;
+        this.down = down;
+        this.max = max;
+        this.rows = [];
+        this.body = el('tbody');
+
+        const head = el('tr');
+
+        for (const c of columns) {
+            const th = el('th', { scope: 'col', class: c.class,
+                                  title: c.title });
+
+            if (c.value) {
+                th.dataset.key = c.key;
+                th.append(el('button', { type: 'button',
+                                         onclick: () => this.by(c.key) },
+                             c.text));
+            } else {
+                th.append(c.text);
+            }
+
+            head.append(th);
+        }
+
+        this.head = head;
+        this.note = el('p', { class: 'muted note', hidden: true });
+        this.table = el('table', { class: 't' },
+                        caption ? el('caption', { class: 'sr' }, caption)
+                                : null,
+                        el('thead', {}, head), this.body);
+    }
+
+    by(key) {
+        this.down = this.sort === key ? !this.down : true;
+        this.sort = key;
+        this.set(this.rows);
+        this.onsort?.();
+    }
+
+    set(rows) {
+        const c = this.columns.find(x => x.key === this.sort);
+
+        this.rows = rows;
+
+        if (c) {
+            const sign = this.down ? -1 : 1;
+
+            rows = rows.map(r => [c.value(r), r]).sort(([a], [b]) => {
+                if (a === b) {
+                    return 0;
+                }
+
+                if (typeof a === 'string') {
+                    /* names read downwards */
+                    return sign * -1 * a.localeCompare(b);
+                }
+
+                return sign * ((a ?? -Infinity) - (b ?? -Infinity));
+            }).map(([, r]) => r);
+        }
+
+        for (const th of this.head.children) {
+            if (th.dataset.key) {
+                th.setAttribute('aria-sort', th.dataset.key !== this.sort
+                                ? 'none' : this.down === (typeof c?.value(
+                                      this.rows[0] ?? {}) !== 'string')
+                                ? 'descending' : 'ascending');
+            }
+        }
+
+        const focus = document.activeElement?.closest?.('[data-row]')
+                              ?.dataset.row;
+        const at = document.activeElement?.textContent;
+
+        this.body.replaceChildren(...rows.slice(0, this.max).map((r, i) => {
+            const tr = el('tr', { 'data-row': r.key ?? i,
+                                  class: r.class });
+
+            for (const col of this.columns) {
+                const cell = col.cell(r);
+
+                tr.append(el(col.head ? 'th' : 'td',
+                             { class: [col.class, cell?.bad && 'bad-cell']
+                                      .filter(Boolean).join(' ') || null,
+                               scope: col.head ? 'row' : null,
+                               title: cell?.title },
+                             cell?.content ?? cell ?? '–'));
+            }
+
+            return tr;
+        }));
+
+        this.note.hidden = rows.length <= this.max;
+        this.note.textContent = `The first ${this.max} of ${rows.length}`
+                                + ' rows.';
+
+        /* a refresh must not throw the keyboard user out of the table */
+
+        if (focus !== undefined && !document.activeElement?.closest('table')) {
+            const tr = [...this.body.children].find(x => x.dataset.row
+                                                         === focus);
+
+            [...tr?.querySelectorAll('a, button') ?? []]
+                .find(x => x.textContent === at)?.focus();
+        }
+    }
+}
+
+
+/* 10.0.0.5:8080 and 10.0.0.6:8080 need no port to be told apart. */
+
+export function shortPeers(peers) {
+    const port = p => /:\d+$/.exec(p)?.[0];
+    const first = port(peers[0] ?? '');
+
+    return peers.length > 1 && first && peers.every(p => port(p) === first)
+           && !peers.some(p => p.startsWith('unix:'))
+        ? new Map(peers.map(p => [p, p.slice(0, -first.length)]))
+        : new Map(peers.map(p => [p, p]));
+}
+
+
+export function clock(seconds, withSeconds = true) {
+    const d = new Date(seconds * 1000), two = n => String(n).padStart(2, '0');
+
+    return two(d.getHours()) + ':' + two(d.getMinutes())
+           + (withSeconds ? ':' + two(d.getSeconds()) : '');
+}
+
+
+export function ago(seconds) {
+    const s = Math.max(0, Math.round(seconds));
+
+    return s < 10 ? 'just now' : s < 90 ? s + ' s'
+         : s < 5400 ? Math.round(s / 60) + ' min'
+         : s < 172800 ? Math.round(s / 3600) + ' h'
+                      : Math.round(s / 86400) + ' days';
+}
+
+
+/* The sentence of a failed answer: the server's own where it has one. */
+
+export async function failure(res) {
+    const text = (await res.text().catch(() => '')).trim();
+    const e = new Error(text && !text.startsWith('<') ? text.slice(0, 500)
+                                                      : res.statusText
+                                                        || 'no reason given');
+
+    e.status = res.status;
+    return e;
+}
