@@ -836,6 +836,30 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
 }
 
 
+/* A name for the function at FDE_START of MAP's object, or 0: for MAP. */
+static int
+make_up(struct pprof_names *n, const struct pprof_maps *maps,
+    const struct pprof_map *map, uintptr_t bias, uint64_t fde_start,
+    struct pprof_name *out)
+{
+    const char  *slash = strrchr(map->file, '/');
+    const char  *base = slash == NULL ? map->file : slash + 1;
+    char         name[512];
+
+    if (fde_start != 0) {
+        snprintf(name, sizeof(name), "%.400s+0x%llx", base,
+                 (unsigned long long) fde_start);
+
+        return answer(n, maps, name, bias + fde_start, BY_FDE, out);
+    }
+
+    /* "[vdso]" has its brackets */
+    snprintf(name, sizeof(name), base[0] == '[' ? "%.400s" : "[%.400s]", base);
+
+    return answer(n, maps, name, map->start, BY_MAP, out);
+}
+
+
 int
 pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     uintptr_t addr, struct pprof_name *out)
@@ -853,53 +877,35 @@ pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
 
     const struct pprof_names_file  *f = find_file(n, maps, map);
 
-    if (f == NULL && errno == ENOMEM) {
-        return -1;
+    if (f == NULL) {
+        return errno == ENOMEM ? -1 : make_up(n, maps, map, 0, 0, out);
     }
 
-    uint64_t   fde_start = 0, fde_size;
-    bool       fde = false;
-    uintptr_t  bias = 0;
+    const uintptr_t          bias = maps->objects[map->object].bias;
+    const uint64_t           vaddr = addr - bias;
+    const struct pprof_elf  *elf = &f->image.elf;
+    uint64_t                 fde_start = 0, fde_size, stub;
+    ElfW(Sym)                sym;
 
-    if (f != NULL) {
-        bias = maps->objects[map->object].bias;
+    if (f->image.usable
+        && !pprof_fde_find(elf, vaddr, &fde_start, &fde_size))
+    {
+        fde_start = 0;
+    }
 
-        fde = f->image.usable
-              && pprof_fde_find(&f->image.elf, addr - bias, &fde_start,
-                                &fde_size);
+    if (table_find(&f->table, vaddr, fde_start, &sym)) {
+        return answer(n, maps,
+                      pprof_elf_symbol_name(&f->table.symbols, &sym),
+                      bias + sym.st_value, BY_SYMBOL, out);
+    }
 
-        ElfW(Sym)  sym;
-
-        if (table_find(&f->table, addr - bias, fde ? fde_start : 0, &sym)) {
-            return answer(n, maps,
-                          pprof_elf_symbol_name(&f->table.symbols, &sym),
-                          bias + sym.st_value, BY_SYMBOL, out);
-        }
-
-        uint64_t     stub;
-        const char  *target = f->image.usable
-                              ? pprof_plt_find(&f->image.elf, addr - bias,
-                                               &stub)
-                              : NULL;
+    if (f->image.usable) {
+        const char  *target = pprof_plt_find(elf, vaddr, &stub);
 
         if (target != NULL) {
             return answer(n, maps, target, bias + stub, BY_PLT, out);
         }
     }
 
-    const char  *slash = strrchr(map->file, '/');
-    const char  *base = slash == NULL ? map->file : slash + 1;
-    char         made[512];
-
-    if (fde) {
-        snprintf(made, sizeof(made), "%.400s+0x%llx", base,
-                 (unsigned long long) fde_start);
-
-        return answer(n, maps, made, bias + fde_start, BY_FDE, out);
-    }
-
-    /* "[vdso]" has its brackets */
-    snprintf(made, sizeof(made), base[0] == '[' ? "%.400s" : "[%.400s]", base);
-
-    return answer(n, maps, made, map->start, BY_MAP, out);
+    return make_up(n, maps, map, bias, fde_start, out);
 }
