@@ -24,8 +24,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kinds/kind.h"
-
 
 enum {
     STACK_SIZE = 1 << 18    /* bytes */
@@ -154,14 +152,6 @@ preload(void)
             && strcmp(conf.cmdline, "full") != 0))
     {
         snprintf(conf.cmdline, sizeof(conf.cmdline), "off");
-    }
-
-    /* here, and not only when it listens: what this thread allocates until
-       then counts too */
-    for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
-        if (pprof_kinds[i]->prepare != NULL) {
-            pprof_kinds[i]->prepare();
-        }
     }
 
     if (pthread_atfork(NULL, NULL, arm) == 0) {

@@ -290,8 +290,8 @@ prepare(void)
     const char *text = getenv("PPROF_HEAP_SAMPLE");
     const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
 
-    if (period > 0 && pprof_tcmalloc_sample((size_t) period) == 0) {
-        pprof_tcmalloc_prime();
+    if (period > 0) {
+        (void) pprof_tcmalloc_sample((size_t) period);
     }
 }
 

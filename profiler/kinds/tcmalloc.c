@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -146,20 +145,6 @@ pprof_tcmalloc_sample(size_t period)
     atomic_store(&sample_since, (int64_t) time(NULL));
 
     return 0;
-}
-
-
-void
-pprof_tcmalloc_prime(void)
-{
-    enum { PIECE = 1 << 20, PIECES = 17 };
-
-    for (int i = 0; i < PIECES; i++) {
-        /* volatile, or the compiler sees that nothing comes of it */
-        void *volatile piece = malloc(PIECE);
-
-        free(piece);
-    }
 }
 
 

@@ -52,17 +52,6 @@ size_t pprof_tcmalloc_skip(const struct pprof_maps *maps, void *const *pcs,
  */
 int pprof_tcmalloc_sample(size_t period);
 
-/*
- * Makes this thread notice that sampling is on.
- *
- * A thread that allocated while it was off, as the main thread does before
- * any constructor runs, looks again only after 16 MiB more.  That much is
- * allocated here, and freed at once, in pieces that are the same pages.
- *
- * Source: gperftools, Sampler::PickNextSamplingPoint().
- */
-void pprof_tcmalloc_prime(void);
-
 /* Returns when pprof_tcmalloc_sample() switched it on, in seconds since the
    epoch; 0: it was on already, or still is off. */
 int64_t pprof_tcmalloc_since(void);
