@@ -24,6 +24,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kinds/tcmalloc.h"
+
 
 enum {
     STACK_SIZE = 1 << 18    /* bytes */
@@ -153,6 +155,9 @@ preload(void)
     {
         snprintf(conf.cmdline, sizeof(conf.cmdline), "off");
     }
+
+    /* here, in the main thread: pprof_start() is called from another */
+    pprof_tcmalloc_wake();
 
     if (pthread_atfork(NULL, NULL, arm) == 0) {
         arm();

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,6 +22,13 @@ typedef void **(*growth_pt)(void *self);
 typedef void *(*instance_pt)(void);
 typedef int (*get_pt)(const char *name, size_t *value);
 typedef int (*set_pt)(const char *name, size_t value);
+typedef size_t (*nallocx_pt)(size_t size, int flags);
+
+
+enum {
+    UNSAMPLED = 16 << 20,   /* bytes; PickNextSamplingPoint() without flag */
+    WAKE_STEP = 1 << 18     /* bytes; tcmalloc has room for that anyway */
+};
 
 
 static _Atomic int64_t sample_since;
@@ -145,6 +153,47 @@ pprof_tcmalloc_sample(size_t period)
     atomic_store(&sample_since, (int64_t) time(NULL));
 
     return 0;
+}
+
+
+void
+pprof_tcmalloc_wake(void)
+{
+    Dl_info where;
+    int64_t *const flag = find_in_malloc(SAMPLE_FLAG, &where);
+
+    if (flag == NULL) {
+        return;
+    }
+
+    if (*flag <= 0) {
+        /* our constructor may be earlier than tcmalloc's, which then stores
+           the same */
+        const char *text = getenv("TCMALLOC_SAMPLE_PARAMETER");
+        const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
+
+        if (period <= 0) {
+            return;
+        }
+
+        __atomic_store_n(flag, (int64_t) period, __ATOMIC_RELAXED);
+    }
+
+    for (size_t n = 0; n <= UNSAMPLED; n += WAKE_STEP) {
+        /* volatile: the pair must not be optimised away */
+        void *volatile p = malloc(WAKE_STEP);
+        free(p);
+    }
+}
+
+
+size_t
+pprof_tcmalloc_size(size_t size)
+{
+    Dl_info where;
+    const nallocx_pt nallocx = (nallocx_pt) find_in_malloc("nallocx", &where);
+
+    return nallocx == NULL || size == 0 ? size : nallocx(size, 0);
 }
 
 

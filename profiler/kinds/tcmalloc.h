@@ -52,6 +52,25 @@ size_t pprof_tcmalloc_skip(const struct pprof_maps *maps, void *const *pcs,
  */
 int pprof_tcmalloc_sample(size_t period);
 
+/*
+ * Makes the calling thread's allocations count from now on, where sampling
+ * is on or $TCMALLOC_SAMPLE_PARAMETER says it will be.
+ *
+ * A thread that allocates before tcmalloc has read its environment, and the
+ * main thread always does, is not looked at again before its first 16 MiB:
+ * a program that never has more would seem to have nothing.
+ *
+ * Context: constructor; else thread-safe.
+ * Source: gperftools, src/sampler.cc, Sampler::PickNextSamplingPoint().
+ */
+void pprof_tcmalloc_wake(void);
+
+/*
+ * Returns how many bytes tcmalloc sets aside for SIZE: the number that
+ * decides whether an object is sampled.  SIZE itself when it does not tell.
+ */
+size_t pprof_tcmalloc_size(size_t size);
+
 /* Returns when pprof_tcmalloc_sample() switched it on, in seconds since the
    epoch; 0: it was on already, or still is off. */
 int64_t pprof_tcmalloc_since(void);
