@@ -45,20 +45,24 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
 
         for (i = 0; i < NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES; i++) {
 
+            if (i < NGX_HTTP_DEBUG_CODES) {
+                code = ngx_http_debug_load(&cell->code[i]);
+
+                if (code == 0) {
+                    /* they are taken in order */
+                    i = NGX_HTTP_DEBUG_CODES - 1;
+                    continue;
+                }
+
+            } else {
+                code = i - NGX_HTTP_DEBUG_CODES;
+            }
+
             n = ngx_http_debug_load(&cell->count[i]);
 
             if (n == 0) {
-                if (i < NGX_HTTP_DEBUG_CODES) {
-                    /* codes are taken in order */
-                    i = NGX_HTTP_DEBUG_CODES - 1;
-                }
-
                 continue;
             }
-
-            code = (i < NGX_HTTP_DEBUG_CODES)
-                   ? ngx_http_debug_load(&cell->code[i])
-                   : i - NGX_HTTP_DEBUG_CODES;
 
             base = (second == now) ? ngx_http_debug_load(&cell->base[i]) : n;
 

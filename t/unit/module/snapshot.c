@@ -1,0 +1,309 @@
+/*
+ * The histogram and what is read from it.
+ */
+
+#include "../../../ngx_module/ngx_http_debug_snapshot.c"
+#include "host.h"
+
+
+/* both are zone.c's, which this test does without */
+
+ngx_int_t  ngx_http_debug_lane = 0;
+
+
+static uint64_t  seed = 1;
+
+
+static uint64_t
+any(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+
+    return seed;
+}
+
+
+static void
+test_buckets(void)
+{
+    uint64_t    ns, first, next, wrong, wide;
+    ngx_uint_t  i;
+
+    wrong = 0;
+    wide = 0;
+
+    for (i = 0; i < NGX_HTTP_DEBUG_BUCKETS; i++) {
+        first = ngx_http_debug_histogram_bound(i);
+        next = ngx_http_debug_histogram_bound(i + 1);
+
+        wrong += first >= next
+                 || ngx_http_debug_histogram_bucket(first) != i
+                 || ngx_http_debug_histogram_bucket(next - 1) != i
+                 || (i && ngx_http_debug_histogram_bucket(first - 1) != i - 1);
+
+        /* from 1 us on; a ns for rounding */
+
+        wide += first >= 1000 && (next - first - 1) * 16 > first;
+    }
+
+    is_int(wrong, 0, "each bucket begins where it says");
+    is_int(wide, 0, "and is at most 1/16 wide");
+
+    ok(ngx_http_debug_histogram_bound(NGX_HTTP_DEBUG_BUCKETS)
+       > 3600 * (uint64_t) 1000000000, "they reach beyond one hour");
+    is_int(ngx_http_debug_histogram_bucket(UINT64_MAX / 4),
+           NGX_HTTP_DEBUG_BUCKETS - 1, "the last one takes what is longer");
+    is_int(ngx_http_debug_histogram_bucket(0), 0, "the first one takes 0");
+
+    for (i = 0, wrong = 0; i < 1000000; i++) {
+        ns = any() >> (22 + any() % 42);
+        first = ngx_http_debug_histogram_bucket(ns);
+
+        wrong += first < NGX_HTTP_DEBUG_BUCKETS - 1
+                 && (ns < ngx_http_debug_histogram_bound(first)
+                     || ns >= ngx_http_debug_histogram_bound(first + 1));
+    }
+
+    is_int(wrong, 0, "a million of any size lie in theirs");
+
+    /* the bounds that Prometheus is shown are bounds of these, and exact */
+
+    for (i = 0, wrong = 0; i < NGX_HTTP_DEBUG_LE; i++) {
+        wrong += ngx_http_debug_histogram_bound(NGX_HTTP_DEBUG_LE_FIRST
+                                                + 16 * i)
+                 != ngx_http_debug_le_us(i) * 1000;
+    }
+
+    is_int(wrong, 0, "le bounds");
+}
+
+
+static int
+compare(const void *a, const void *b)
+{
+    const uint64_t  x = *(const uint64_t *) a, y = *(const uint64_t *) b;
+
+    return (x > y) - (x < y);
+}
+
+
+#define SAMPLES  100000
+
+static uint64_t  sample[SAMPLES];
+
+
+/* Each percentile of N samples, against the sorted list. */
+
+static void
+test_percentiles(const char *name, ngx_uint_t n)
+{
+    double      error, worst;
+    uint64_t    truth, got;
+    ngx_uint_t  i, rank;
+
+    static uint64_t    bucket[NGX_HTTP_DEBUG_BUCKETS];
+    static ngx_uint_t  parts[] = { 1, 10, 250, 500, 900, 990, 999, 1000 };
+
+    ngx_memzero(bucket, sizeof(bucket));
+
+    for (i = 0; i < n; i++) {
+        bucket[ngx_http_debug_histogram_bucket(sample[i])]++;
+    }
+
+    qsort(sample, n, sizeof(uint64_t), compare);
+
+    worst = 0;
+
+    for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        rank = (n * parts[i] + 999) / 1000;
+        truth = sample[rank - 1];
+        got = ngx_http_debug_snapshot_percentile(bucket, n, parts[i]);
+
+        error = got > truth ? (double) (got - truth) / truth
+                            : (double) (truth - got) / truth;
+        worst = ngx_max(worst, error);
+    }
+
+    ok(worst < 0.05, "%s: worst percentile %.2f %% wrong", name, 100 * worst);
+}
+
+
+static void
+test_row(void)
+{
+    uint64_t                   bucket[1];
+    ngx_uint_t                 i, wrong;
+    ngx_http_debug_row_t       row, sum;
+    ngx_http_debug_cell_t     *cell;
+    ngx_http_debug_zone_t     *zone;
+    ngx_http_debug_entity_t   *e;
+
+    /* an entity of four cells, where a zone would have it */
+
+    zone = calloc(1, 65536 + 4 * sizeof(ngx_http_debug_cell_t));
+    e = ngx_http_debug_zone_at(zone, 1024);
+    e->kind = NGX_HTTP_DEBUG_PEER;
+    e->cells = 4;
+    e->cell = 65536;
+
+    ngx_http_debug_snapshot_row(zone, e, &row);
+    is_int(row.count, 0, "nothing: no count");
+    is_int(row.ncodes, 0, "nothing: no codes");
+    is_int(row.min + row.max + row.measured + row.percentile[0], 0,
+           "nothing: no times");
+    is_int(ngx_http_debug_snapshot_percentile(bucket, 0, 500), 0,
+           "nothing: no percentile");
+
+    /* each cell meets the codes in another order */
+
+    for (i = 0; i < 4; i++) {
+        cell = ngx_http_debug_zone_cell(zone, e, i);
+        cell->code[i] = 200;
+        cell->count[i] = 10;
+        cell->code[(i + 1) % 4] = 404;
+        cell->count[(i + 1) % 4] = 1;
+        cell->code[(i + 2) % 4] = 500;
+        cell->code[(i + 3) % 4] = 301;
+        cell->count[(i + 3) % 4] = 2;
+        cell->second = ngx_current_msec / 1000;
+        cell->base[i] = 7;
+        cell->base[(i + 1) % 4] = 1;
+        cell->base[(i + 3) % 4] = 2;
+        cell->value[NGX_HTTP_DEBUG_TIME] = 1000 * i;
+
+        ngx_http_debug_histogram_add(cell, 1000000 * (i + 1));
+    }
+
+    /* what found no place among the exact ones */
+
+    cell = ngx_http_debug_zone_cell(zone, e, 3);
+    cell->count[NGX_HTTP_DEBUG_CODES + 4] = 5;
+
+    e->active[0] = 3;
+    e->active[63] = 2;
+
+    ngx_http_debug_snapshot_row(zone, e, &row);
+
+    is_int(row.count, 4 * 13 + 5, "count");
+    is_int(row.second, 4 * 3 + 5, "of the current second");
+    is_int(row.ncodes, 4, "codes");
+    is_int(row.code[0].code, 4, "a class comes first");
+    is_int(row.code[0].count, 5, "with its count");
+    is_int(row.code[1].code, 200, "then 200");
+    is_int(row.code[1].count, 40, "of all cells");
+    is_int(row.code[1].second, 12, "in this second");
+    is_int(row.code[2].code, 301, "then 301");
+    is_int(row.code[2].count, 8, "though 500 stands before it without a"
+           " count");
+    is_int(row.code[3].code, 404, "then 404");
+    is_int(row.code[3].count, 4, "of all cells, too");
+    is_int(row.classes[2], 40, "2xx");
+    is_int(row.classes[4], 9, "4xx, both ways");
+    is_int(row.value[NGX_HTTP_DEBUG_TIME], 6000, "a metric is the sum");
+    is_int(row.active, 5, "active is the sum");
+    is_int(row.min, 1000000, "min");
+    is_int(row.max, 4000000, "max");
+    is_int(row.measured, 4, "measured");
+    is_int(row.percentile[NGX_HTTP_DEBUG_P999], 4000000,
+           "no percentile beyond the longest");
+
+    for (i = 1, wrong = 0; i < NGX_HTTP_DEBUG_LE; i++) {
+        wrong += row.le[i] < row.le[i - 1];
+    }
+
+    is_int(wrong, 0, "le rise");
+    is_int(row.le[3], 1, "1.024 ms: one of four");
+    is_int(row.le[4], 2, "2.048 ms: two");
+    is_int(row.le[5], 4, "4.096 ms: all");
+    is_int(row.le[NGX_HTTP_DEBUG_LE - 1], 4, "and so at the end");
+
+    /* another second: what was is none of it */
+
+    for (i = 0; i < 4; i++) {
+        ngx_http_debug_zone_cell(zone, e, i)->second--;
+    }
+
+    ngx_http_debug_snapshot_row(zone, e, &row);
+    is_int(row.second, 0, "the second is over");
+
+    /* less than nothing under way: a lane was given away in between */
+
+    e->active[63] = -9;
+    ngx_http_debug_snapshot_row(zone, e, &row);
+    is_int(row.active, 0, "active is never negative");
+
+    /* the sum of two rows */
+
+    ngx_memzero(&sum, sizeof(ngx_http_debug_row_t));
+    ngx_http_debug_snapshot_add(&sum, &row);
+    ngx_http_debug_snapshot_add(&sum, &row);
+    is_int(sum.count, 2 * row.count, "two rows: count");
+    is_int(sum.ncodes, row.ncodes, "two rows: codes");
+    is_int(sum.code[1].count, 80, "two rows: of each");
+
+    /* more codes than a row holds */
+
+    ngx_memzero(&sum, sizeof(ngx_http_debug_row_t));
+
+    for (i = 0; i < 500; i++) {
+        ngx_http_debug_snapshot_code(&sum, 100 + (i * 7) % 500, 1, 1);
+    }
+
+    is_int(sum.ncodes, NGX_HTTP_DEBUG_ROW_CODES, "500 codes in a row");
+    is_int(sum.count, 500, "all of them are counted");
+
+    for (i = 0, wrong = 0; i < NGX_HTTP_DEBUG_CLASSES; i++) {
+        wrong += sum.classes[i];
+    }
+
+    is_int(wrong, 500, "in their classes, too");
+
+    free(zone);
+}
+
+
+static int
+test(ngx_cycle_t *cycle)
+{
+    ngx_uint_t  i;
+
+    test_buckets();
+
+    for (i = 0; i < SAMPLES; i++) {
+        sample[i] = 50000 + any() % 2000000;
+    }
+
+    test_percentiles("uniform", SAMPLES);
+
+    for (i = 0; i < SAMPLES; i++) {
+        sample[i] = 1000 + (any() >> (34 + any() % 20));
+    }
+
+    test_percentiles("over all octaves", SAMPLES);
+
+    for (i = 0; i < SAMPLES; i++) {
+        sample[i] = (i % 10) ? 50000 + any() % 1000
+                             : 2000000000 + any() % 1000;
+    }
+
+    test_percentiles("two humps", SAMPLES);
+
+    for (i = 0; i < SAMPLES; i++) {
+        sample[i] = 123456789;
+    }
+
+    test_percentiles("all the same", SAMPLES);
+    test_percentiles("one alone", 1);
+
+    for (i = 0; i < 1000; i++) {
+        sample[i] = 1000 * (i + 1);
+    }
+
+    test_percentiles("1 us ... 1 ms", 1000);
+
+    test_row();
+
+    return done_testing();
+}
