@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_send.h"
 
 
 ngx_int_t
@@ -93,7 +94,7 @@ ngx_http_debug_answer_chain(ngx_http_request_t *r, ngx_uint_t status,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_send_header(r);
+    rc = ngx_http_debug_send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;
@@ -115,7 +116,7 @@ ngx_http_debug_answer_chain(ngx_http_request_t *r, ngx_uint_t status,
     cl->buf->last_buf = (r == r->main) ? 1 : 0;
     cl->buf->last_in_chain = 1;
 
-    return ngx_http_output_filter(r, out);
+    return ngx_http_debug_send_body(r, out);
 }
 
 
