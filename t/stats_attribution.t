@@ -58,7 +58,7 @@ my %b = (
     }),
     cached => backend(sub {
         my ($req, $c) = @_;
-        $c->reply(200, 'cached', 'Cache-Control' => 'max-age=1, '
+        $c->reply(200, 'cached', 'Cache-Control' => 'max-age=3, '
                                  . 'stale-while-revalidate=60');
     }),
     ws => backend(sub {
@@ -661,14 +661,14 @@ EOT
 
 get_books('cache HIT records nothing', '/cached', 200, '');
 
-sleep 2.1;
+sleep 4.1;
 
 get_books('STALE, and a background update', '/cached', 200, <<'EOT');
     cached: 200=1 tries=1
     cached/cached: 200=1
 EOT
 
-sleep 2.1;
+sleep 4.1;
 
 get_books('STALE since the peer is dead', '/cached_dead', 200, <<'EOT');
     refused: fail.connect=1 tries=1
