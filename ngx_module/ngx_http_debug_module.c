@@ -151,6 +151,27 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       offsetof(ngx_http_debug_loc_conf_t, pprof.kinds),
       NULL },
 
+    { ngx_string("debug_pprof_max"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.max),
+      &ngx_http_debug_pprof_max_bounds },
+
+    { ngx_string("debug_pprof_busy"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.busy),
+      &ngx_http_debug_pprof_busy },
+
+    { ngx_string("debug_pprof_keepalive"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_debug_pprof_keepalive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.keepalive),
+      NULL },
+
     { ngx_string("debug_record"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,

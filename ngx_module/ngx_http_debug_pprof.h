@@ -7,8 +7,11 @@
  *     debug_write_timeout time          ngx_http_debug_pprof_write_timeout()
  *     debug_pprof_pass group [listeners]  ngx_http_debug_pprof_pass()
  *     debug_pprof_kinds name...         ngx_http_debug_pprof_kinds()
+ *     debug_pprof_max number            ngx_conf_set_num_slot()
+ *     debug_pprof_busy refuse | share   ngx_conf_set_enum_slot()
+ *     debug_pprof_keepalive time | off  ngx_http_debug_pprof_keepalive()
  *
- * The setters find the configuration at the command's "offset".
+ * The setters find the member at the command's "offset".
  */
 
 
@@ -22,11 +25,22 @@
 #include "ngx_http_debug_peers.h"
 
 
+#define NGX_HTTP_DEBUG_PPROF_REFUSE  0
+#define NGX_HTTP_DEBUG_PPROF_SHARE   1
+
+
 typedef struct {
     ngx_msec_t    write_timeout;  /* of a whole answer */
     ngx_array_t  *pass;           /* ngx_http_debug_pass_t; NULL: all groups */
     ngx_array_t  *kinds;          /* ngx_str_t; NULL: all known */
+    ngx_int_t     max;            /* profile requests under way at once */
+    ngx_uint_t    busy;           /* what becomes of a second CPU profile */
+    ngx_msec_t    keepalive;      /* 0: off */
 } ngx_http_debug_pprof_conf_t;
+
+
+extern ngx_conf_enum_t       ngx_http_debug_pprof_busy[];
+extern ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds;
 
 
 /* Context of these: configuration. */
@@ -47,6 +61,8 @@ void ngx_http_debug_pprof_merge_location(ngx_conf_t *cf);
 ngx_int_t ngx_http_debug_pprof_init(ngx_conf_t *cf);
 
 char *ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_debug_pprof_keepalive(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
