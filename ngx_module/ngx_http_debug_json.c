@@ -665,6 +665,8 @@ ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
     }
 
     return filter->server.len == 0 && filter->peer.len == 0
+           && (e->kind != NGX_HTTP_DEBUG_OVERFLOW
+               || ngx_http_debug_load(&zone->dropped))
            && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS,
                                         &filter->upstream);
 }

@@ -950,6 +950,7 @@ ngx_http_debug_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_debug_init(ngx_conf_t *cf)
 {
+    ngx_array_t                  listeners;
     ngx_http_debug_main_conf_t  *dmcf;
 
     dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
@@ -963,7 +964,17 @@ ngx_http_debug_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    return ngx_http_debug_pprof_init(cf);
+    if (ngx_array_init(&listeners, cf->temp_pool, 4,
+                       sizeof(ngx_http_upstream_srv_conf_t *))
+        != NGX_OK
+        || ngx_http_debug_pprof_init(cf, &listeners) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_debug_record_listeners(&dmcf->record, &listeners);
+
+    return NGX_OK;
 }
 
 

@@ -2688,10 +2688,12 @@ ngx_http_debug_pprof_merge_location(ngx_conf_t *cf)
 
 
 ngx_int_t
-ngx_http_debug_pprof_init(ngx_conf_t *cf)
+ngx_http_debug_pprof_init(ngx_conf_t *cf, ngx_array_t *listeners)
 {
-    ngx_uint_t     i;
-    ngx_array_t  **pass;
+    ngx_uint_t                       i, k;
+    ngx_array_t                    **pass;
+    ngx_http_debug_pass_t           *p;
+    ngx_http_upstream_srv_conf_t   **uscfp;
 
     if (ngx_http_debug_send_init(cf) != NGX_OK
         || ngx_http_debug_runs_init(cf) != NGX_OK)
@@ -2708,6 +2710,22 @@ ngx_http_debug_pprof_init(ngx_conf_t *cf)
     for (i = 0; i < ngx_http_debug_pprof_passes->nelts; i++) {
         if (ngx_http_debug_peers_init(cf, pass[i]) != NGX_OK) {
             return NGX_ERROR;
+        }
+
+        p = pass[i]->elts;
+
+        for (k = 0; k < pass[i]->nelts; k++) {
+
+            if (p[k].listener == NULL || p[k].listener == p[k].upstream) {
+                continue;
+            }
+
+            uscfp = ngx_array_push(listeners);
+            if (uscfp == NULL) {
+                return NGX_ERROR;
+            }
+
+            *uscfp = p[k].listener;
         }
     }
 

@@ -57,8 +57,12 @@ char *ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
 /* Prepares the location that is being merged to be one of ours. */
 void ngx_http_debug_pprof_merge_location(ngx_conf_t *cf);
 
-/* What had to wait until all upstreams are known; in postconfiguration. */
-ngx_int_t ngx_http_debug_pprof_init(ngx_conf_t *cf);
+/*
+ * What had to wait until all upstreams are known; in postconfiguration.
+ * LISTENERS, an array of ngx_http_upstream_srv_conf_t *, gets the groups that
+ * only say where profilers listen.
+ */
+ngx_int_t ngx_http_debug_pprof_init(ngx_conf_t *cf, ngx_array_t *listeners);
 
 char *ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

@@ -89,7 +89,7 @@ my %b = (
     }),
     big => backend(sub {
         my ($req, $c) = @_;
-        $c->send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+        $c->send("HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n");
         1 while $c->send('x' x 100_000);
     }),
     fcgi => backend(\&fastcgi, raw => 1),
@@ -570,7 +570,7 @@ for my $path ('/p/big', '/nobuffer/big') {
         big: 200=1 tries=1
         big/big: 200=1
 EOT
-        sub { http_get($path, abort => 0.1) });
+        sub { http_get($path, abort => 0.7) });
 }
 
 # -- one request, several rounds
