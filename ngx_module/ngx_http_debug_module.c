@@ -172,6 +172,13 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       offsetof(ngx_http_debug_loc_conf_t, pprof.keepalive),
       NULL },
 
+    { ngx_string("debug_pprof_ssl"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_debug_pprof_ssl,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.ssl),
+      NULL },
+
     { ngx_string("debug_record"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,

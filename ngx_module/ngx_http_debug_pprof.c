@@ -20,6 +20,7 @@
 #include "ngx_http_debug_out.h"
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_peers.h"
+#include "ngx_http_debug_plain.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_runs.h"
 #include "ngx_http_debug_seconds.h"
@@ -242,6 +243,9 @@ static ngx_http_variable_t  ngx_http_debug_pprof_vars[] = {
  */
 
 static ngx_array_t  *ngx_http_debug_pprof_passes;
+
+/* whether any location is ours, in that configuration */
+static ngx_uint_t    ngx_http_debug_pprof_used;
 
 
 ngx_int_t
@@ -1072,6 +1076,19 @@ ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx)
     f->client = r->connection;
     f->data = ctx;
     f->head = (r->method == NGX_HTTP_HEAD);
+
+#if (NGX_HTTP_SSL)
+
+    if (ctx->conf->ssl != NULL) {
+        f->ssl = ctx->conf->ssl->ssl;
+        f->ssl_verify = ctx->conf->ssl->verify;
+        f->ssl_server_name = 1;
+        f->ssl_name = ctx->conf->ssl->name.len ? ctx->conf->ssl->name
+                                               : ctx->upstream;
+    }
+
+#endif
+
     f->connect_timeout = ngx_min(NGX_HTTP_DEBUG_PPROF_CONNECT,
                                  ctx->conf->write_timeout);
     f->header = ngx_http_debug_pprof_fetch_header;
@@ -2626,6 +2643,7 @@ ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf)
     ngx_http_variable_t  *var, *v;
 
     ngx_http_debug_pprof_passes = NULL;
+    ngx_http_debug_pprof_used = 0;
 
     for (v = ngx_http_debug_pprof_vars; v->name.len; v++) {
 
@@ -2652,6 +2670,7 @@ ngx_http_debug_pprof_create_conf(ngx_conf_t *cf,
     conf->max = NGX_CONF_UNSET;
     conf->busy = NGX_CONF_UNSET_UINT;
     conf->keepalive = NGX_CONF_UNSET_MSEC;
+    conf->ssl = NGX_CONF_UNSET_PTR;
 }
 
 
@@ -2666,6 +2685,7 @@ ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
     ngx_conf_merge_uint_value(conf->busy, prev->busy,
                               NGX_HTTP_DEBUG_PPROF_REFUSE);
     ngx_conf_merge_msec_value(conf->keepalive, prev->keepalive, 0);
+    ngx_conf_merge_ptr_value(conf->ssl, prev->ssl, NULL);
 
     return NGX_CONF_OK;
 }
@@ -2674,9 +2694,21 @@ ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
 void
 ngx_http_debug_pprof_merge_location(ngx_conf_t *cf)
 {
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t  *clcf, *server;
+    ngx_http_core_srv_conf_t  *cscf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
+
+    /*
+     * The site's error pages are not for profilers; those of this location
+     * itself are meant for whom it lets in.
+     */
+
+    if (clcf->error_pages == server->error_pages) {
+        clcf->error_pages = NULL;
+    }
 
     /*
      * Only "symbol" takes a body, and has a bound of its own, which it tells
@@ -2684,6 +2716,8 @@ ngx_http_debug_pprof_merge_location(ngx_conf_t *cf)
      */
 
     clcf->client_max_body_size = 0;
+
+    ngx_http_debug_pprof_used = 1;
 }
 
 
@@ -2698,6 +2732,10 @@ ngx_http_debug_pprof_init(ngx_conf_t *cf, ngx_array_t *listeners)
     if (ngx_http_debug_send_init(cf) != NGX_OK
         || ngx_http_debug_runs_init(cf) != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_debug_pprof_used && ngx_http_debug_plain_init(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -2846,11 +2884,173 @@ ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     p->file = cf->conf_file->file.name.data;
     p->line = cf->conf_file->line;
 
-    if (cf->args->nelts == 3) {
-        p->listeners = value[2];
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    p->listeners = value[2];
+
+    if (ngx_strncmp(value[2].data, "unix:", sizeof("unix:") - 1) != 0) {
+        return NGX_CONF_OK;
+    }
+
+    p->pattern.len = value[2].len - (sizeof("unix:") - 1);
+    p->pattern.data = value[2].data + sizeof("unix:") - 1;
+
+    if (p->pattern.len == 0 || p->pattern.data[0] != '/') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no absolute path in \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * "debug_pprof_ssl on | off" or its parameters; any of them but "off" means
+ * "on".
+ */
+
+char *
+ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+#if (NGX_HTTP_SSL)
+
+    ngx_str_t                    *value, *p, trusted, cert, key, number;
+    ngx_int_t                     depth;
+    ngx_uint_t                    i, n;
+    ngx_pool_cleanup_t           *cln;
+    ngx_http_debug_pprof_ssl_t  **ssl;
+
+    static ngx_str_t  names[] = {
+        ngx_string("trusted="), ngx_string("name="),
+        ngx_string("certificate="), ngx_string("key="),
+        ngx_string("depth="), ngx_null_string
+    };
+    ngx_str_t        *values[5];
+
+    ssl = (ngx_http_debug_pprof_ssl_t **) ((char *) conf + cmd->offset);
+
+    if (*ssl != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        *ssl = NULL;
+        return NGX_CONF_OK;
+    }
+
+    *ssl = ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_pprof_ssl_t));
+    if (*ssl == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_str_null(&trusted);
+    ngx_str_null(&cert);
+    ngx_str_null(&key);
+    ngx_str_null(&number);
+
+    values[0] = &trusted;
+    values[1] = &(*ssl)->name;
+    values[2] = &cert;
+    values[3] = &key;
+    values[4] = &number;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (i == 1 && ngx_strcmp(value[i].data, "on") == 0) {
+            continue;
+        }
+
+        for (n = 0; names[n].len; n++) {
+            if (ngx_strncmp(value[i].data, names[n].data, names[n].len) == 0) {
+                break;
+            }
+        }
+
+        if (names[n].len == 0 || value[i].len == names[n].len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        p = values[n];
+
+        if (p->len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        p->len = value[i].len - names[n].len;
+        p->data = value[i].data + names[n].len;
+    }
+
+    depth = 1;
+
+    if (number.len) {
+        depth = ngx_atoi(number.data, number.len);
+
+        if (depth == NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\" in \"depth\"", &number);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if ((cert.len == 0) != (key.len == 0)) {
+        return "must have both \"certificate\" and \"key\" or neither";
+    }
+
+    (*ssl)->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    if ((*ssl)->ssl == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    (*ssl)->ssl->log = cf->log;
+
+    if (ngx_ssl_create((*ssl)->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        ngx_ssl_cleanup_ctx((*ssl)->ssl);
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = ngx_ssl_cleanup_ctx;
+    cln->data = (*ssl)->ssl;
+
+    if (cert.len
+        && ngx_ssl_certificate(cf, (*ssl)->ssl, &cert, &key, NULL) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (trusted.len) {
+
+        (*ssl)->verify = 1;
+
+        if (ngx_ssl_trusted_certificate(cf, (*ssl)->ssl, &trusted, depth)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+
+#else
+
+    return "requires an nginx that is built with SSL";
+
+#endif
 }
 
 

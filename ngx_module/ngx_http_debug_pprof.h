@@ -5,11 +5,14 @@
  * Directives handled here, each with its member of the configuration below:
  *
  *     debug_write_timeout time          ngx_http_debug_pprof_write_timeout()
- *     debug_pprof_pass group [listeners]  ngx_http_debug_pprof_pass()
+ *     debug_pprof_pass group [listeners | unix:pattern]
+ *                                       ngx_http_debug_pprof_pass()
  *     debug_pprof_kinds name...         ngx_http_debug_pprof_kinds()
  *     debug_pprof_max number            ngx_conf_set_num_slot()
  *     debug_pprof_busy refuse | share   ngx_conf_set_enum_slot()
  *     debug_pprof_keepalive time | off  ngx_http_debug_pprof_keepalive()
+ *     debug_pprof_ssl on | off | [trusted=file] [depth=number] [name=host]
+ *         [certificate=file key=file]   ngx_http_debug_pprof_ssl()
  *
  * The setters find the member at the command's "offset".
  */
@@ -30,12 +33,22 @@
 
 
 typedef struct {
+#if (NGX_HTTP_SSL)
+    ngx_ssl_t    *ssl;
+#endif
+    ngx_str_t     name;           /* to be in the certificate; empty: group */
+    ngx_uint_t    verify;         /* unsigned  verify:1; */
+} ngx_http_debug_pprof_ssl_t;
+
+
+typedef struct {
     ngx_msec_t    write_timeout;  /* of a whole answer */
     ngx_array_t  *pass;           /* ngx_http_debug_pass_t; NULL: all groups */
     ngx_array_t  *kinds;          /* ngx_str_t; NULL: all known */
     ngx_int_t     max;            /* profile requests under way at once */
     ngx_uint_t    busy;           /* what becomes of a second CPU profile */
     ngx_msec_t    keepalive;      /* 0: off */
+    ngx_http_debug_pprof_ssl_t  *ssl;    /* NULL: plain HTTP */
 } ngx_http_debug_pprof_conf_t;
 
 
@@ -69,6 +82,8 @@ char *ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_debug_pprof_keepalive(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
