@@ -18,6 +18,7 @@
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
 #include "ngx_http_debug_out.h"
+#include "ngx_http_debug_page.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_runs.h"
@@ -103,15 +104,13 @@ static ngx_int_t ngx_http_debug_pprof_head(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx);
 
 static ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
-    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth);
+    ngx_http_debug_pprof_ctx_t *ctx, ngx_array_t *groups, ngx_uint_t depth);
 static void ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
     ngx_http_debug_out_t *out, ngx_http_debug_pprof_conf_t *conf,
     ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
     ngx_uint_t depth);
 static void ngx_http_debug_pprof_link(ngx_http_debug_out_t *out,
     ngx_str_t *base, ngx_str_t *kind);
-static void ngx_http_debug_pprof_html(ngx_http_debug_out_t *out,
-    ngx_str_t *text);
 static ngx_int_t ngx_http_debug_pprof_add_slash(ngx_http_request_t *r);
 
 static void ngx_http_debug_pprof_body_handler(ngx_http_request_t *r);
@@ -368,7 +367,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
     }
 
     if (rest->len == 0) {
-        return ngx_http_debug_pprof_index(r, ctx->conf, groups, 0);
+        return ngx_http_debug_pprof_index(r, ctx, groups, 0);
     }
 
     if (ngx_strlchr(rest->data, rest->data + rest->len, '/') == NULL) {
@@ -427,7 +426,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
             one.elts = &alone;
             one.nelts = 1;
 
-            return ngx_http_debug_pprof_index(r, ctx->conf, &one,
+            return ngx_http_debug_pprof_index(r, ctx, &one,
                                               (peer != NULL) ? 2 : 1);
         }
     }
@@ -712,15 +711,16 @@ ngx_http_debug_pprof_head(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_debug_pprof_index(ngx_http_request_t *r,
-    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth)
+    ngx_http_debug_pprof_ctx_t *ctx, ngx_array_t *groups, ngx_uint_t depth)
 {
     ngx_uint_t               i, j;
     ngx_http_debug_out_t     out;
     ngx_http_debug_peer_t   *peer;
     ngx_http_debug_peer_group_t  *group;
 
+    static char      *roots[] = { "../", "../../", "../../../" };
     static ngx_str_t  allow = ngx_string("GET, HEAD");
-    static ngx_str_t  type = ngx_string("text/html; charset=utf-8");
+    static ngx_str_t  title = ngx_string("Profiles");
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
 
@@ -734,24 +734,32 @@ ngx_http_debug_pprof_index(ngx_http_request_t *r,
 
     ngx_http_debug_out_init(&out, r->pool);
 
-    ngx_http_debug_out_literal(&out,
-        "<!DOCTYPE html>\n"
-        "<html lang=\"en\"><head><meta charset=\"utf-8\">"
-        "<title>Profiles</title></head><body>\n"
-        "<h1>Profiles</h1>\n");
+    /* a legacy tree stands alone: it has no other pages, nor their files */
+
+    if (ctx->legacy) {
+        ngx_http_debug_out_literal(&out,
+            "<!doctype html>\n"
+            "<html lang=\"en\"><head><meta charset=\"utf-8\">"
+            "<title>Profiles</title></head><body>\n"
+            "<h1>Profiles</h1>\n");
+
+    } else {
+        ngx_http_debug_page_begin(&out, depth == 2 ? "peer" : "profiles",
+                                  &title, roots[depth]);
+    }
 
     group = groups->elts;
 
     for (i = 0; i < groups->nelts; i++) {
 
         ngx_http_debug_out_literal(&out, "<h2>");
-        ngx_http_debug_pprof_html(&out, &group[i].name);
+        ngx_http_debug_page_text(&out, &group[i].name);
         ngx_http_debug_out_literal(&out, "</h2>\n<ul>\n");
 
         peer = group[i].peers.elts;
 
         for (j = 0; j < group[i].peers.nelts; j++) {
-            ngx_http_debug_pprof_index_peer(r, &out, conf, &group[i],
+            ngx_http_debug_pprof_index_peer(r, &out, ctx->conf, &group[i],
                                             &peer[j], depth);
         }
 
@@ -768,14 +776,14 @@ ngx_http_debug_pprof_index(ngx_http_request_t *r,
             "<p>There is no upstream, so there is nobody to profile.</p>\n");
     }
 
-    ngx_http_debug_out_literal(&out, "</body></html>\n");
+    if (ctx->legacy) {
+        ngx_http_debug_out_literal(&out, "</body></html>\n");
 
-    if (out.failed) {
-        return NGX_ERROR;
+    } else {
+        ngx_http_debug_page_end(&out);
     }
 
-    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &type, out.chain,
-                                       out.size);
+    return ngx_http_debug_page_send(r, &out);
 }
 
 
@@ -824,7 +832,7 @@ ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
     base.len = p - base.data;
 
     ngx_http_debug_out_literal(out, "<li>");
-    ngx_http_debug_pprof_html(out, &peer->name);
+    ngx_http_debug_page_text(out, &peer->name);
 
     ngx_http_debug_out_print(out, "%s%s%s:",
                              peer->backup ? " (backup)" : "",
@@ -853,28 +861,11 @@ ngx_http_debug_pprof_link(ngx_http_debug_out_t *out, ngx_str_t *base,
     ngx_str_t *kind)
 {
     ngx_http_debug_out_literal(out, " <a href=\"");
-    ngx_http_debug_pprof_html(out, base);
-    ngx_http_debug_pprof_html(out, kind);
+    ngx_http_debug_page_text(out, base);
+    ngx_http_debug_page_text(out, kind);
     ngx_http_debug_out_literal(out, "\">");
-    ngx_http_debug_pprof_html(out, kind);
+    ngx_http_debug_page_text(out, kind);
     ngx_http_debug_out_literal(out, "</a>");
-}
-
-
-static void
-ngx_http_debug_pprof_html(ngx_http_debug_out_t *out, ngx_str_t *text)
-{
-    u_char  *p;
-    size_t   len;
-
-    len = text->len + ngx_escape_html(NULL, text->data, text->len);
-
-    p = ngx_http_debug_out_room(out, len);
-
-    if (p != NULL) {
-        ngx_http_debug_out_end(out, (u_char *) ngx_escape_html(p, text->data,
-                                                              text->len));
-    }
 }
 
 
