@@ -47,7 +47,7 @@ export function skeleton(page, title, root, body) {
 <nav aria-label="Pages">${nav}</nav>
 <button id="theme" type="button" hidden>Auto</button>
 </header>
-<main id="main" data-page="${page}" data-root="${root}">
+<main id="main" data-page="${page}" data-root="${root}" data-kept data-process>
 ${body}
 </main>
 <footer>ngx_http_debug_module</footer>
@@ -157,6 +157,10 @@ function processData(since, n) {
 }
 
 
+const kinds = at => ['heap', 'allocs', 'goroutine', 'mutex'].map(
+    k => `<a href="${at}${k}">${k}</a>`).join(' ');
+
+
 /* --- server --- */
 
 export async function serve(dir, port = 0) {
@@ -227,9 +231,9 @@ export async function serve(dir, port = 0) {
                 Object.fromEntries(PEERS.map(p => [p, {}])) } } });
 
         } else if (path === '/debug/pprof/') {
-            html('profiles', 'Profiles', '../', '<h1>Profiles</h1><h2>backend'
-                 + `</h2><ul>${PEERS.map(p => `<li><a href="backend/${p}/">${p}
-</a></li>`).join('')}</ul>`);
+            html('profiles', 'Profiles', '../', '<h1>Profiles</h1>'
+                 + `<h2>backend</h2><ul>${PEERS.map(p => `<li>${p}: ${
+                     kinds('./backend/' + p + '/')}</li>`).join('')}</ul>`);
 
         } else if (path === '/debug/pprof/kept/' && req.method === 'POST') {
             let body = '';
@@ -270,9 +274,8 @@ export async function serve(dir, port = 0) {
                  lib.readFileSync(lib.join(dir, m[1] + '.pb.gz')));
 
         } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/$/.exec(path))) {
-            html('peer', m[1], '../../../', `<h1>${m[1]}</h1>
-<table class="t"><tbody><tr><th class="l"><a href="heap">heap</a></th>
-<td class="l">x</td></tr></tbody></table>`);
+            html('peer', m[1], '../../../', `<h1>Profiles</h1>
+<h2>backend</h2><ul><li>${m[1]}: ${kinds('./')}</li></ul>`);
 
         } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/(\w+)$/
                         .exec(path)))

@@ -1,7 +1,8 @@
 /* What the tests of the pages share. */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync,
+         writeFileSync as writeFile } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -172,4 +173,4 @@ export function forest(nodes) {
 }
 
 
-export { gzipSync, readFileSync, existsSync, join };
+export { gzipSync, readFileSync, writeFile, existsSync, join };
