@@ -48,7 +48,7 @@ $| = 1;
 
 open(my $tap, '-|', 'node', '--test', '--test-reporter=tap',
      '--test-concurrency=1',
-     map { "$dir/$_.test.mjs" } qw/ profile pages /)
+     map { "$dir/$_.test.mjs" } qw/ profile fixture pages /)
 	or BAIL_OUT("node: $!");
 
 my $failed = 0;

@@ -1,6 +1,7 @@
 /*
  * The pages without nginx, for work on them: skeletons as the module prints
- * them, data made up.  The tests run against the real nginx.
+ * them, data made up.  pages.test.mjs looks at the real nginx; what needs
+ * hours of history or a leak of gigabytes is looked at here.
  *
  *   node t/browser/fixture.mjs [port]
  */
@@ -10,7 +11,11 @@ import { readdirSync } from 'node:fs';
 import * as lib from './lib.mjs';
 
 const assets = lib.join(lib.here, '../../ngx_module/assets');
-const uplot = lib.join(assets, 'node_modules/uplot/dist');
+const build = process.env.DEBUG_BUILD ?? lib.join(lib.here, '../../build');
+
+/* where the build left it */
+const uplot = lib.join(build,
+                       'nginx/objs/ngx_http_debug/node_modules/uplot/dist');
 const type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
 
 export const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -196,8 +201,10 @@ export async function serve(dir, port = 0) {
                      'uPlot.iife.min.js'), 'utf8')
                      + '\nexport default uPlot;\n');
 
-            } else if (m[1] === 'uPlot.min.css') {
-                send(200, type.css, lib.readFileSync(lib.join(uplot, m[1])));
+            } else if (m[1] === 'app.css') {
+                send(200, type.css,
+                     lib.readFileSync(lib.join(uplot, 'uPlot.min.css'), 'utf8')
+                     + lib.readFileSync(lib.join(assets, m[1]), 'utf8'));
 
             } else if (type[ext]
                        && readdirSync(assets).includes(m[1]))
