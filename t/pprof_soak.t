@@ -206,9 +206,10 @@ cmp_ok($json->{total_count}, '>=', $requests, 'counted, not less');
 
 # when all have left, workers hold no more than before
 
-wait_for(sub { $t->worker_pids() == 2
+ok(wait_for(sub { $t->worker_pids() == 2
                && !grep { Debug::Nginx::title($_) =~ /shutting down/ }
-                  children_of($t->master_pid()) }, 40);
+                  children_of($t->master_pid()) }, 40), 
+   'old workers are gone');
 
 sub total {
     my ($fds, $rss) = (0, 0);
@@ -225,7 +226,7 @@ sub total {
 $again = backend($app, port => $port) if $turn % 4 == 1 || $turn % 4 == 2;
 
 sub round {
-    for (1 .. 150) {
+    for (1 .. 50) {
         http_get('/debug/pprof/acs/0/heap');
         http_get('/debug/pprof/acs/0/mutex');
         http_get('/debug/pprof/acs/0/heap?seconds=1', abort => 0.001);
