@@ -43,6 +43,8 @@ async function openFile(p, ...names) {
 
 /* --- what holds for all pages --- */
 
+const INLINE = /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/;
+
 test('no inline script, style or handler in any page, and a strict policy',
      opt, async () => {
     for (const path of ['', 'charts/', 'pprof/', 'pprof/view',
@@ -51,8 +53,7 @@ test('no inline script, style or handler in any page, and a strict policy',
         const r = await fetchText(s.base + path);
 
         assert.equal(r.status, 200, path);
-        assert.doesNotMatch(r.body, /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/,
-                            path);
+        assert.doesNotMatch(r.body, INLINE, path);
         assert.match(r.headers['content-security-policy'],
                      /default-src 'none'.*require-trusted-types-for/, path);
         assert.equal(r.headers['referrer-policy'], 'no-referrer');
@@ -86,12 +87,14 @@ test('files of the pages: kept for ever by name and hash, small', opt,
 
 const PAGES = [
     ['overview', () => s.base, p => p.getByText('profiles').first().waitFor()],
-    ['charts', () => s.base + 'charts/', p => p.getByText('Live', { exact: true }).waitFor()],
+    ['charts', () => s.base + 'charts/',
+     p => p.getByText('Live', { exact: true }).waitFor()],
     ['profiles', () => s.base + 'pprof/',
      p => p.getByText('no profiler').waitFor()],
     ['peer', () => s.base + acs(0) + '/',
      p => p.getByText('Profiler answers').waitFor()],
-    ['peer without profiler', () => `${s.base}pprof/bare/127.0.0.1:${s.nobody}/`,
+    ['peer without profiler',
+     () => `${s.base}pprof/bare/127.0.0.1:${s.nobody}/`,
      p => p.getByText('How to get profiles').waitFor(), [/502|504/]],
     ['viewer, empty', () => view(), p => p.getByText('Open files').waitFor()],
     ['viewer', () => view({ src: acs(0) + '/heap' }), flame],
@@ -196,7 +199,7 @@ test('overview: the peers live, worst first, sorted by a click', opt,
     /* a peer that refuses is the worst */
     await fetchText(`http://127.0.0.1:${s.port}/bare/`);
     await p.goto(s.base);
-    await p.locator('.pill', { hasText: '1 of 6 peers failing' })
+    await p.locator('.pill', { hasText: /1 of \d peers failing/ })
            .waitFor({ timeout: 10000 });
 
     const first = () => p.locator('tbody tr').first().textContent();
@@ -421,10 +424,10 @@ test('Cancel ends the profile in the process', opt, async t => {
 
 test('several peers are one picture', opt, async t => {
     const p = await b.page(t);
-    const q = new URLSearchParams({ st: 'alloc_space' });
+    const q = new URLSearchParams();
 
-    q.append('src', acs(0) + '/allocs');
-    q.append('src', acs(1) + '/allocs');
+    q.append('src', acs(0) + '/heap');
+    q.append('src', acs(1) + '/heap');
     await p.goto(s.base + 'pprof/view?' + q);
     assert.ok((await flame(p)).total > 0);
     await p.getByText('and 1 more, as one').waitFor();
