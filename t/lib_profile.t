@@ -222,6 +222,7 @@ $app->stop();
 
 # a forked child profiles itself, on a socket of its own
 
+unlink glob "$dir/f.*";     # SIGTERM left those of the other engine
 ($app) = program('fork(); ' . $burn, listen => "unix:$dir/f.%p",
 	ready => sub { my @s = glob "$dir/f.*"; @s == 2 });
 
