@@ -24,6 +24,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kinds/env.h"
+#include "kinds/life.h"
 #include "kinds/tcmalloc.h"
 
 
@@ -35,24 +37,15 @@ enum {
 static const int delays[] = { 100, 900, 2000 };
 
 
-/*
- * What the environment said at the start.  Programs empty it for their
- * children, or write their titles over it.
- */
-static struct {
-    char  listen[160];
-    char  cmdline[8];
-    bool  verbose;
-} conf;
-
-
 static void
 say(bool listens)
 {
     const int error = errno;
     char address[160], line[400];
 
-    if (!conf.verbose) {
+    const char *verbose = pprof_env_get("PPROF_VERBOSE");
+
+    if (verbose == NULL || strcmp(verbose, "1") != 0) {
         return;
     }
 
@@ -62,7 +55,8 @@ say(bool listens)
 
     } else {
         snprintf(line, sizeof(line), "pprof: process %d cannot listen at %s: "
-                 "%s\n", (int) getpid(), conf.listen, strerrordesc_np(error));
+                 "%s\n", (int) getpid(), pprof_env_get("PPROF_LISTEN"),
+                 strerrordesc_np(error));
     }
 
     (void) !write(STDERR_FILENO, line, strlen(line));
@@ -72,19 +66,17 @@ say(bool listens)
 static void *
 start_later(void *arg)
 {
-    const struct pprof_options options = {
-        .size = sizeof(struct pprof_options),
-        .cmdline = conf.cmdline
-    };
     const size_t n = sizeof(delays) / sizeof(delays[0]);
 
     pthread_setname_np(pthread_self(), "pprof");
+    pprof_kinds_enter();
 
     for (size_t i = 0; i < n; i++) {
         (void) poll(NULL, 0, delays[i]);
 
-        if (pprof_start(conf.listen, &options) == 0) {
+        if (pprof_start(pprof_env_get("PPROF_LISTEN"), NULL) == 0) {
             say(true);
+            pprof_kinds_leave();
             return arg;
         }
 
@@ -97,6 +89,8 @@ start_later(void *arg)
     if (errno != EALREADY) {
         say(false);
     }
+
+    pprof_kinds_leave();
 
     return arg;
 }
@@ -115,46 +109,28 @@ arm(void)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
+    pprof_kinds_enter();
     (void) pthread_create(&thread, &attr, start_later, NULL);
+    pprof_kinds_leave();
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 
     pthread_attr_destroy(&attr);
 }
 
 
-/* Copies the variable, empty when there is none.  Returns 0, or -1 when it
-   does not fit. */
-static int
-copy_env(const char *name, char *buf, size_t size)
-{
-    const char *value = getenv(name);
-    const int n = snprintf(buf, size, "%s", value == NULL ? "" : value);
-
-    return n < 0 || (size_t) n >= size ? -1 : 0;
-}
-
-
 __attribute__((constructor)) static void
 preload(void)
 {
-    char verbose[2];
+    pprof_env_remember();
 
-    if (copy_env("PPROF_LISTEN", conf.listen, sizeof(conf.listen)) == -1
-        || conf.listen[0] == '\0')
-    {
+    const char *const listen = pprof_env_get("PPROF_LISTEN");
+
+    if (listen == NULL || *listen == '\0') {
         return;
     }
 
-    conf.verbose = copy_env("PPROF_VERBOSE", verbose, sizeof(verbose)) == 0
-                   && verbose[0] == '1';
-
-    /* a word that is not understood shows nothing */
-    if (copy_env("PPROF_CMDLINE", conf.cmdline, sizeof(conf.cmdline)) == -1
-        || (conf.cmdline[0] != '\0' && strcmp(conf.cmdline, "argv0") != 0
-            && strcmp(conf.cmdline, "full") != 0))
-    {
-        snprintf(conf.cmdline, sizeof(conf.cmdline), "off");
-    }
+    /* before our own: the child's thread starts when all else is done */
+    pprof_kinds_init();
 
     /* here, in the main thread: pprof_start() is called from another */
     pprof_tcmalloc_wake();

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# The CPU profile of an unmodified program: what is in it, one at a time,
-# clients that leave, fork() and exit() in the middle.
+# The CPU profile of an unmodified program, by both engines: what is in it,
+# one at a time, clients that leave, fork() and exit() in the middle.
 
 ###############################################################################
 
@@ -20,6 +20,7 @@ use Debug::App;
 my $build = $ENV{DEBUG_BUILD} // 'build';
 my $dir = Debug::Nginx::temp_dir('lib');
 my $n = 0;
+my $engine;
 
 # Starts perl with CODE under pprof-run.
 sub program {
@@ -29,7 +30,7 @@ sub program {
 	my $app = Debug::App->start(
 		cmd => ["$build/pprof-run", '-l', $o{listen} // "unix:$sock",
 			@{ $o{options} // [] }, $^X, '-e', $code],
-		env => $o{env},
+		env => { PPROF_CPU_ENGINE => $engine, %{ $o{env} // {} } },
 		ready => $o{ready} // { unix => $sock },
 	);
 
@@ -51,6 +52,21 @@ sub listing {
 	my $r = Debug::Nginx::go_pprof(@_);
 	return $r->{out} . $r->{err};
 }
+
+# Everything from here on is done by either engine.
+
+for (qw/ sampler gperftools /) {
+	$engine = $_;
+	subtest $engine => \&engine;
+}
+
+accuracy();
+odd_requests();
+done_testing();
+
+###############################################################################
+
+sub engine {
 
 my $burn = 'my $x; while (1) { $x .= "a" x 10; $x = "" if length $x > 1e5 }';
 my ($app, $sock, $r, $text);
@@ -75,7 +91,7 @@ SKIP: {
 	like($text, qr/^Time: /m, 'Time');
 	like($text, qr/^Duration: 2/m, 'Duration');
 	like($text, qr/ Perl_\w+/, 'names of functions');
-	unlike($text, qr/Profile(Data|Handler)|CpuProfiler|__restore_rt/,
+	unlike($text, qr/Profile(Data|Handler)|CpuProfiler|__restore_rt|pprof_/,
 		'not those of the profiler');
 
 	# go spends a while after the profile, and the program goes on
@@ -133,7 +149,7 @@ my @leaky = grep { Debug::Nginx::read_file('/proc/' . $app->pid()
 	@open;
 
 ok((grep { (readlink('/proc/' . $app->pid() . "/fd/$_") // '') =~ /memfd:pprof/ }
-	@open), 'the profile is in memory');
+	@open), 'the profile is in memory') if $engine eq 'gperftools';
 is("@leaky", '', 'close-on-exec');
 
 # the client leaves, and the next profile can start
@@ -206,12 +222,15 @@ $app->stop();
 
 # a forked child profiles itself, on a socket of its own
 
+unlink glob "$dir/f.*";     # SIGTERM left those of the other engine
 ($app) = program('fork(); ' . $burn, listen => "unix:$dir/f.%p",
 	ready => sub { my @s = glob "$dir/f.*"; @s == 2 });
 
 for my $s (glob "$dir/f.*") {
-	is(ask($s, '/debug/pprof/profile?seconds=1')->{status}, 200,
-		'parent or child');
+	# the file is there a moment before anybody listens
+	ok(Debug::Nginx::wait_for(sub {
+		ask($s, '/debug/pprof/profile?seconds=1')->{status} == 200
+	}, 10), 'parent or child');
 }
 
 $app->stop();
@@ -248,8 +267,16 @@ $app->stop();
 sleep 0.3;
 
 $r = ask($sock, '/debug/pprof/profile?seconds=1');
-is($r->{status}, 501, 'SIGPROF taken');
-like($r->{body}, qr/^SIGPROF belongs to the program/, 'SIGPROF taken: why');
+
+if ($engine eq 'gperftools') {
+	is($r->{status}, 501, 'SIGPROF taken');
+	like($r->{body}, qr/^SIGPROF belongs to the program/,
+		'SIGPROF taken: why');
+
+} else {
+	is($r->{status}, 200, 'SIGPROF taken: another signal does');
+}
+
 ok($app->alive(), 'SIGPROF taken: the program lives');
 $app->stop();
 
@@ -269,7 +296,114 @@ SKIP: {
 	$app->stop();
 }
 
-done_testing();
+}
+
+###############################################################################
+
+# The sampler's total against the kernel's account of the same time, which the
+# profile tells; and that account against /proc.
+
+sub accuracy {
+	$engine = 'sampler';
+
+	my ($app, $sock) = program('use threads; my $end = time + 60;'
+		. ' sub burn { my $x; my $n = shift; while ($n--) { $x = "a" x 10 } }'
+		. ' threads->create(sub { burn(2e5) while time < $end });'
+		. ' while (time < $end) { threads->create(\\&burn, 3e5)->join() }');
+
+	SKIP: {
+		skip 'no go', 12 unless Debug::Nginx::have_bin('go');
+
+		for my $hz (100, 250, 1000) {
+			my $before = cpu($app->pid());
+			my $r = ask($sock, "/debug/pprof/profile?seconds=3&hz=$hz");
+			my $text = listing('-raw', save($r, "hz$hz.pb.gz"));
+			my $most = cpu($app->pid()) - $before;
+			my ($total, $lost) = raw_total($text);
+			my ($kernel) = $text =~ /account: ([\d.]+) s of CPU/;
+
+			my $period = 1e9 / $hz;
+			like($text, qr/^Period: $period$/m, "$hz Hz: period");
+			# a thread's unfinished period is worth half of one
+			my ($threads) = $text =~ /, (\d+) threads/;
+			ok(abs($total - $kernel)
+				< $kernel * 0.02 + (2 + sqrt $threads) / $hz,
+				"$hz Hz: $total s of $kernel, $threads threads");
+			cmp_ok($kernel, '<', $most + 0.05, "$hz Hz: $most at most");
+			cmp_ok($lost, '<', $kernel * 0.1,
+				"$hz Hz: nearly all have a stack");
+		}
+	}
+
+	$app->stop();
+}
+
+# What only the sampler knows.
+
+sub odd_requests {
+	my ($app, $sock) = program('use threads; threads->create(sub {'
+		. ' open my $f, ">", "/proc/thread-self/comm"; print $f "burner";'
+		. ' close $f; my $x; $x = "a" x 10 while 1 });'
+		. ' sleep 60 while 1');
+	my $r;
+
+	for my $hz ('0', '1001', '-1', 'x', '') {
+		$r = ask($sock, "/debug/pprof/profile?seconds=1&hz=$hz");
+		is($r->{status}, 400, "hz=$hz");
+		like($r->{body}, qr/^invalid value for "hz" - must be from 1 to 1000$/,
+			"hz=$hz: why");
+	}
+
+	SKIP: {
+		skip 'no go', 5 unless Debug::Nginx::have_bin('go');
+
+		my $text = listing('-raw',
+			save(ask($sock, '/debug/pprof/profile?seconds=1'), 'l'));
+		like($text, qr/thread_name:\[burner\]/, 'label: name');
+		like($text, qr/thread_id:\[\d+\]/, 'label: id');
+
+		# a thread that sleeps counts as well, about a second of each
+		$text = listing('-raw',
+			save(ask($sock, '/debug/pprof/profile?seconds=2&wall=1'), 'w'));
+		like($text, qr!^samples/count wall/nanoseconds!m, 'wall: type');
+		my ($total) = raw_total($text);
+		cmp_ok($total, '>', 3.6, 'wall: both threads');
+		cmp_ok($total, '<', 5.5, 'wall: and no more');
+	}
+
+	$app->stop();
+
+	$engine = 'nonsense';
+	($app, $sock) = program('sleep 60');
+	$r = ask($sock, '/debug/pprof/profile?seconds=1');
+	is($r->{status}, 501, 'no such engine');
+	like($r->{body}, qr/^PPROF_CPU_ENGINE names no engine/, 'no such engine: why');
+	$app->stop();
+
+	$engine = 'gperftools';
+	($app, $sock) = program('sleep 60');
+	$r = ask($sock, '/debug/pprof/profile?seconds=1&hz=10');
+	is($r->{status}, 400, 'gperftools: no hz');
+	$app->stop();
+}
+
+# Seconds of the second column of go tool pprof -raw, and of those of them
+# that have no stack.
+sub raw_total {
+	my ($text) = @_;
+	my ($samples) = $text =~ /^Samples:\n(.*?)^Locations/ms;
+	my %lost = map { $_ => 1 }
+		$text =~ /^ +(\d+): 0x0 (?:M=\d+ )?\[[^\]]+\] /mg;
+	my ($total, $lost) = (0, 0);
+
+	for (split /\n/, $samples // '') {
+		/^\s+\d+\s+(\d+): (\d+)/ or next;
+		$total += $1;
+		$lost += $1 if $lost{$2};
+	}
+
+	return ($total / 1e9, $lost / 1e9);
+}
 
 ###############################################################################
 

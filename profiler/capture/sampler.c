@@ -512,7 +512,7 @@ report_stack(void *arg, const struct pprof_stack *row)
     report->samples += row->count;
 
     if (report->visit != NULL) {
-        struct pprof_sample sample = {
+        struct pprof_sampler_row sample = {
             .pcs = row->pcs,
             .depth = row->depth,
             .count = row->count,
@@ -536,7 +536,7 @@ report_lost(struct report *report, const struct pprof_tick_thread *thread,
     report->lost += count;
 
     if (report->visit != NULL) {
-        struct pprof_sample sample = {
+        struct pprof_sampler_row sample = {
             .count = count,
             .tid = thread ? thread->tid : 0,
             .thread = thread ? thread->name : "",

@@ -30,7 +30,7 @@ enum {
 };
 
 /* One row of a profile. */
-struct pprof_sample {
+struct pprof_sampler_row {
     const uintptr_t  *pcs;              /* the leaf first; else return addresses */
     size_t            depth;            /* 0 where LOST is set */
     uint64_t          count;            /* periods */
@@ -51,7 +51,7 @@ struct pprof_sampler_result {
     bool      taken;                    /* the program took the signal away */
 };
 
-typedef void pprof_sampler_visit(void *arg, const struct pprof_sample *sample);
+typedef void pprof_sampler_visit(void *arg, const struct pprof_sampler_row *row);
 
 
 /*

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "front/request.h"
+#include "kinds/life.h"
 
 
 /* What a response points into. */
@@ -107,7 +108,12 @@ pprof_handle(const struct pprof_request *request,
     pprof_request_route(&m->job, &policy, request->method, request->path,
                         request->query, request->body, request->body_len);
 
-    if (m->job.kind != NULL && run_job(&m->job, request) == -1) {
+    pprof_kinds_init();
+    pprof_kinds_enter();
+    const int rc = m->job.kind == NULL ? 0 : run_job(&m->job, request);
+    pprof_kinds_leave();
+
+    if (rc == -1) {
         pprof_buf_free(&m->job.answer.body);
         free(m);
         errno = ECANCELED;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/env.h"
+
 
 int
 pprof_policy_init(struct pprof_policy *p, const struct pprof_options *options)
@@ -32,7 +34,7 @@ pprof_policy_init(struct pprof_policy *p, const struct pprof_options *options)
     const bool is_option = cmdline != NULL;
 
     if (!is_option) {
-        cmdline = getenv("PPROF_CMDLINE");
+        cmdline = pprof_env_get("PPROF_CMDLINE");
     }
 
     if (cmdline == NULL || *cmdline == '\0') {
@@ -296,6 +298,45 @@ parse_window(struct pprof_job *job, const struct pprof_policy *policy,
 }
 
 
+static bool
+is_set(const char *query, const char *key)
+{
+    char text[8];
+    long long n;
+
+    return pprof_query_get(query, key, text, sizeof(text))
+           && pprof_int_parse(text, &n) == 0 && n > 0;
+}
+
+
+/*
+ * Reads what only profiles know, and Go's do not.  Returns 0, or -1 when the
+ * answer has been given.
+ */
+static int
+parse_extras(struct pprof_job *job, const char *query)
+{
+    struct pprof_ask *ask = &job->ask;
+    char text[32];
+    long long n;
+
+    ask->gc = is_set(query, "gc");
+    ask->wall = is_set(query, "wall");
+
+    if (pprof_query_get(query, "hz", text, sizeof(text))) {
+        if (pprof_int_parse(text, &n) != 0 || n < 1 || n > PPROF_HZ_MAX) {
+            pprof_answer_error(&job->answer, 400, "invalid value for \"hz\" - "
+                               "must be from 1 to %d", PPROF_HZ_MAX);
+            return -1;
+        }
+
+        ask->hz = (unsigned) n;
+    }
+
+    return 0;
+}
+
+
 /* The page for a browser; curl's user reads it as well. */
 static void
 write_index(struct pprof_answer *a, bool legacy)
@@ -350,7 +391,7 @@ pprof_request_route(struct pprof_job *job, const struct pprof_policy *policy,
     size_t body_len)
 {
     struct pprof_answer *a = &job->answer;
-    char clean[PPROF_PATH_MAX], gc[8] = "";
+    char clean[PPROF_PATH_MAX];
     const char *name;
     bool legacy;
 
@@ -402,13 +443,9 @@ pprof_request_route(struct pprof_job *job, const struct pprof_policy *policy,
     job->ask.body_len = body_len;
     job->ask.cmdline = policy->cmdline;
 
-    if (pprof_query_get(query, "gc", gc, sizeof(gc))) {
-        long long n;
-
-        job->ask.gc = pprof_int_parse(gc, &n) == 0 && n > 0;
-    }
-
-    if (parse_window(job, policy, query) == -1) {
+    if (parse_extras(job, query) == -1
+        || parse_window(job, policy, query) == -1)
+    {
         job->kind = NULL;
         return;
     }

@@ -37,6 +37,7 @@
 
 #include "front/listen.h"
 #include "front/request.h"
+#include "kinds/life.h"
 
 
 enum {
@@ -227,6 +228,7 @@ run_step(void *arg)
     struct shared *shared = &v->server->shared;
 
     pthread_setname_np(pthread_self(), "pprof-work");
+    pprof_kinds_enter();
 
     if (v->phase == STARTING) {
         if (job->kind->begin(job) == -1) {
@@ -236,6 +238,8 @@ run_step(void *arg)
     } else {
         job->kind->end(job, v->phase == ABANDONING);
     }
+
+    pprof_kinds_leave();
 
     pthread_mutex_lock(&shared->lock);
     TAILQ_INSERT_TAIL(&shared->done, v, done_link);
@@ -677,9 +681,11 @@ serve(void *arg)
 
     serving = s;
     pthread_setname_np(pthread_self(), "pprof");
+    pprof_kinds_enter();
     event_base_dispatch(s->base);
     abandon_all(s);
     close_base(s);
+    pprof_kinds_leave();
 
     return NULL;
 }
@@ -793,12 +799,7 @@ start_locked(const char *listen, const struct pprof_options *options)
         goto failed;
     }
 
-    for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
-        if (pprof_kinds[i]->prepare != NULL) {
-            pprof_kinds[i]->prepare();
-        }
-    }
-
+    pprof_kinds_prepare();
     pthread_once(&once, add_fork_handlers);
 
     errno = ENOMEM;
@@ -842,6 +843,7 @@ pprof_start(const char *listen, const struct pprof_options *options)
         return -1;
     }
 
+    pprof_kinds_enter();
     pthread_mutex_lock(&running.lock);
 
     if (running.server != NULL) {
@@ -852,6 +854,7 @@ pprof_start(const char *listen, const struct pprof_options *options)
     }
 
     pthread_mutex_unlock(&running.lock);
+    pprof_kinds_leave();
 
     return rc;
 }
@@ -873,6 +876,7 @@ pprof_stop(void)
         pthread_join(s->thread, NULL);
         running.server = NULL;
         free_server(s);
+        pprof_kinds_release();
     }
 
     pthread_mutex_unlock(&running.lock);

@@ -16,6 +16,7 @@
 
 #include "encode/legacy.h"
 #include "encode/profile.h"
+#include "kinds/env.h"
 #include "kinds/tcmalloc.h"
 
 
@@ -350,7 +351,7 @@ end(struct pprof_job *job, bool gone)
 static void
 prepare(void)
 {
-    const char *text = getenv("PPROF_HEAP_SAMPLE");
+    const char *text = pprof_env_get("PPROF_HEAP_SAMPLE");
     const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
 
     if (period > 0) {

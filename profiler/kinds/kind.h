@@ -19,6 +19,13 @@
 #include "encode/buf.h"
 
 
+enum pprof_format {
+    PPROF_FORMAT_PROTO,             /* or text, with DEBUG */
+    PPROF_FORMAT_FOLDED,
+    PPROF_FORMAT_SVG
+};
+
+
 enum {
     PPROF_KIND_WINDOW = 1 << 0,     /* always takes time; 30 s by default */
     PPROF_KIND_DELTA  = 1 << 1,     /* of an instant, or the difference over
@@ -29,11 +36,15 @@ enum {
 };
 
 
+enum { PPROF_HZ_MAX = 1000 };
+
 struct pprof_ask {
     bool         legacy;        /* gperftools' formats */
     bool         gc;            /* give free memory back first */
     int          debug;         /* 0: profile.proto; 1, 2: text */
     unsigned     seconds;       /* how long; 0: of an instant */
+    unsigned     hz;            /* samples a second; 0: as usual */
+    bool         wall;          /* all time, not only the processor's */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */
     size_t       body_len;
@@ -70,6 +81,12 @@ struct pprof_kind {
      * before it can be asked about.  NULL: nothing.
      */
     void       (*prepare)(void);
+
+    /* Called by pprof_stop(): gives back what prepare() took.  Or NULL. */
+    void       (*release)(void);
+
+    /* Called in the child of each fork(), its only thread.  Or NULL. */
+    void       (*child)(void);
 
     /*
      * Begins what takes ask.seconds.  Returns 0, or -1 when the answer has

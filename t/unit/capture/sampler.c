@@ -42,7 +42,7 @@ burn(uint64_t nsec)
 
 
 static void
-collect(void *arg, const struct pprof_sample *sample)
+collect(void *arg, const struct pprof_sampler_row *sample)
 {
     struct seen *seen = arg;
 

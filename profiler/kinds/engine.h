@@ -1,0 +1,36 @@
+/*
+ * What takes CPU profiles.  There are two, PPROF_CPU_ENGINE names the one;
+ * profile.c runs one profile of it at a time.
+ *
+ * All functions are called under the capture lock.
+ */
+
+#ifndef PPROF_KINDS_ENGINE_H
+#define PPROF_KINDS_ENGINE_H
+
+#include "encode/profile.h"
+#include "kinds/kind.h"
+
+
+struct pprof_engine {
+    const char  *name;
+
+    /* Starts.  Returns 0, or -1 when the answer has been given. */
+    int        (*start)(const struct pprof_ask *ask, struct pprof_answer *a);
+
+    /*
+     * Stops.  Fills P, initialised and empty, with types, period, samples
+     * and comments; NULL: nobody wants them.  Returns 0, or -1 when the
+     * answer has been given.
+     */
+    int        (*stop)(struct pprof_profile *p, struct pprof_answer *a);
+
+    /* The child of a fork() while it ran, or later.  NULL: nothing to do. */
+    void       (*child)(void);
+};
+
+
+extern const struct pprof_engine pprof_engine_sampler;
+extern const struct pprof_engine pprof_engine_gperftools;
+
+#endif
