@@ -165,12 +165,12 @@ ngx_http_debug_peers_find(ngx_array_t *groups, ngx_str_t *path,
     ngx_http_debug_peer_group_t **group, ngx_http_debug_peer_t **peer,
     ngx_str_t *tail)
 {
-    u_char                  *p, *last;
-    size_t                   len;
-    ngx_int_t                number;
-    ngx_uint_t               i;
-    ngx_str_t                rest;
-    ngx_http_debug_peer_t   *peers;
+    u_char                       *p, *last;
+    size_t                        len;
+    ngx_int_t                     number;
+    ngx_uint_t                    i;
+    ngx_str_t                     rest;
+    ngx_http_debug_peer_t        *peers;
     ngx_http_debug_peer_group_t  *g;
 
     *group = NULL;
@@ -375,9 +375,9 @@ static ngx_int_t
 ngx_http_debug_peers_group(ngx_pool_t *pool, ngx_array_t *groups,
     ngx_http_upstream_srv_conf_t *uscf, ngx_http_upstream_srv_conf_t *listener)
 {
-    ngx_uint_t               i, j;
-    ngx_array_t              all, listeners;
-    ngx_http_debug_peer_t   *p, *peer, *l;
+    ngx_uint_t                    i, j;
+    ngx_array_t                   all, listeners;
+    ngx_http_debug_peer_t        *p, *peer, *l;
     ngx_http_debug_peer_group_t  *group;
 
     group = ngx_array_push(groups);

@@ -17,10 +17,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
-#include "ngx_http_debug_out.h"
-#include "ngx_http_debug_page.h"
 #include "ngx_http_debug_peers.h"
-#include "ngx_http_debug_plain.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_runs.h"
 #include "ngx_http_debug_seconds.h"
@@ -33,21 +30,6 @@
 #define NGX_HTTP_DEBUG_PPROF_BODY     (8 * 1024 * 1024)  /* of a POST */
 #define NGX_HTTP_DEBUG_PPROF_POLL     50     /* ms between looks at a run */
 #define NGX_HTTP_DEBUG_PPROF_ALIVE    1000   /* ms between signs of life */
-
-
-/* kinds that are more than a name */
-
-#define NGX_HTTP_DEBUG_PPROF_CPU      0x01   /* 30 s unless asked otherwise */
-#define NGX_HTTP_DEBUG_PPROF_TRACE    0x02   /* 1 s, fractions allowed */
-#define NGX_HTTP_DEBUG_PPROF_SYMBOL   0x04   /* takes a body, costs nothing */
-#define NGX_HTTP_DEBUG_PPROF_TEXT     0x08
-
-
-typedef struct {
-    ngx_str_t                     name;
-    ngx_uint_t                    flags;
-    char                         *text;      /* for the index */
-} ngx_http_debug_pprof_kind_t;
 
 
 /* of one request that goes to a peer; in the pool of the request */
@@ -104,14 +86,6 @@ static ngx_int_t ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
 static ngx_int_t ngx_http_debug_pprof_head(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx);
 
-static ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
-    ngx_http_debug_pprof_ctx_t *ctx, ngx_array_t *groups, ngx_uint_t depth);
-static void ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
-    ngx_http_debug_out_t *out, ngx_http_debug_pprof_conf_t *conf,
-    ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
-    ngx_uint_t depth);
-static void ngx_http_debug_pprof_link(ngx_http_debug_out_t *out,
-    ngx_str_t *base, ngx_str_t *kind);
 static ngx_int_t ngx_http_debug_pprof_add_slash(ngx_http_request_t *r);
 
 static void ngx_http_debug_pprof_body_handler(ngx_http_request_t *r);
@@ -125,6 +99,8 @@ static ngx_int_t ngx_http_debug_pprof_wait(ngx_http_debug_pprof_ctx_t *ctx);
 static void ngx_http_debug_pprof_read(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_debug_pprof_client_closed(ngx_http_request_t *r);
 static void ngx_http_debug_pprof_tick(ngx_event_t *ev);
+static void ngx_http_debug_pprof_end_run(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_uint_t good);
 static void ngx_http_debug_pprof_publish(ngx_http_debug_pprof_ctx_t *ctx);
 static void ngx_http_debug_pprof_send_shared(ngx_http_debug_pprof_ctx_t *ctx,
     ngx_str_t *answer);
@@ -175,7 +151,7 @@ static ngx_int_t ngx_http_debug_pprof_seconds_variable(ngx_http_request_t *r,
 
 /* a new kind is one line here */
 
-static ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[] = {
+ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[] = {
 
     { ngx_string("profile"), NGX_HTTP_DEBUG_PPROF_CPU,
       "CPU time, for ?seconds=30" },
@@ -207,18 +183,6 @@ static ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[] = {
 };
 
 
-ngx_conf_enum_t  ngx_http_debug_pprof_busy[] = {
-    { ngx_string("refuse"), NGX_HTTP_DEBUG_PPROF_REFUSE },
-    { ngx_string("share"), NGX_HTTP_DEBUG_PPROF_SHARE },
-    { ngx_null_string, 0 }
-};
-
-
-ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds = {
-    ngx_conf_check_num_bounds, 1, NGX_HTTP_DEBUG_RUNS_MAX
-};
-
-
 static ngx_http_variable_t  ngx_http_debug_pprof_vars[] = {
 
     { ngx_string("debug_upstream"), NULL, ngx_http_debug_pprof_variable,
@@ -235,17 +199,6 @@ static ngx_http_variable_t  ngx_http_debug_pprof_vars[] = {
 
       ngx_http_null_variable
 };
-
-
-/*
- * Arrays of ngx_http_debug_pass_t, whose upstreams are to be found when the
- * whole configuration was read.  Of use while one is read, not after.
- */
-
-static ngx_array_t  *ngx_http_debug_pprof_passes;
-
-/* whether any location is ours, in that configuration */
-static ngx_uint_t    ngx_http_debug_pprof_used;
 
 
 ngx_int_t
@@ -359,7 +312,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_str_t                       tail, path;
     ngx_array_t                    *groups, one;
     ngx_http_debug_peer_t          *peer;
-    ngx_http_debug_peer_group_t         *group, alone;
+    ngx_http_debug_peer_group_t    *group, alone;
     ngx_http_debug_pprof_kind_t    *kind;
     ngx_http_upstream_main_conf_t  *umcf;
 
@@ -371,7 +324,8 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
     }
 
     if (rest->len == 0) {
-        return ngx_http_debug_pprof_index(r, ctx, groups, 0);
+        return ngx_http_debug_pprof_index(r, ctx->conf, groups, 0,
+                                          ctx->legacy);
     }
 
     if (ngx_strlchr(rest->data, rest->data + rest->len, '/') == NULL) {
@@ -430,8 +384,9 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
             one.elts = &alone;
             one.nelts = 1;
 
-            return ngx_http_debug_pprof_index(r, ctx, &one,
-                                              (peer != NULL) ? 2 : 1);
+            return ngx_http_debug_pprof_index(r, ctx->conf, &one,
+                                              (peer != NULL) ? 2 : 1,
+                                              ctx->legacy);
         }
     }
 
@@ -646,9 +601,9 @@ static ngx_int_t
 ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx)
 {
-    ngx_int_t                         rc;
-    ngx_msec_t                        msec;
-    ngx_http_debug_seconds_result_e   result;
+    ngx_int_t                        rc;
+    ngx_msec_t                       msec;
+    ngx_http_debug_seconds_result_e  result;
 
     result = ngx_http_debug_seconds(&r->args,
                              (ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE) ? 1 : 0,
@@ -708,178 +663,13 @@ ngx_http_debug_pprof_head(ngx_http_request_t *r,
 }
 
 
-/*
- * Groups, peers and kinds.  Links are relative to this page, which lies DEPTH
- * steps below the one that has all groups.
- */
-
-static ngx_int_t
-ngx_http_debug_pprof_index(ngx_http_request_t *r,
-    ngx_http_debug_pprof_ctx_t *ctx, ngx_array_t *groups, ngx_uint_t depth)
-{
-    ngx_uint_t               i, j;
-    ngx_http_debug_out_t     out;
-    ngx_http_debug_peer_t   *peer;
-    ngx_http_debug_peer_group_t  *group;
-
-    static char      *roots[] = { "../", "../../", "../../../" };
-    static ngx_str_t  allow = ngx_string("GET, HEAD");
-    static ngx_str_t  title = ngx_string("Profiles");
-
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-
-        if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
-                                             "this page takes GET, HEAD");
-    }
-
-    ngx_http_debug_out_init(&out, r->pool);
-
-    /* a legacy tree stands alone: it has no other pages, nor their files */
-
-    if (ctx->legacy) {
-        ngx_http_debug_out_literal(&out,
-            "<!doctype html>\n"
-            "<html lang=\"en\"><head><meta charset=\"utf-8\">"
-            "<title>Profiles</title></head><body>\n"
-            "<h1>Profiles</h1>\n");
-
-    } else {
-        ngx_http_debug_page_begin(&out, depth == 2 ? "peer" : "profiles",
-                                  &title, roots[depth]);
-    }
-
-    group = groups->elts;
-
-    for (i = 0; i < groups->nelts; i++) {
-
-        ngx_http_debug_out_literal(&out, "<h2>");
-        ngx_http_debug_page_text(&out, &group[i].name);
-        ngx_http_debug_out_literal(&out, "</h2>\n<ul>\n");
-
-        peer = group[i].peers.elts;
-
-        for (j = 0; j < group[i].peers.nelts; j++) {
-            ngx_http_debug_pprof_index_peer(r, &out, ctx->conf, &group[i],
-                                            &peer[j], depth);
-        }
-
-        if (group[i].peers.nelts == 0) {
-            ngx_http_debug_out_literal(&out,
-                "<li>no address yet: its name is not resolved</li>\n");
-        }
-
-        ngx_http_debug_out_literal(&out, "</ul>\n");
-    }
-
-    if (groups->nelts == 0) {
-        ngx_http_debug_out_literal(&out,
-            "<p>There is no upstream, so there is nobody to profile.</p>\n");
-    }
-
-    if (ctx->legacy) {
-        ngx_http_debug_out_literal(&out, "</body></html>\n");
-
-    } else {
-        ngx_http_debug_page_end(&out);
-    }
-
-    return ngx_http_debug_page_send(r, &out);
-}
-
-
-static void
-ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
-    ngx_http_debug_out_t *out, ngx_http_debug_pprof_conf_t *conf,
-    ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
-    ngx_uint_t depth)
-{
-    size_t                        len;
-    u_char                       *p;
-    ngx_str_t                     base, *name;
-    ngx_uint_t                    i;
-    ngx_http_debug_pprof_kind_t  *kind;
-
-    /* "./" keeps a colon in the name from looking like a scheme */
-
-    len = sizeof(".///") - 1
-          + group->name.len
-          + 2 * ngx_escape_uri(NULL, group->name.data, group->name.len,
-                               NGX_ESCAPE_URI)
-          + peer->name.len
-          + 2 * ngx_escape_uri(NULL, peer->name.data, peer->name.len,
-                               NGX_ESCAPE_URI);
-
-    base.data = ngx_pnalloc(r->pool, len);
-    if (base.data == NULL) {
-        out->failed = 1;
-        return;
-    }
-
-    p = ngx_cpymem(base.data, "./", 2);
-
-    if (depth < 1) {
-        p = (u_char *) ngx_escape_uri(p, group->name.data, group->name.len,
-                                      NGX_ESCAPE_URI);
-        *p++ = '/';
-    }
-
-    if (depth < 2) {
-        p = (u_char *) ngx_escape_uri(p, peer->name.data, peer->name.len,
-                                      NGX_ESCAPE_URI);
-        *p++ = '/';
-    }
-
-    base.len = p - base.data;
-
-    ngx_http_debug_out_literal(out, "<li>");
-    ngx_http_debug_page_text(out, &peer->name);
-
-    ngx_http_debug_out_print(out, "%s%s%s:",
-                             peer->backup ? " (backup)" : "",
-                             peer->down ? " (down)" : "",
-                             peer->failed ? " (failed)" : "");
-
-    if (conf->kinds != NULL) {
-        name = conf->kinds->elts;
-
-        for (i = 0; i < conf->kinds->nelts; i++) {
-            ngx_http_debug_pprof_link(out, &base, &name[i]);
-        }
-
-    } else {
-        for (kind = ngx_http_debug_pprof_known; kind->name.len; kind++) {
-            ngx_http_debug_pprof_link(out, &base, &kind->name);
-        }
-    }
-
-    ngx_http_debug_out_literal(out, "</li>\n");
-}
-
-
-static void
-ngx_http_debug_pprof_link(ngx_http_debug_out_t *out, ngx_str_t *base,
-    ngx_str_t *kind)
-{
-    ngx_http_debug_out_literal(out, " <a href=\"");
-    ngx_http_debug_page_text(out, base);
-    ngx_http_debug_page_text(out, kind);
-    ngx_http_debug_out_literal(out, "\">");
-    ngx_http_debug_page_text(out, kind);
-    ngx_http_debug_out_literal(out, "</a>");
-}
-
-
 /* "…/acs/0": go on at "…/acs/0/", so that the page's links are right. */
 
 static ngx_int_t
 ngx_http_debug_pprof_add_slash(ngx_http_request_t *r)
 {
-    u_char     *p, *last;
-    ngx_str_t   location;
+    u_char    *p, *last;
+    ngx_str_t  location;
 
     last = r->uri.data + r->uri.len;
 
@@ -1102,9 +892,8 @@ ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx)
     r->connection->log->action = "asking a peer for a profile";
 
     if (ngx_http_debug_fetch_start(f) != NGX_OK) {
-        rc = ngx_http_debug_pprof_failed(ctx);
         ngx_http_debug_pprof_cleanup(ctx);
-        return rc;
+        return ngx_http_debug_pprof_failed(ctx);
     }
 
     return ngx_http_debug_pprof_wait(ctx);
@@ -1116,13 +905,13 @@ ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx)
 static ngx_int_t
 ngx_http_debug_pprof_begin(ngx_http_debug_pprof_ctx_t *ctx)
 {
-    uint32_t                     form;
-    ngx_int_t                    rc;
-    ngx_str_t                    who, after;
-    ngx_msec_t                   msec;
-    ngx_uint_t                   cpu;
-    ngx_http_request_t          *r;
-    ngx_http_debug_run_other_t   other;
+    uint32_t                    form;
+    ngx_int_t                   rc;
+    ngx_str_t                   who, after;
+    ngx_msec_t                  msec;
+    ngx_uint_t                  cpu;
+    ngx_http_request_t         *r;
+    ngx_http_debug_run_other_t  other;
 
     r = ctx->request;
 
@@ -1370,6 +1159,27 @@ ngx_http_debug_pprof_tick(ngx_event_t *ev)
 done:
 
     ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * The peer is free.  Before the client can know: who has the whole of an
+ * answer may ask for the next one, and come to another worker.
+ */
+
+static void
+ngx_http_debug_pprof_end_run(ngx_http_debug_pprof_ctx_t *ctx, ngx_uint_t good)
+{
+    if (ctx->run.serial == 0) {
+        return;
+    }
+
+    if (good && ctx->shared) {
+        ngx_http_debug_pprof_publish(ctx);
+
+    } else {
+        ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+    }
 }
 
 
@@ -2021,6 +1831,10 @@ ngx_http_debug_pprof_fetch_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
         goto failed;
     }
 
+    if (f->complete) {
+        ngx_http_debug_pprof_end_run(ctx, 1);
+    }
+
     if (ctx->gone) {
         return NGX_OK;
     }
@@ -2184,6 +1998,9 @@ ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
 
     ngx_http_set_log_request(r->connection->log, r);
 
+    ngx_http_debug_pprof_end_run(ctx, f->result == NGX_HTTP_DEBUG_FETCH_OK
+                                      && !ctx->foreign);
+
     if (ctx->foreign || f->result != NGX_HTTP_DEBUG_FETCH_OK) {
 
         if (ctx->gone) {
@@ -2202,10 +2019,6 @@ ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
     }
 
     ngx_http_debug_runs_refuse(&f->name, 0);
-
-    if (ctx->shared) {
-        ngx_http_debug_pprof_publish(ctx);
-    }
 
     if (ctx->gone) {
         ngx_http_debug_pprof_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
@@ -2246,8 +2059,8 @@ ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
 static ngx_int_t
 ngx_http_debug_pprof_send_last(ngx_http_request_t *r)
 {
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
+    ngx_buf_t   *b;
+    ngx_chain_t  out;
 
     b = ngx_calloc_buf(r->pool);
     if (b == NULL) {
@@ -2411,6 +2224,8 @@ ngx_http_debug_pprof_deadline(ngx_event_t *ev)
     c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
+
+    ngx_http_debug_pprof_end_run(ctx, 0);
 
     if (ctx->header_sent) {
         ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
@@ -2642,8 +2457,7 @@ ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf)
 {
     ngx_http_variable_t  *var, *v;
 
-    ngx_http_debug_pprof_passes = NULL;
-    ngx_http_debug_pprof_used = 0;
+    ngx_http_debug_pprof_conf_reset();
 
     for (v = ngx_http_debug_pprof_vars; v->name.len; v++) {
 
@@ -2657,467 +2471,4 @@ ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf)
     }
 
     return NGX_OK;
-}
-
-
-void
-ngx_http_debug_pprof_create_conf(ngx_conf_t *cf,
-    ngx_http_debug_pprof_conf_t *conf)
-{
-    conf->write_timeout = NGX_CONF_UNSET_MSEC;
-    conf->pass = NGX_CONF_UNSET_PTR;
-    conf->kinds = NGX_CONF_UNSET_PTR;
-    conf->max = NGX_CONF_UNSET;
-    conf->busy = NGX_CONF_UNSET_UINT;
-    conf->keepalive = NGX_CONF_UNSET_MSEC;
-    conf->ssl = NGX_CONF_UNSET_PTR;
-}
-
-
-char *
-ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
-    ngx_http_debug_pprof_conf_t *prev, ngx_http_debug_pprof_conf_t *conf)
-{
-    ngx_conf_merge_msec_value(conf->write_timeout, prev->write_timeout, 90000);
-    ngx_conf_merge_ptr_value(conf->pass, prev->pass, NULL);
-    ngx_conf_merge_ptr_value(conf->kinds, prev->kinds, NULL);
-    ngx_conf_merge_value(conf->max, prev->max, 4);
-    ngx_conf_merge_uint_value(conf->busy, prev->busy,
-                              NGX_HTTP_DEBUG_PPROF_REFUSE);
-    ngx_conf_merge_msec_value(conf->keepalive, prev->keepalive, 0);
-    ngx_conf_merge_ptr_value(conf->ssl, prev->ssl, NULL);
-
-    return NGX_CONF_OK;
-}
-
-
-void
-ngx_http_debug_pprof_merge_location(ngx_conf_t *cf)
-{
-    ngx_http_core_loc_conf_t  *clcf, *server;
-    ngx_http_core_srv_conf_t  *cscf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
-
-    /*
-     * The site's error pages are not for profilers; those of this location
-     * itself are meant for whom it lets in.
-     */
-
-    if (clcf->error_pages == server->error_pages) {
-        clcf->error_pages = NULL;
-    }
-
-    /*
-     * Only "symbol" takes a body, and has a bound of its own, which it tells
-     * in a sentence; client_max_body_size would answer with a page.
-     */
-
-    clcf->client_max_body_size = 0;
-
-    ngx_http_debug_pprof_used = 1;
-}
-
-
-ngx_int_t
-ngx_http_debug_pprof_init(ngx_conf_t *cf, ngx_array_t *listeners)
-{
-    ngx_uint_t                       i, k;
-    ngx_array_t                    **pass;
-    ngx_http_debug_pass_t           *p;
-    ngx_http_upstream_srv_conf_t   **uscfp;
-
-    if (ngx_http_debug_send_init(cf) != NGX_OK
-        || ngx_http_debug_runs_init(cf) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_debug_pprof_used && ngx_http_debug_plain_init(cf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_debug_pprof_passes == NULL) {
-        return NGX_OK;
-    }
-
-    pass = ngx_http_debug_pprof_passes->elts;
-
-    for (i = 0; i < ngx_http_debug_pprof_passes->nelts; i++) {
-        if (ngx_http_debug_peers_init(cf, pass[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        p = pass[i]->elts;
-
-        for (k = 0; k < pass[i]->nelts; k++) {
-
-            if (p[k].listener == NULL || p[k].listener == p[k].upstream) {
-                continue;
-            }
-
-            uscfp = ngx_array_push(listeners);
-            if (uscfp == NULL) {
-                return NGX_ERROR;
-            }
-
-            *uscfp = p[k].listener;
-        }
-    }
-
-    ngx_http_debug_pprof_passes = NULL;
-
-    return NGX_OK;
-}
-
-
-char *
-ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    char        *rv;
-    ngx_msec_t  *msec;
-
-    rv = ngx_conf_set_msec_slot(cf, cmd, conf);
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
-
-    msec = (ngx_msec_t *) ((char *) conf + cmd->offset);
-
-    if (*msec == 0) {
-        return "must not be zero: no answer could be sent";
-    }
-
-    if (*msec <= 30000) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "with \"debug_write_timeout\" of 30 seconds or"
-                           " less, CPU profiles of the default 30 seconds"
-                           " are refused");
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_debug_pprof_keepalive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t   *value;
-    ngx_msec_t  *msec;
-
-    value = cf->args->elts;
-    msec = (ngx_msec_t *) ((char *) conf + cmd->offset);
-
-    if (ngx_strcmp(value[1].data, "off") == 0) {
-
-        if (*msec != NGX_CONF_UNSET_MSEC) {
-            return "is duplicate";
-        }
-
-        *msec = 0;
-
-        return NGX_CONF_OK;
-    }
-
-    return ngx_conf_set_msec_slot(cf, cmd, conf);
-}
-
-
-char *
-ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t               *value;
-    ngx_uint_t               i;
-    ngx_array_t            **all, **pass;
-    ngx_http_debug_pass_t   *p;
-
-    pass = (ngx_array_t **) ((char *) conf + cmd->offset);
-
-    if (*pass == NGX_CONF_UNSET_PTR) {
-
-        *pass = ngx_array_create(cf->pool, 2, sizeof(ngx_http_debug_pass_t));
-        if (*pass == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        if (ngx_http_debug_pprof_passes == NULL) {
-            ngx_http_debug_pprof_passes = ngx_array_create(cf->pool, 2,
-                                                       sizeof(ngx_array_t *));
-            if (ngx_http_debug_pprof_passes == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        all = ngx_array_push(ngx_http_debug_pprof_passes);
-        if (all == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *all = *pass;
-    }
-
-    value = cf->args->elts;
-    p = (*pass)->elts;
-
-    for (i = 0; i < (*pass)->nelts; i++) {
-        if (p[i].group.len == value[1].len
-            && ngx_strncasecmp(p[i].group.data, value[1].data, value[1].len)
-               == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate upstream \"%V\"", &value[1]);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    p = ngx_array_push(*pass);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(p, sizeof(ngx_http_debug_pass_t));
-
-    p->group = value[1];
-    p->file = cf->conf_file->file.name.data;
-    p->line = cf->conf_file->line;
-
-    if (cf->args->nelts == 2) {
-        return NGX_CONF_OK;
-    }
-
-    p->listeners = value[2];
-
-    if (ngx_strncmp(value[2].data, "unix:", sizeof("unix:") - 1) != 0) {
-        return NGX_CONF_OK;
-    }
-
-    p->pattern.len = value[2].len - (sizeof("unix:") - 1);
-    p->pattern.data = value[2].data + sizeof("unix:") - 1;
-
-    if (p->pattern.len == 0 || p->pattern.data[0] != '/') {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no absolute path in \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/*
- * "debug_pprof_ssl on | off" or its parameters; any of them but "off" means
- * "on".
- */
-
-char *
-ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-#if (NGX_HTTP_SSL)
-
-    ngx_str_t                    *value, *p, trusted, cert, key, number;
-    ngx_int_t                     depth;
-    ngx_uint_t                    i, n;
-    ngx_pool_cleanup_t           *cln;
-    ngx_http_debug_pprof_ssl_t  **ssl;
-
-    static ngx_str_t  names[] = {
-        ngx_string("trusted="), ngx_string("name="),
-        ngx_string("certificate="), ngx_string("key="),
-        ngx_string("depth="), ngx_null_string
-    };
-    ngx_str_t        *values[5];
-
-    ssl = (ngx_http_debug_pprof_ssl_t **) ((char *) conf + cmd->offset);
-
-    if (*ssl != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-        *ssl = NULL;
-        return NGX_CONF_OK;
-    }
-
-    *ssl = ngx_pcalloc(cf->pool, sizeof(ngx_http_debug_pprof_ssl_t));
-    if (*ssl == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_str_null(&trusted);
-    ngx_str_null(&cert);
-    ngx_str_null(&key);
-    ngx_str_null(&number);
-
-    values[0] = &trusted;
-    values[1] = &(*ssl)->name;
-    values[2] = &cert;
-    values[3] = &key;
-    values[4] = &number;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (i == 1 && ngx_strcmp(value[i].data, "on") == 0) {
-            continue;
-        }
-
-        for (n = 0; names[n].len; n++) {
-            if (ngx_strncmp(value[i].data, names[n].data, names[n].len) == 0) {
-                break;
-            }
-        }
-
-        if (names[n].len == 0 || value[i].len == names[n].len) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        p = values[n];
-
-        if (p->len) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate parameter \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        p->len = value[i].len - names[n].len;
-        p->data = value[i].data + names[n].len;
-    }
-
-    depth = 1;
-
-    if (number.len) {
-        depth = ngx_atoi(number.data, number.len);
-
-        if (depth == NGX_ERROR) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid value \"%V\" in \"depth\"", &number);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if ((cert.len == 0) != (key.len == 0)) {
-        return "must have both \"certificate\" and \"key\" or neither";
-    }
-
-    (*ssl)->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
-    if ((*ssl)->ssl == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    (*ssl)->ssl->log = cf->log;
-
-    if (ngx_ssl_create((*ssl)->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        ngx_ssl_cleanup_ctx((*ssl)->ssl);
-        return NGX_CONF_ERROR;
-    }
-
-    cln->handler = ngx_ssl_cleanup_ctx;
-    cln->data = (*ssl)->ssl;
-
-    if (cert.len
-        && ngx_ssl_certificate(cf, (*ssl)->ssl, &cert, &key, NULL) != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    if (trusted.len) {
-
-        (*ssl)->verify = 1;
-
-        if (ngx_ssl_trusted_certificate(cf, (*ssl)->ssl, &trusted, depth)
-            != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
-
-#else
-
-    return "requires an nginx that is built with SSL";
-
-#endif
-}
-
-
-char *
-ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    u_char        ch;
-    size_t        n;
-    ngx_str_t    *value, *kind;
-    ngx_uint_t    i, j;
-    ngx_array_t  **kinds;
-
-    kinds = (ngx_array_t **) ((char *) conf + cmd->offset);
-
-    if (*kinds != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    *kinds = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                              sizeof(ngx_str_t));
-    if (*kinds == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        /* it becomes a part of the URI that the peer is asked for */
-
-        for (n = 0; n < value[i].len; n++) {
-            ch = value[i].data[n];
-
-            if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-                  || (ch >= '0' && ch <= '9')
-                  || ch == '_' || ch == '-' || ch == '.'))
-            {
-                break;
-            }
-        }
-
-        if (n < value[i].len || n == 0 || value[i].data[0] == '.') {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid profile kind \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        kind = (*kinds)->elts;
-
-        for (j = 0; j < (*kinds)->nelts; j++) {
-            if (kind[j].len == value[i].len
-                && ngx_strncmp(kind[j].data, value[i].data, value[i].len) == 0)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "duplicate profile kind \"%V\"",
-                                   &value[i]);
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        kind = ngx_array_push(*kinds);
-        if (kind == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *kind = value[i];
-    }
-
-    return NGX_CONF_OK;
 }

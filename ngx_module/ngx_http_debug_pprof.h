@@ -52,6 +52,24 @@ typedef struct {
 } ngx_http_debug_pprof_conf_t;
 
 
+/* kinds that are more than a name */
+
+#define NGX_HTTP_DEBUG_PPROF_CPU      0x01   /* 30 s unless asked otherwise */
+#define NGX_HTTP_DEBUG_PPROF_TRACE    0x02   /* 1 s, fractions allowed */
+#define NGX_HTTP_DEBUG_PPROF_SYMBOL   0x04   /* takes a body, costs nothing */
+#define NGX_HTTP_DEBUG_PPROF_TEXT     0x08
+
+
+typedef struct {
+    ngx_str_t     name;
+    ngx_uint_t    flags;
+    char         *text;           /* what it shows */
+} ngx_http_debug_pprof_kind_t;
+
+
+/* all kinds that are known, in the order of the page; a nameless one ends */
+extern ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[];
+
 extern ngx_conf_enum_t       ngx_http_debug_pprof_busy[];
 extern ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds;
 
@@ -66,6 +84,9 @@ void ngx_http_debug_pprof_create_conf(ngx_conf_t *cf,
     ngx_http_debug_pprof_conf_t *conf);
 char *ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
     ngx_http_debug_pprof_conf_t *prev, ngx_http_debug_pprof_conf_t *conf);
+
+/* Forgets what an earlier configuration left. */
+void ngx_http_debug_pprof_conf_reset(void);
 
 /* Prepares the location that is being merged to be one of ours. */
 void ngx_http_debug_pprof_merge_location(ngx_conf_t *cf);
@@ -87,6 +108,17 @@ char *ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/*
+ * Answers with the page of GROUPS, an array of ngx_http_debug_peer_group_t.
+ * Its links are relative to itself, DEPTH steps below the page that has all
+ * groups.  Returns what a content handler returns.
+ *
+ * Context: worker, request.
+ */
+ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth,
+    ngx_uint_t legacy);
 
 /*
  * Answers the request whose URI after the mount and "pprof/" is REST, decoded

@@ -81,8 +81,8 @@ ngx_http_debug_seconds(ngx_str_t *args, ngx_uint_t fraction, ngx_msec_t *msec)
 uint32_t
 ngx_http_debug_seconds_form(ngx_str_t *args)
 {
-    u_char    *p, *last, *end;
-    uint32_t   hash;
+    u_char   *p, *last, *end;
+    uint32_t  hash;
 
     ngx_crc32_init(hash);
 
