@@ -225,6 +225,14 @@ test)
     exec prove -It/lib -j "${TEST_JOBS:-$((JOBS * 2))}" "$@"
     ;;
 
+bench)
+    need "${PKG_BUILD[@]}" "${PKG_BENCH[@]}"
+    build_module
+    export DEBUG_BUILD=$BUILD
+    say
+    exec perl -It/lib t/bench/module.pl
+    ;;
+
 fuzz)
     seconds=${2:-60}
 
