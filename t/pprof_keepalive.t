@@ -85,6 +85,9 @@ my $r;
 is(http_get('/front_off/pprof/profile?seconds=2')->{status}, 504,
    'without it, a proxy in front gives up');
 
+# and leaves, which ends the profile and makes room for the next one
+wait_for(sub { ($app->received())[0]{gone} });
+
 my @pieces;
 $r = http_get('/front/pprof/profile?seconds=2', timeout => 10,
               recv => sub { push @pieces, time() });
