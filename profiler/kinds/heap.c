@@ -346,6 +346,33 @@ end(struct pprof_job *job, bool gone)
 }
 
 
+/* tcmalloc has a row for each object. */
+static int
+count(size_t *n)
+{
+    struct pprof_answer answer = { .status = 0 };
+    int period;
+    void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, &period,
+                                            &answer);
+
+    pprof_buf_free(&answer.body);
+
+    if (rows == NULL) {
+        return -1;
+    }
+
+    *n = 0;
+
+    for (void **row = rows; row[0] != NULL; row += 3 + (uintptr_t) row[2]) {
+        (*n)++;
+    }
+
+    free(rows);
+
+    return period > 0 ? 0 : -1;
+}
+
+
 /* PPROF_HEAP_SAMPLE: bytes between two samples, for a tcmalloc that was
    loaded without TCMALLOC_SAMPLE_PARAMETER. */
 static void
@@ -369,4 +396,5 @@ const struct pprof_kind pprof_kind_heap = {
     .prepare = prepare,
     .begin = begin,
     .end = end,
+    .count = count,
 };
