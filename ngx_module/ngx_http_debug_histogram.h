@@ -52,32 +52,36 @@ ngx_http_debug_histogram_bound(ngx_uint_t bucket)
 }
 
 
+/* Raises *P to VALUE, if it is less. */
+
 static ngx_inline void
-ngx_http_debug_histogram_add(ngx_http_debug_cell_t *cell, uint64_t ns)
+ngx_http_debug_histogram_raise(uint64_t *p, uint64_t value)
 {
     uint64_t  old;
 
-    old = ngx_http_debug_load(&cell->max);
+    old = ngx_http_debug_load(p);
 
-    while (old < ns
-           && !__atomic_compare_exchange_n(&cell->max, &old, ns, 1,
+    while (old < value
+           && !__atomic_compare_exchange_n(p, &old, value, 1,
                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
     {
         /* void */
     }
+}
 
-    old = ngx_http_debug_load(&cell->floor);
 
-    while (old < ~ns
-           && !__atomic_compare_exchange_n(&cell->floor, &old, ~ns, 1,
-                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-    {
-        /* void */
-    }
+/* BUCKET is that of NS: who books it twice looks for it once. */
+
+static ngx_inline void
+ngx_http_debug_histogram_add(ngx_http_debug_cell_t *cell, uint64_t ns,
+    ngx_uint_t bucket)
+{
+    ngx_http_debug_histogram_raise(&cell->max, ns);
+    ngx_http_debug_histogram_raise(&cell->floor, ~ns);
 
     /* the last: a reader looks for it between the two */
 
-    ngx_http_debug_add(&cell->bucket[ngx_http_debug_histogram_bucket(ns)], 1);
+    ngx_http_debug_add(&cell->bucket[bucket], 1);
 }
 
 

@@ -44,11 +44,11 @@ static ngx_uint_t ngx_http_debug_record_truncated(ngx_http_request_t *r,
 static void ngx_http_debug_record_round(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_round_t *round,
     ngx_uint_t outcome, uint64_t elapsed);
-static void ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
+static void ngx_http_debug_record_failure(ngx_http_debug_entity_t *e,
     ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed);
 static ngx_uint_t ngx_http_debug_record_classify(
     ngx_http_upstream_state_t *state, ngx_uint_t cached, ngx_int_t rc);
-static void ngx_http_debug_record_code(ngx_http_debug_cell_t *cell,
+static ngx_uint_t ngx_http_debug_record_code(ngx_http_debug_cell_t *cell,
     ngx_uint_t code);
 static void ngx_http_debug_record_second(ngx_http_debug_cell_t *cell);
 
@@ -95,6 +95,79 @@ ngx_http_debug_record_group(ngx_http_debug_record_main_conf_t *rmcf,
             return &rmcf->groups[i & rmcf->mask];
         }
     }
+}
+
+
+static ngx_inline ngx_http_debug_entity_t *
+ngx_http_debug_record_peer(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_http_debug_group_t *group, ngx_peer_connection_t *pc)
+{
+    ngx_str_t                 *name;
+    ngx_http_debug_entity_t  **peer;
+
+    name = pc->name;
+    peer = &group->peer[((uintptr_t) name >> 6) % NGX_HTTP_DEBUG_PEERS];
+
+    if (*peer
+        && (*peer)->len == name->len
+        && ngx_memcmp((*peer)->name, name->data, name->len) == 0)
+    {
+        return *peer;
+    }
+
+    *peer = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_PEER,
+                                       group->entity->id, name, rmcf->cells,
+                                       pc->log);
+
+    if ((*peer)->kind == NGX_HTTP_DEBUG_PEER) {
+        return *peer;
+    }
+
+    /* every record that finds no room shall count as dropped */
+
+    *peer = NULL;
+
+    return ngx_http_debug_zone_at(rmcf->zone, rmcf->zone->overflow);
+}
+
+
+/* The usual outcome: an answer, BUCKET being that of ELAPSED. */
+
+static ngx_inline void
+ngx_http_debug_record_answer(ngx_http_debug_cell_t *cell, ngx_uint_t code,
+    uint64_t elapsed, ngx_uint_t bucket)
+{
+    ngx_uint_t  i;
+
+    if (ngx_current_msec >= ngx_http_debug_load(&cell->until)) {
+        ngx_http_debug_record_second(cell);
+    }
+
+    i = 0;
+
+    if (ngx_http_debug_load(&cell->code[0]) != code) {
+        i = ngx_http_debug_record_code(cell, code);
+    }
+
+    ngx_http_debug_add(&cell->count[i], 1);
+    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TIME], elapsed);
+    ngx_http_debug_histogram_add(cell, elapsed, bucket);
+}
+
+
+static ngx_inline void
+ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
+    ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed,
+    ngx_uint_t bucket)
+{
+    if (outcome > NGX_HTTP_SWITCHING_PROTOCOLS
+        || outcome == NGX_HTTP_CONTINUE)
+    {
+        ngx_http_debug_record_answer(cell, outcome, elapsed, bucket);
+        return;
+    }
+
+    ngx_http_debug_record_failure(e, cell, outcome, elapsed);
 }
 
 
@@ -207,9 +280,7 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 
     if (rc == NGX_OK || rc == NGX_DONE) {
 
-        round->peer = ngx_http_debug_zone_entity(rmcf->zone,
-                              NGX_HTTP_DEBUG_PEER, round->group->entity->id,
-                              pc->name, rmcf->cells, pc->log);
+        round->peer = ngx_http_debug_record_peer(rmcf, round->group, pc);
 
         ngx_http_debug_add(&round->peer->active[ngx_http_debug_lane], 1);
 
@@ -307,7 +378,8 @@ ngx_http_debug_record_try(ngx_http_debug_record_main_conf_t *rmcf,
     }
 
     ngx_http_debug_record_state(cell, state);
-    ngx_http_debug_record_outcome(peer, cell, outcome, elapsed);
+    ngx_http_debug_record_outcome(peer, cell, outcome, elapsed,
+                                  ngx_http_debug_histogram_bucket(elapsed));
 
     return outcome;
 }
@@ -386,30 +458,24 @@ ngx_http_debug_record_round(ngx_http_debug_record_main_conf_t *rmcf,
                            round->tries - 1);
     }
 
-    ngx_http_debug_record_outcome(group, cell, outcome, elapsed);
+    ngx_http_debug_record_outcome(group, cell, outcome, elapsed,
+                                  ngx_http_debug_histogram_bucket(elapsed));
 }
 
 
+/* All but a usual answer: OUTCOME is 101, or why none came. */
+
 static void
-ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
+ngx_http_debug_record_failure(ngx_http_debug_entity_t *e,
     ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed)
 {
     ngx_time_t  *tp;
 
-    if (outcome >= 100) {
+    if (outcome == NGX_HTTP_SWITCHING_PROTOCOLS) {
 
-        if (outcome == NGX_HTTP_SWITCHING_PROTOCOLS) {
+        /* one WebSocket of eight hours would ruin every average */
 
-            /* one WebSocket of eight hours would ruin every average */
-
-            ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], 1);
-            return;
-        }
-
-        ngx_http_debug_record_code(cell, outcome);
-        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TIME], elapsed);
-        ngx_http_debug_histogram_add(cell, elapsed);
-
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], 1);
         return;
     }
 
@@ -421,7 +487,8 @@ ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
 
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TIMEOUT_TIME],
                            elapsed);
-        ngx_http_debug_histogram_add(cell, elapsed);
+        ngx_http_debug_histogram_add(cell, elapsed,
+                                     ngx_http_debug_histogram_bucket(elapsed));
     }
 
     if (outcome == NGX_HTTP_DEBUG_FAIL_ABORT) {
@@ -480,13 +547,20 @@ ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
 }
 
 
-static void
+/* Where CODE is counted; it takes a free place if it has none. */
+
+static ngx_uint_t
 ngx_http_debug_record_code(ngx_http_debug_cell_t *cell, ngx_uint_t code)
 {
     uint32_t    c;
     ngx_uint_t  i;
 
-    ngx_http_debug_record_second(cell);
+    if (code < 100) {
+
+        /* "return 42;" is no error, but nothing to keep a place for */
+
+        return NGX_HTTP_DEBUG_CODES;
+    }
 
     for (i = 0; i < NGX_HTTP_DEBUG_CODES; i++) {
 
@@ -496,20 +570,17 @@ ngx_http_debug_record_code(ngx_http_debug_cell_t *cell, ngx_uint_t code)
             && __atomic_compare_exchange_n(&cell->code[i], &c, code, 0,
                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         {
-            break;
+            return i;
         }
 
         if (c == code) {
-            break;
+            return i;
         }
     }
 
-    if (i == NGX_HTTP_DEBUG_CODES) {
-        c = code / 100;
-        i += (c < NGX_HTTP_DEBUG_CLASSES) ? c : 0;
-    }
+    c = code / 100;
 
-    ngx_http_debug_add(&cell->count[i], 1);
+    return i + ((c < NGX_HTTP_DEBUG_CLASSES) ? c : 0);
 }
 
 
@@ -533,6 +604,8 @@ ngx_http_debug_record_second(ngx_http_debug_cell_t *cell)
     }
 
     gap = (second + 1 != now);
+
+    __atomic_store_n(&cell->until, (now + 1) * 1000, __ATOMIC_RELAXED);
 
     for (i = 0; i < NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES; i++) {
 
@@ -671,7 +744,13 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT],
                        r->connection->sent);
 
-    ngx_http_debug_record_outcome(rscf->entity, cell, status, elapsed);
+    if (status == NGX_HTTP_SWITCHING_PROTOCOLS) {
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], 1);
+        return NGX_OK;
+    }
+
+    ngx_http_debug_record_answer(cell, status, elapsed,
+                                 ngx_http_debug_histogram_bucket(elapsed));
 
     return NGX_OK;
 }

@@ -22,11 +22,21 @@
 #include "ngx_http_debug_zone.h"
 
 
+#define NGX_HTTP_DEBUG_PEERS  32
+
+
 typedef struct {
     ngx_http_upstream_srv_conf_t   *uscf;
     ngx_http_upstream_init_peer_pt  init;      /* the balancer's own */
     ngx_str_t                       name;
     ngx_http_debug_entity_t        *entity;
+
+    /*
+     * Peers met lately, by the address of their names, which is no identity:
+     * the name is compared.
+     */
+    ngx_http_debug_entity_t        *peer[NGX_HTTP_DEBUG_PEERS];
+
     ngx_uint_t                      listeners; /* no traffic is expected: it
                                                   has no entity before some */
 } ngx_http_debug_group_t;

@@ -73,6 +73,7 @@ typedef struct {
      */
 
     uint64_t  second;
+    uint64_t  until;         /* ms: its end */
     uint64_t  base[NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES];
     uint64_t  before[NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES];
 
