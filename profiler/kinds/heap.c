@@ -18,6 +18,7 @@
 #include "encode/profile.h"
 #include "kinds/env.h"
 #include "kinds/tcmalloc.h"
+#include "kinds/write.h"
 
 
 enum {
@@ -257,22 +258,9 @@ end(struct pprof_job *job, bool gone)
             write_text(job, p, period, &maps);
 
         } else {
-            struct pprof_names names;
-
-            pprof_names_init(&names);
             pprof_profile_period(p, "space", "bytes", period);
             add_comments(p, period);
-
-            if (pprof_profile_finish(p, &maps, &names, &a->body) == -1) {
-                pprof_answer_error(a, 500, "the heap profile cannot be "
-                                   "written: %s", strerrordesc_np(errno));
-
-            } else {
-                pprof_answer_ok(a, PPROF_TYPE_BYTES,
-                                s != NULL ? "heap-delta" : "heap");
-            }
-
-            pprof_names_free(&names);
+            pprof_job_write(job, p, &maps, s != NULL ? "heap-delta" : "heap");
         }
     }
 
