@@ -30,7 +30,8 @@ PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            libevent-dev pkg-config)
 PKG_DEMO=(wrk curl golang-go)
 PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
-          g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+          g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+          chromium prometheus)
 PKG_FUZZ=(clang libclang-rt-14-dev)
 PKG_BENCH=(wrk curl golang-go valgrind)
 PKG_LINT=(cppcheck)
@@ -222,6 +223,14 @@ test)
     export DEBUG_BUILD=$BUILD
     [ $# -gt 0 ] || set -- t
     exec prove -It/lib -j "${TEST_JOBS:-$((JOBS * 2))}" "$@"
+    ;;
+
+bench)
+    need "${PKG_BUILD[@]}" "${PKG_BENCH[@]}"
+    build_module
+    export DEBUG_BUILD=$BUILD
+    say
+    exec perl -It/lib t/bench/module.pl
     ;;
 
 fuzz)

@@ -829,8 +829,8 @@ static void
 ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
     ngx_http_debug_fetch_result_e result, ngx_err_t err)
 {
-    u_char     *p, text[NGX_MAX_ERROR_STR];
-    ngx_str_t   reason;
+    u_char    *p, text[NGX_MAX_ERROR_STR];
+    ngx_str_t  reason;
 
     f->result = result;
     f->err = err;

@@ -57,8 +57,6 @@ ngx_http_debug_histogram_add(ngx_http_debug_cell_t *cell, uint64_t ns)
 {
     uint64_t  old;
 
-    ngx_http_debug_add(&cell->bucket[ngx_http_debug_histogram_bucket(ns)], 1);
-
     old = ngx_http_debug_load(&cell->max);
 
     while (old < ns
@@ -76,6 +74,10 @@ ngx_http_debug_histogram_add(ngx_http_debug_cell_t *cell, uint64_t ns)
     {
         /* void */
     }
+
+    /* the last: a reader looks for it between the two */
+
+    ngx_http_debug_add(&cell->bucket[ngx_http_debug_histogram_bucket(ns)], 1);
 }
 
 

@@ -604,9 +604,9 @@ ngx_http_debug_json_history_head(ngx_http_debug_json_t *js)
     (void) clock_gettime(CLOCK_REALTIME, &ts);
     wall = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 
-    /* rings count the seconds of the monotonic clock */
+    /* rings count the seconds of the monotonic clock; T is at a point's end */
 
-    offset = wall - ngx_http_debug_now() / 1000000;
+    offset = (wall - ngx_http_debug_now() / 1000000 + 500) / 1000 + 1;
 
     /* a point is known by the last second of its step */
 
@@ -614,12 +614,8 @@ ngx_http_debug_json_history_head(ngx_http_debug_json_t *js)
     js->begin = js->end - ngx_min(js->end, js->n * step) + step - 1;
     js->end -= ngx_min(js->end, 1);
 
-    if (js->since > offset) {
-        s = (js->since - offset) / 1000;
-
-        while (js->begin <= js->end && js->begin < s) {
-            js->begin += step;
-        }
+    while (js->begin <= js->end && offset + js->begin <= js->since / 1000) {
+        js->begin += step;
     }
 
     ngx_http_debug_out_print(js->out,
@@ -631,7 +627,7 @@ ngx_http_debug_json_history_head(ngx_http_debug_json_t *js)
             ngx_http_debug_out_literal(js->out, ",");
         }
 
-        ngx_http_debug_out_uint(js->out, (offset + (s + 1) * 1000) / 1000);
+        ngx_http_debug_out_uint(js->out, offset + s);
     }
 
     ngx_http_debug_out_literal(js->out, "],\"series\":[");
@@ -665,6 +661,8 @@ ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
     }
 
     return filter->server.len == 0 && filter->peer.len == 0
+           && (e->kind != NGX_HTTP_DEBUG_OVERFLOW
+               || ngx_http_debug_load(&zone->dropped))
            && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS,
                                         &filter->upstream);
 }

@@ -151,6 +151,34 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       offsetof(ngx_http_debug_loc_conf_t, pprof.kinds),
       NULL },
 
+    { ngx_string("debug_pprof_max"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.max),
+      &ngx_http_debug_pprof_max_bounds },
+
+    { ngx_string("debug_pprof_busy"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.busy),
+      &ngx_http_debug_pprof_busy },
+
+    { ngx_string("debug_pprof_keepalive"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_debug_pprof_keepalive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.keepalive),
+      NULL },
+
+    { ngx_string("debug_pprof_ssl"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_debug_pprof_ssl,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, pprof.ssl),
+      NULL },
+
     { ngx_string("debug_record"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -929,6 +957,7 @@ ngx_http_debug_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_debug_init(ngx_conf_t *cf)
 {
+    ngx_array_t                  listeners;
     ngx_http_debug_main_conf_t  *dmcf;
 
     dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
@@ -942,7 +971,17 @@ ngx_http_debug_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    return ngx_http_debug_pprof_init(cf);
+    if (ngx_array_init(&listeners, cf->temp_pool, 4,
+                       sizeof(ngx_http_upstream_srv_conf_t *))
+        != NGX_OK
+        || ngx_http_debug_pprof_init(cf, &listeners) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_debug_record_listeners(&dmcf->record, &listeners);
+
+    return NGX_OK;
 }
 
 

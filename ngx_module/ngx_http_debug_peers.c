@@ -11,6 +11,10 @@
 #include "ngx_http_debug_peers.h"
 
 
+/* sockets that one pattern may find */
+#define NGX_HTTP_DEBUG_PEERS_SOCKETS  1024
+
+
 static ngx_http_upstream_srv_conf_t *ngx_http_debug_peers_upstream(
     ngx_http_upstream_main_conf_t *umcf, ngx_str_t *name);
 static ngx_int_t ngx_http_debug_peers_name(ngx_pool_t *pool,
@@ -22,6 +26,9 @@ static ngx_uint_t ngx_http_debug_peers_count(
 static ngx_int_t ngx_http_debug_peers_group(ngx_pool_t *pool,
     ngx_array_t *groups, ngx_http_upstream_srv_conf_t *uscf,
     ngx_http_upstream_srv_conf_t *listener);
+static ngx_int_t ngx_http_debug_peers_sockets(ngx_pool_t *pool,
+    ngx_array_t *groups, ngx_http_debug_pass_t *pass);
+static ngx_uint_t ngx_http_debug_peers_is_socket(ngx_str_t *path);
 static ngx_int_t ngx_http_debug_peers_copy(ngx_pool_t *pool,
     ngx_http_upstream_srv_conf_t *uscf, ngx_array_t *all);
 static ngx_int_t ngx_http_debug_peers_copy_peer(ngx_pool_t *pool,
@@ -46,6 +53,10 @@ ngx_http_debug_peers_init(ngx_conf_t *cf, ngx_array_t *pass)
     p = pass->elts;
 
     for (i = 0; i < pass->nelts; i++) {
+
+        if (p[i].pattern.len) {
+            continue;
+        }
 
         name = &p[i].group;
         p[i].upstream = ngx_http_debug_peers_upstream(umcf, name);
@@ -105,6 +116,17 @@ ngx_http_debug_peers_list(ngx_pool_t *pool,
         p = pass->elts;
 
         for (i = 0; i < pass->nelts; i++) {
+
+            if (p[i].pattern.len) {
+                if (ngx_http_debug_peers_sockets(pool, groups, &p[i])
+                    != NGX_OK)
+                {
+                    return NULL;
+                }
+
+                continue;
+            }
+
             if (ngx_http_debug_peers_group(pool, groups, p[i].upstream,
                                            p[i].listener)
                 != NGX_OK)
@@ -143,12 +165,12 @@ ngx_http_debug_peers_find(ngx_array_t *groups, ngx_str_t *path,
     ngx_http_debug_peer_group_t **group, ngx_http_debug_peer_t **peer,
     ngx_str_t *tail)
 {
-    u_char                  *p, *last;
-    size_t                   len;
-    ngx_int_t                number;
-    ngx_uint_t               i;
-    ngx_str_t                rest;
-    ngx_http_debug_peer_t   *peers;
+    u_char                       *p, *last;
+    size_t                        len;
+    ngx_int_t                     number;
+    ngx_uint_t                    i;
+    ngx_str_t                     rest;
+    ngx_http_debug_peer_t        *peers;
     ngx_http_debug_peer_group_t  *g;
 
     *group = NULL;
@@ -353,9 +375,9 @@ static ngx_int_t
 ngx_http_debug_peers_group(ngx_pool_t *pool, ngx_array_t *groups,
     ngx_http_upstream_srv_conf_t *uscf, ngx_http_upstream_srv_conf_t *listener)
 {
-    ngx_uint_t               i, j;
-    ngx_array_t              all, listeners;
-    ngx_http_debug_peer_t   *p, *peer, *l;
+    ngx_uint_t                    i, j;
+    ngx_array_t                   all, listeners;
+    ngx_http_debug_peer_t        *p, *peer, *l;
     ngx_http_debug_peer_group_t  *group;
 
     group = ngx_array_push(groups);
@@ -435,6 +457,106 @@ ngx_http_debug_peers_group(ngx_pool_t *pool, ngx_array_t *groups,
     }
 
     return NGX_OK;
+}
+
+
+/* The sockets that are there now, in the order of their names. */
+
+static ngx_int_t
+ngx_http_debug_peers_sockets(ngx_pool_t *pool, ngx_array_t *groups,
+    ngx_http_debug_pass_t *pass)
+{
+    ngx_int_t                     rc;
+    ngx_str_t                     path, name;
+    ngx_glob_t                    gl;
+    struct sockaddr_un            sun;
+    ngx_http_debug_peer_t        *peer;
+    ngx_http_debug_peer_group_t  *group;
+
+    group = ngx_array_push(groups);
+    if (group == NULL) {
+        return NGX_ERROR;
+    }
+
+    group->name = pass->group;
+    group->upstream = NULL;
+
+    if (ngx_array_init(&group->peers, pool, 4, sizeof(ngx_http_debug_peer_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&gl, sizeof(ngx_glob_t));
+
+    gl.pattern = pass->pattern.data;
+    gl.log = ngx_cycle->log;
+    gl.test = 1;
+
+    if (ngx_open_glob(&gl) != NGX_OK) {
+
+        /* a folder that cannot be read has no sockets for us */
+
+        return NGX_OK;
+    }
+
+    rc = NGX_OK;
+
+    while (ngx_read_glob(&gl, &path) == NGX_OK
+           && group->peers.nelts < NGX_HTTP_DEBUG_PEERS_SOCKETS)
+    {
+        if (path.len >= sizeof(sun.sun_path)
+            || !ngx_http_debug_peers_is_socket(&path))
+        {
+            continue;
+        }
+
+        ngx_memzero(&sun, sizeof(struct sockaddr_un));
+        sun.sun_family = AF_UNIX;
+        ngx_memcpy(sun.sun_path, path.data, path.len);
+
+        name.len = sizeof("unix:") - 1 + path.len;
+        name.data = ngx_pnalloc(pool, name.len);
+
+        if (name.data == NULL) {
+            rc = NGX_ERROR;
+            break;
+        }
+
+        (void) ngx_sprintf(name.data, "unix:%V", &path);
+
+        rc = ngx_http_debug_peers_copy_peer(pool, &group->peers, &name, &name,
+                                            (struct sockaddr *) &sun,
+                                            sizeof(struct sockaddr_un), &peer);
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        peer->number = group->peers.nelts - 1;
+    }
+
+    ngx_close_glob(&gl);
+
+    return rc;
+}
+
+
+/* A socket, and by a name that can stand in a header. */
+
+static ngx_uint_t
+ngx_http_debug_peers_is_socket(ngx_str_t *path)
+{
+    size_t           i;
+    ngx_file_info_t  fi;
+
+    for (i = 0; i < path->len; i++) {
+        if (path->data[i] < 0x20 || path->data[i] == 0x7f) {
+            return 0;
+        }
+    }
+
+    return ngx_file_info(path->data, &fi) != NGX_FILE_ERROR
+           && S_ISSOCK(fi.st_mode);
 }
 
 

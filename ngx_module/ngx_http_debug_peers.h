@@ -36,16 +36,21 @@ typedef struct {
 
 typedef struct {
     ngx_str_t                      name;
-    ngx_http_upstream_srv_conf_t  *upstream;
+    ngx_http_upstream_srv_conf_t  *upstream;  /* NULL: sockets by pattern */
     ngx_array_t                    peers;     /* of ngx_http_debug_peer_t */
 } ngx_http_debug_peer_group_t;
 
 
-/* one debug_pprof_pass */
+/*
+ * One debug_pprof_pass.  Its listeners are the servers of another group, or
+ * sockets by a pattern of file names; then these are the peers, as they come
+ * and go, and the group is but a name.
+ */
 
 typedef struct {
     ngx_str_t                      group;
     ngx_str_t                      listeners; /* empty: the peers themselves */
+    ngx_str_t                      pattern;   /* without "unix:" */
 
     u_char                        *file;      /* of the directive */
     ngx_uint_t                     line;

@@ -17,9 +17,9 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
-#include "ngx_http_debug_out.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_runs.h"
 #include "ngx_http_debug_seconds.h"
 #include "ngx_http_debug_send.h"
 
@@ -28,21 +28,8 @@
 #define NGX_HTTP_DEBUG_PPROF_SILENCE  60000  /* ms that a peer may think */
 #define NGX_HTTP_DEBUG_PPROF_MARGIN   10000  /* ms beyond seconds x 1.5 */
 #define NGX_HTTP_DEBUG_PPROF_BODY     (8 * 1024 * 1024)  /* of a POST */
-
-
-/* kinds that are more than a name */
-
-#define NGX_HTTP_DEBUG_PPROF_CPU      0x01   /* 30 s unless asked otherwise */
-#define NGX_HTTP_DEBUG_PPROF_TRACE    0x02   /* 1 s, fractions allowed */
-#define NGX_HTTP_DEBUG_PPROF_SYMBOL   0x04   /* takes a body, costs nothing */
-#define NGX_HTTP_DEBUG_PPROF_TEXT     0x08
-
-
-typedef struct {
-    ngx_str_t                     name;
-    ngx_uint_t                    flags;
-    char                         *text;      /* for the index */
-} ngx_http_debug_pprof_kind_t;
+#define NGX_HTTP_DEBUG_PPROF_POLL     50     /* ms between looks at a run */
+#define NGX_HTTP_DEBUG_PPROF_ALIVE    1000   /* ms between signs of life */
 
 
 /* of one request that goes to a peer; in the pool of the request */
@@ -65,10 +52,25 @@ typedef struct {
     ngx_http_debug_fetch_t        fetch;
     ngx_event_t                   deadline;
 
+    ngx_http_debug_run_ref_t      run;       /* that this request began */
+    ngx_http_debug_run_ref_t      joined;    /* or joined */
+    ngx_event_t                   tick;      /* while one of both is shared */
+
+    ngx_chain_t                  *copy;      /* of the answer, to be shared */
+    ngx_chain_t                 **last_copy;
+    size_t                        copy_size;
+
+    ngx_event_t                   keepalive;
+
     unsigned                      foreign:1; /* not a profiler's answer */
     unsigned                      header_sent:1;
     unsigned                      last:1;    /* all is in nginx's hands */
     unsigned                      logged:1;  /* in r->upstream_states */
+    unsigned                      legacy:1;
+    unsigned                      shared:1;  /* others may want a copy */
+    unsigned                      gone:1;    /* the client; others wait */
+    unsigned                      early:1;   /* header before the answer */
+    unsigned                      checked:1; /* that it is what was said */
 } ngx_http_debug_pprof_ctx_t;
 
 
@@ -84,16 +86,6 @@ static ngx_int_t ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
 static ngx_int_t ngx_http_debug_pprof_head(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx);
 
-static ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
-    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth);
-static void ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
-    ngx_http_debug_out_t *out, ngx_http_debug_pprof_conf_t *conf,
-    ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
-    ngx_uint_t depth);
-static void ngx_http_debug_pprof_link(ngx_http_debug_out_t *out,
-    ngx_str_t *base, ngx_str_t *kind);
-static void ngx_http_debug_pprof_html(ngx_http_debug_out_t *out,
-    ngx_str_t *text);
 static ngx_int_t ngx_http_debug_pprof_add_slash(ngx_http_request_t *r);
 
 static void ngx_http_debug_pprof_body_handler(ngx_http_request_t *r);
@@ -102,6 +94,22 @@ static ngx_int_t ngx_http_debug_pprof_keep_body(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx);
 
 static ngx_int_t ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_int_t ngx_http_debug_pprof_begin(ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_int_t ngx_http_debug_pprof_wait(ngx_http_debug_pprof_ctx_t *ctx);
+static void ngx_http_debug_pprof_read(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_debug_pprof_client_closed(ngx_http_request_t *r);
+static void ngx_http_debug_pprof_tick(ngx_event_t *ev);
+static void ngx_http_debug_pprof_end_run(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_uint_t good);
+static void ngx_http_debug_pprof_publish(ngx_http_debug_pprof_ctx_t *ctx);
+static void ngx_http_debug_pprof_send_shared(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_str_t *answer);
+static ngx_uint_t ngx_http_debug_pprof_is_gzip(
+    ngx_http_debug_pprof_ctx_t *ctx);
+static void ngx_http_debug_pprof_keepalive_handler(ngx_event_t *ev);
+static ngx_int_t ngx_http_debug_pprof_send_early(
+    ngx_http_debug_pprof_ctx_t *ctx);
+static ngx_int_t ngx_http_debug_pprof_lost(ngx_http_debug_pprof_ctx_t *ctx);
 static ngx_int_t ngx_http_debug_pprof_request(ngx_http_debug_pprof_ctx_t *ctx);
 static ngx_int_t ngx_http_debug_pprof_fetch_header(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_pprof_send_header(
@@ -112,8 +120,11 @@ static ngx_table_elt_t *ngx_http_debug_pprof_find(ngx_list_t *headers,
 static ngx_uint_t ngx_http_debug_pprof_hidden(ngx_str_t *name);
 static ngx_int_t ngx_http_debug_pprof_fetch_body(ngx_http_debug_fetch_t *f,
     ngx_chain_t *in);
+static ngx_int_t ngx_http_debug_pprof_keep_copy(
+    ngx_http_debug_pprof_ctx_t *ctx, ngx_chain_t *in);
+static ngx_uint_t ngx_http_debug_pprof_sent(ngx_chain_t *in);
 static void ngx_http_debug_pprof_write(ngx_http_request_t *r);
-static ngx_int_t ngx_http_debug_pprof_wait(ngx_http_request_t *r);
+static ngx_int_t ngx_http_debug_pprof_arm(ngx_http_request_t *r);
 static void ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_pprof_send_last(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_pprof_failed(ngx_http_debug_pprof_ctx_t *ctx);
@@ -140,7 +151,7 @@ static ngx_int_t ngx_http_debug_pprof_seconds_variable(ngx_http_request_t *r,
 
 /* a new kind is one line here */
 
-static ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[] = {
+ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[] = {
 
     { ngx_string("profile"), NGX_HTTP_DEBUG_PPROF_CPU,
       "CPU time, for ?seconds=30" },
@@ -190,14 +201,6 @@ static ngx_http_variable_t  ngx_http_debug_pprof_vars[] = {
 };
 
 
-/*
- * Arrays of ngx_http_debug_pass_t, whose upstreams are to be found when the
- * whole configuration was read.  Of use while one is read, not after.
- */
-
-static ngx_array_t  *ngx_http_debug_pprof_passes;
-
-
 ngx_int_t
 ngx_http_debug_pprof_handler(ngx_http_request_t *r,
     ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest, ngx_uint_t legacy)
@@ -226,6 +229,8 @@ ngx_http_debug_pprof_handler(ngx_http_request_t *r,
     ctx->conf = conf;
     ctx->seconds = -1;
     ctx->last_body = &ctx->body;
+    ctx->last_copy = &ctx->copy;
+    ctx->legacy = legacy;
 
     rc = ngx_http_debug_pprof_route(r, ctx, rest);
     if (rc != NGX_DECLINED) {
@@ -307,7 +312,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_str_t                       tail, path;
     ngx_array_t                    *groups, one;
     ngx_http_debug_peer_t          *peer;
-    ngx_http_debug_peer_group_t         *group, alone;
+    ngx_http_debug_peer_group_t    *group, alone;
     ngx_http_debug_pprof_kind_t    *kind;
     ngx_http_upstream_main_conf_t  *umcf;
 
@@ -319,7 +324,8 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
     }
 
     if (rest->len == 0) {
-        return ngx_http_debug_pprof_index(r, ctx->conf, groups, 0);
+        return ngx_http_debug_pprof_index(r, ctx->conf, groups, 0,
+                                          ctx->legacy);
     }
 
     if (ngx_strlchr(rest->data, rest->data + rest->len, '/') == NULL) {
@@ -379,7 +385,8 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
             one.nelts = 1;
 
             return ngx_http_debug_pprof_index(r, ctx->conf, &one,
-                                              (peer != NULL) ? 2 : 1);
+                                              (peer != NULL) ? 2 : 1,
+                                              ctx->legacy);
         }
     }
 
@@ -411,41 +418,66 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
 
 
 /*
- * The first live peer of the first group that has any; when none lives, the
- * first one all the same, since to be asked costs it nothing.
+ * The first live peer of the first group that has any, and then always that
+ * one while it lives: what a client asks next is to reach the same process.
+ * When none lives, the first one all the same, since to be asked costs it
+ * nothing.
  */
 
 static ngx_http_debug_peer_t *
 ngx_http_debug_pprof_default(ngx_array_t *groups,
     ngx_http_debug_peer_group_t **group)
 {
-    ngx_uint_t               i, j;
-    ngx_http_debug_peer_t   *peer;
+    uint32_t                      hash;
+    ngx_uint_t                    i, j;
+    ngx_http_debug_peer_t        *peer, *first;
     ngx_http_debug_peer_group_t  *g;
 
     g = groups->elts;
+    *group = NULL;
 
     for (i = 0; i < groups->nelts; i++) {
+        if (g[i].peers.nelts) {
+            *group = &g[i];
+            break;
+        }
+    }
 
-        if (g[i].peers.nelts == 0) {
+    if (*group == NULL) {
+        return NULL;
+    }
+
+    peer = (*group)->peers.elts;
+    first = NULL;
+
+    hash = ngx_http_debug_runs_default(&(*group)->name);
+
+    for (j = 0; j < (*group)->peers.nelts; j++) {
+
+        if (peer[j].down
+            || peer[j].failed
+            || ngx_http_debug_runs_refused(&peer[j].pass))
+        {
             continue;
         }
 
-        *group = &g[i];
-        peer = g[i].peers.elts;
-
-        for (j = 0; j < g[i].peers.nelts; j++) {
-            if (!peer[j].down && !peer[j].failed) {
-                return &peer[j];
-            }
+        if (hash && ngx_http_debug_runs_hash(&peer[j].name) == hash) {
+            return &peer[j];
         }
 
+        if (first == NULL) {
+            first = &peer[j];
+        }
+    }
+
+    if (first == NULL) {
         return peer;
     }
 
-    *group = NULL;
+    ngx_http_debug_runs_set_default(&(*group)->name,
+                                    ngx_http_debug_runs_hash(&first->name));
 
-    return NULL;
+    return first;
 }
 
 
@@ -569,9 +601,9 @@ static ngx_int_t
 ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx)
 {
-    ngx_int_t                         rc;
-    ngx_msec_t                        msec;
-    ngx_http_debug_seconds_result_e   result;
+    ngx_int_t                        rc;
+    ngx_msec_t                       msec;
+    ngx_http_debug_seconds_result_e  result;
 
     result = ngx_http_debug_seconds(&r->args,
                              (ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE) ? 1 : 0,
@@ -631,186 +663,13 @@ ngx_http_debug_pprof_head(ngx_http_request_t *r,
 }
 
 
-/*
- * Groups, peers and kinds.  Links are relative to this page, which lies DEPTH
- * steps below the one that has all groups.
- */
-
-static ngx_int_t
-ngx_http_debug_pprof_index(ngx_http_request_t *r,
-    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth)
-{
-    ngx_uint_t               i, j;
-    ngx_http_debug_out_t     out;
-    ngx_http_debug_peer_t   *peer;
-    ngx_http_debug_peer_group_t  *group;
-
-    static ngx_str_t  allow = ngx_string("GET, HEAD");
-    static ngx_str_t  type = ngx_string("text/html; charset=utf-8");
-
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-
-        if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
-                                             "this page takes GET, HEAD");
-    }
-
-    ngx_http_debug_out_init(&out, r->pool);
-
-    ngx_http_debug_out_literal(&out,
-        "<!DOCTYPE html>\n"
-        "<html lang=\"en\"><head><meta charset=\"utf-8\">"
-        "<title>Profiles</title></head><body>\n"
-        "<h1>Profiles</h1>\n");
-
-    group = groups->elts;
-
-    for (i = 0; i < groups->nelts; i++) {
-
-        ngx_http_debug_out_literal(&out, "<h2>");
-        ngx_http_debug_pprof_html(&out, &group[i].name);
-        ngx_http_debug_out_literal(&out, "</h2>\n<ul>\n");
-
-        peer = group[i].peers.elts;
-
-        for (j = 0; j < group[i].peers.nelts; j++) {
-            ngx_http_debug_pprof_index_peer(r, &out, conf, &group[i],
-                                            &peer[j], depth);
-        }
-
-        if (group[i].peers.nelts == 0) {
-            ngx_http_debug_out_literal(&out,
-                "<li>no address yet: its name is not resolved</li>\n");
-        }
-
-        ngx_http_debug_out_literal(&out, "</ul>\n");
-    }
-
-    if (groups->nelts == 0) {
-        ngx_http_debug_out_literal(&out,
-            "<p>There is no upstream, so there is nobody to profile.</p>\n");
-    }
-
-    ngx_http_debug_out_literal(&out, "</body></html>\n");
-
-    if (out.failed) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &type, out.chain,
-                                       out.size);
-}
-
-
-static void
-ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
-    ngx_http_debug_out_t *out, ngx_http_debug_pprof_conf_t *conf,
-    ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
-    ngx_uint_t depth)
-{
-    size_t                        len;
-    u_char                       *p;
-    ngx_str_t                     base, *name;
-    ngx_uint_t                    i;
-    ngx_http_debug_pprof_kind_t  *kind;
-
-    /* "./" keeps a colon in the name from looking like a scheme */
-
-    len = sizeof(".///") - 1
-          + group->name.len
-          + 2 * ngx_escape_uri(NULL, group->name.data, group->name.len,
-                               NGX_ESCAPE_URI)
-          + peer->name.len
-          + 2 * ngx_escape_uri(NULL, peer->name.data, peer->name.len,
-                               NGX_ESCAPE_URI);
-
-    base.data = ngx_pnalloc(r->pool, len);
-    if (base.data == NULL) {
-        out->failed = 1;
-        return;
-    }
-
-    p = ngx_cpymem(base.data, "./", 2);
-
-    if (depth < 1) {
-        p = (u_char *) ngx_escape_uri(p, group->name.data, group->name.len,
-                                      NGX_ESCAPE_URI);
-        *p++ = '/';
-    }
-
-    if (depth < 2) {
-        p = (u_char *) ngx_escape_uri(p, peer->name.data, peer->name.len,
-                                      NGX_ESCAPE_URI);
-        *p++ = '/';
-    }
-
-    base.len = p - base.data;
-
-    ngx_http_debug_out_literal(out, "<li>");
-    ngx_http_debug_pprof_html(out, &peer->name);
-
-    ngx_http_debug_out_print(out, "%s%s%s:",
-                             peer->backup ? " (backup)" : "",
-                             peer->down ? " (down)" : "",
-                             peer->failed ? " (failed)" : "");
-
-    if (conf->kinds != NULL) {
-        name = conf->kinds->elts;
-
-        for (i = 0; i < conf->kinds->nelts; i++) {
-            ngx_http_debug_pprof_link(out, &base, &name[i]);
-        }
-
-    } else {
-        for (kind = ngx_http_debug_pprof_known; kind->name.len; kind++) {
-            ngx_http_debug_pprof_link(out, &base, &kind->name);
-        }
-    }
-
-    ngx_http_debug_out_literal(out, "</li>\n");
-}
-
-
-static void
-ngx_http_debug_pprof_link(ngx_http_debug_out_t *out, ngx_str_t *base,
-    ngx_str_t *kind)
-{
-    ngx_http_debug_out_literal(out, " <a href=\"");
-    ngx_http_debug_pprof_html(out, base);
-    ngx_http_debug_pprof_html(out, kind);
-    ngx_http_debug_out_literal(out, "\">");
-    ngx_http_debug_pprof_html(out, kind);
-    ngx_http_debug_out_literal(out, "</a>");
-}
-
-
-static void
-ngx_http_debug_pprof_html(ngx_http_debug_out_t *out, ngx_str_t *text)
-{
-    u_char  *p;
-    size_t   len;
-
-    len = text->len + ngx_escape_html(NULL, text->data, text->len);
-
-    p = ngx_http_debug_out_room(out, len);
-
-    if (p != NULL) {
-        ngx_http_debug_out_end(out, (u_char *) ngx_escape_html(p, text->data,
-                                                              text->len));
-    }
-}
-
-
 /* "…/acs/0": go on at "…/acs/0/", so that the page's links are right. */
 
 static ngx_int_t
 ngx_http_debug_pprof_add_slash(ngx_http_request_t *r)
 {
-    u_char     *p, *last;
-    ngx_str_t   location;
+    u_char    *p, *last;
+    ngx_str_t  location;
 
     last = r->uri.data + r->uri.len;
 
@@ -970,41 +829,173 @@ ngx_http_debug_pprof_keep_body(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx)
 {
-    ngx_connection_t        *c;
+    ngx_int_t                rc;
     ngx_http_cleanup_t      *cln;
     ngx_http_request_t      *r;
     ngx_http_debug_fetch_t  *f;
 
     r = ctx->request;
-    c = r->connection;
     f = &ctx->fetch;
 
-    f->pool = r->pool;
-    f->log = c->log;
-    f->client = c;
-    f->data = ctx;
-    f->head = (r->method == NGX_HTTP_HEAD);
-    f->connect_timeout = ngx_min(NGX_HTTP_DEBUG_PPROF_CONNECT,
-                                 ctx->conf->write_timeout);
-    f->header = ngx_http_debug_pprof_fetch_header;
-    f->body = ngx_http_debug_pprof_fetch_body;
-    f->end = ngx_http_debug_pprof_fetch_end;
-
     cln = ngx_http_cleanup_add(r, 0);
-
-    if (cln == NULL || ngx_http_debug_pprof_request(ctx) != NGX_OK) {
+    if (cln == NULL) {
         return NGX_ERROR;
     }
 
     cln->handler = ngx_http_debug_pprof_cleanup;
     cln->data = ctx;
 
-    c->log->action = "asking a peer for a profile";
+    if (!(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT)) {
+
+        rc = ngx_http_debug_pprof_begin(ctx);
+
+        if (rc == NGX_DONE) {
+
+            /* another one's profile will be this one's too */
+
+            return ngx_http_debug_pprof_wait(ctx);
+        }
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    f->pool = r->pool;
+    f->log = r->connection->log;
+    f->client = r->connection;
+    f->data = ctx;
+    f->head = (r->method == NGX_HTTP_HEAD);
+
+#if (NGX_HTTP_SSL)
+
+    if (ctx->conf->ssl != NULL) {
+        f->ssl = ctx->conf->ssl->ssl;
+        f->ssl_verify = ctx->conf->ssl->verify;
+        f->ssl_server_name = 1;
+        f->ssl_name = ctx->conf->ssl->name.len ? ctx->conf->ssl->name
+                                               : ctx->upstream;
+    }
+
+#endif
+
+    f->connect_timeout = ngx_min(NGX_HTTP_DEBUG_PPROF_CONNECT,
+                                 ctx->conf->write_timeout);
+    f->header = ngx_http_debug_pprof_fetch_header;
+    f->body = ngx_http_debug_pprof_fetch_body;
+    f->end = ngx_http_debug_pprof_fetch_end;
+
+    if (ngx_http_debug_pprof_request(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->connection->log->action = "asking a peer for a profile";
 
     if (ngx_http_debug_fetch_start(f) != NGX_OK) {
-        ngx_http_debug_pprof_state(ctx);
+        ngx_http_debug_pprof_cleanup(ctx);
         return ngx_http_debug_pprof_failed(ctx);
     }
+
+    return ngx_http_debug_pprof_wait(ctx);
+}
+
+
+/* NGX_DECLINED: it may begin; NGX_DONE: it has joined another. */
+
+static ngx_int_t
+ngx_http_debug_pprof_begin(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    uint32_t                    form;
+    ngx_int_t                   rc;
+    ngx_str_t                   who, after;
+    ngx_msec_t                  msec;
+    ngx_uint_t                  cpu;
+    ngx_http_request_t         *r;
+    ngx_http_debug_run_other_t  other;
+
+    r = ctx->request;
+
+    who = r->connection->addr_text;
+
+    if (r->headers_in.user.len) {
+
+        who.len += r->headers_in.user.len + sizeof(" at ") - 1;
+        who.data = ngx_pnalloc(r->pool, who.len);
+        if (who.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_sprintf(who.data, "%V at %V", &r->headers_in.user,
+                           &r->connection->addr_text);
+    }
+
+    cpu = (ctx->flags & NGX_HTTP_DEBUG_PPROF_CPU) ? 1 : 0;
+    msec = (ctx->seconds > 0) ? ctx->seconds * 1000 : 0;
+    form = 0;
+
+    if (cpu && ctx->conf->busy == NGX_HTTP_DEBUG_PPROF_SHARE) {
+        form = ngx_http_debug_seconds_form(&r->args) ^ (ctx->legacy ? 2 : 0);
+        form |= 1;
+    }
+
+    rc = ngx_http_debug_runs_begin(&ctx->run, &ctx->fetch.name, &who, msec,
+                                   ctx->conf->write_timeout, ctx->conf->max,
+                                   cpu, form, &other);
+
+    switch (rc) {
+
+    case NGX_OK:
+        ctx->shared = (form != 0);
+        return NGX_DECLINED;
+
+    case NGX_DONE:
+        ctx->joined = ctx->run;
+        ctx->run.serial = 0;
+        return NGX_DONE;
+
+    case NGX_BUSY:
+        after.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (after.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        after.len = ngx_sprintf(after.data, "%ui", other.seconds)
+                    - after.data;
+
+        if (ngx_http_debug_header_add(r, "Retry-After", &after) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_debug_pprof_say(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                   "a CPU profile of %V is under way for another %ui s,"
+                   " started by %V; ask again then",
+                   &ctx->peer, other.seconds, &other.who);
+
+    default: /* NGX_AGAIN */
+        ngx_str_set(&after, "5");
+
+        if (ngx_http_debug_header_add(r, "Retry-After", &after) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_debug_pprof_say(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                   "%ui profile requests are under way, as many as"
+                   " debug_pprof_max allows; ask again when one has ended",
+                   other.count);
+    }
+}
+
+
+/* From here on the request waits for events. */
+
+static ngx_int_t
+ngx_http_debug_pprof_wait(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
 
     ctx->deadline.handler = ngx_http_debug_pprof_deadline;
     ctx->deadline.data = ctx;
@@ -1012,26 +1003,497 @@ ngx_http_debug_pprof_start(ngx_http_debug_pprof_ctx_t *ctx)
 
     ngx_add_timer(&ctx->deadline, ctx->conf->write_timeout);
 
+    if (ctx->joined.serial || ctx->shared) {
+        ctx->tick.handler = ngx_http_debug_pprof_tick;
+        ctx->tick.data = ctx;
+        ctx->tick.log = c->log;
+
+        ngx_add_timer(&ctx->tick, ctx->shared ? NGX_HTTP_DEBUG_PPROF_ALIVE
+                                              : NGX_HTTP_DEBUG_PPROF_POLL);
+    }
+
+    if (ctx->conf->keepalive && ngx_http_debug_pprof_is_gzip(ctx)) {
+        ctx->keepalive.handler = ngx_http_debug_pprof_keepalive_handler;
+        ctx->keepalive.data = ctx;
+        ctx->keepalive.log = c->log;
+
+        ngx_add_timer(&ctx->keepalive, ctx->conf->keepalive);
+    }
+
     /* a client that leaves ends the profile */
 
-    r->read_event_handler = ngx_http_test_reading;
+    r->read_event_handler = ngx_http_debug_pprof_read;
     r->write_event_handler = ngx_http_request_empty_handler;
 
-    if (!r->stream) {
+    if (r->stream) {
+        return NGX_DONE;
+    }
 
-        if (c->read->timer_set) {
-            ngx_del_timer(c->read);
-        }
+#if (NGX_HTTP_V3)
+    if (c->quic) {
+        return NGX_DONE;
+    }
+#endif
 
-        if (c->read->ready) {
-            ngx_post_event(c->read, &ngx_posted_events);
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
 
-        } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return NGX_DONE;
+}
+
+
+/* Something of the client's: its end, mostly. */
+
+static void
+ngx_http_debug_pprof_read(ngx_http_request_t *r)
+{
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ngx_http_debug_pprof_get_ctx(r);
+
+    if (ctx->shared
+        && ngx_http_debug_pprof_client_closed(r)
+        && ngx_http_debug_runs_seen(&ctx->run))
+    {
+        /* the profile goes on for those who joined */
+
+        ctx->gone = 1;
+        r->read_event_handler = ngx_http_block_reading;
+        return;
+    }
+
+    ngx_http_test_reading(r);
+}
+
+
+/* What ngx_http_test_reading() would find. */
+
+static ngx_uint_t
+ngx_http_debug_pprof_client_closed(ngx_http_request_t *r)
+{
+    ssize_t            n;
+    u_char             buf[1];
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    if (r->stream) {
+        return c->error;
+    }
+
+#if (NGX_HTTP_V3)
+    if (c->quic) {
+        return c->read->error;
+    }
+#endif
+
+    n = recv(c->fd, buf, 1, MSG_PEEK);
+
+    return n == 0 || (n == -1 && ngx_socket_errno != NGX_EAGAIN);
+}
+
+
+/* The owner of a shared run lives; who joined one looks whether it ended. */
+
+static void
+ngx_http_debug_pprof_tick(ngx_event_t *ev)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    answer;
+    ngx_connection_t            *c;
+    ngx_http_request_t          *r;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ctx->shared) {
+
+        if (ngx_http_debug_runs_seen(&ctx->run) == 0 && ctx->gone) {
+            ngx_http_debug_pprof_finalize(ctx,
+                                          NGX_HTTP_CLIENT_CLOSED_REQUEST);
+            goto done;
+        }
+
+        ngx_add_timer(ev, NGX_HTTP_DEBUG_PPROF_ALIVE);
+        return;
+    }
+
+    rc = ngx_http_debug_runs_poll(&ctx->joined, r->pool, &answer);
+
+    if (rc == NGX_AGAIN) {
+        ngx_add_timer(ev, NGX_HTTP_DEBUG_PPROF_POLL);
+        return;
+    }
+
+    ngx_http_debug_runs_leave(&ctx->joined);
+
+    if (rc == NGX_OK) {
+        ngx_http_debug_pprof_send_shared(ctx, &answer);
+
+    } else if (rc == NGX_ERROR) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+
+    } else if (ctx->header_sent) {
+        ngx_http_debug_pprof_cut(ctx);
+
+    } else {
+        rc = ngx_http_debug_pprof_say(r, NGX_HTTP_BAD_GATEWAY,
+                 "the profile of %V that this request joined came to nothing;"
+                 " ask again", &ctx->peer);
+
+        ngx_http_debug_pprof_finalize(ctx, rc);
+    }
+
+done:
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * The peer is free.  Before the client can know: who has the whole of an
+ * answer may ask for the next one, and come to another worker.
+ */
+
+static void
+ngx_http_debug_pprof_end_run(ngx_http_debug_pprof_ctx_t *ctx, ngx_uint_t good)
+{
+    if (ctx->run.serial == 0) {
+        return;
+    }
+
+    if (good && ctx->shared) {
+        ngx_http_debug_pprof_publish(ctx);
+
+    } else {
+        ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+    }
+}
+
+
+/*
+ * A copy in the zone: status, a line for each header, an empty line, and the
+ * body.
+ */
+
+static void
+ngx_http_debug_pprof_publish(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    size_t            len;
+    ngx_buf_t        *b;
+    ngx_uint_t        i;
+    ngx_chain_t       cl;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    len = NGX_INT_T_LEN + 2;
+
+    for (part = &ctx->fetch.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            len += h[i].key.len + h[i].value.len + 2;
+        }
+    }
+
+    b = ngx_create_temp_buf(ctx->request->pool, len);
+    if (b == NULL) {
+        ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+        return;
+    }
+
+    b->last = ngx_sprintf(b->last, "%ui\n", ctx->fetch.status);
+
+    for (part = &ctx->fetch.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (!ngx_http_debug_pprof_hidden(&h[i].key)) {
+                b->last = ngx_sprintf(b->last, "%V:%V\n", &h[i].key,
+                                      &h[i].value);
+            }
+        }
+    }
+
+    *b->last++ = '\n';
+
+    cl.buf = b;
+    cl.next = ctx->copy;
+
+    ngx_http_debug_runs_end(&ctx->run, &cl,
+                            b->last - b->pos + ctx->copy_size);
+}
+
+
+static void
+ngx_http_debug_pprof_send_shared(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_str_t *answer)
+{
+    u_char                  *p, *last, *eol, *colon;
+    ngx_int_t                rc;
+    ngx_buf_t               *b;
+    ngx_chain_t              out;
+    ngx_table_elt_t         *h;
+    ngx_http_request_t      *r;
+    ngx_http_debug_fetch_t  *f;
+
+    r = ctx->request;
+    f = &ctx->fetch;
+
+    p = answer->data;
+    last = p + answer->len;
+
+    eol = ngx_strlchr(p, last, '\n');
+
+    if (eol == NULL
+        || ngx_list_init(&f->headers, r->pool, 8, sizeof(ngx_table_elt_t))
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    f->status = ngx_atoi(p, eol - p);
+
+    for (p = eol + 1; p < last && *p != '\n'; p = eol + 1) {
+
+        eol = ngx_strlchr(p, last, '\n');
+        colon = ngx_strlchr(p, last, ':');
+
+        h = ngx_list_push(&f->headers);
+
+        if (eol == NULL || colon == NULL || h == NULL) {
+            goto failed;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+        h->hash = 1;
+        h->key.len = colon - p;
+        h->key.data = p;
+        h->value.len = eol - (colon + 1);
+        h->value.data = colon + 1;
+    }
+
+    p++;
+
+    f->length = last - p;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        goto failed;
+    }
+
+    b->pos = p;
+    b->last = last;
+    b->temporary = (p < last);
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    if (ctx->keepalive.timer_set) {
+        ngx_del_timer(&ctx->keepalive);
+    }
+
+    if (ctx->early) {
+
+        if (f->status != NGX_HTTP_OK || p == last || *p != 0x1f) {
+            ngx_http_debug_pprof_cut(ctx);
+            return;
+        }
+
+    } else if (ngx_http_debug_pprof_send_header(ctx) != NGX_OK) {
+        goto failed;
+    }
+
+    ctx->last = 1;
+
+    rc = ngx_http_debug_send_body(r, &out);
+
+    if (rc == NGX_AGAIN && ngx_http_debug_pprof_arm(r) == NGX_OK) {
+        return;
+    }
+
+    ngx_http_debug_pprof_finalize(ctx, (rc == NGX_AGAIN) ? NGX_ERROR : rc);
+
+    return;
+
+failed:
+
+    ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+}
+
+
+/*
+ * Whether the answer will be gzip, as far as can be told now: an empty gzip
+ * member in front of anything else would spoil it.  And only a kind that
+ * takes its time is worth it.
+ */
+
+static ngx_uint_t
+ngx_http_debug_pprof_is_gzip(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_str_t            value;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    return ctx->seconds > 0
+           && !ctx->legacy
+           && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE)
+           && ngx_http_arg(r, (u_char *) "debug", 5, &value) != NGX_OK
+           && ngx_http_arg(r, (u_char *) "format", 6, &value) != NGX_OK;
+}
+
+
+/*
+ * The peer is silent, and a proxy in front of us might take that for death:
+ * gives it something that amounts to nothing.
+ *
+ * Format: gzip, RFC 1952: a file is a series of members.
+ */
+
+static void
+ngx_http_debug_pprof_keepalive_handler(ngx_event_t *ev)
+{
+    ngx_int_t                    rc;
+    ngx_buf_t                   *b;
+    ngx_chain_t                  out;
+    ngx_connection_t            *c;
+    ngx_http_request_t          *r;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    static u_char  member[] = {
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff,
+        0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
+    };
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ctx->gone) {
+        return;
+    }
+
+    if (!ctx->header_sent && ngx_http_debug_pprof_send_early(ctx) != NGX_OK) {
+        goto failed;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        goto failed;
+    }
+
+    b->pos = member;
+    b->last = member + sizeof(member);
+    b->memory = 1;
+    b->flush = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    rc = ngx_http_debug_send_body(r, &out);
+
+    if (rc == NGX_ERROR
+        || (rc == NGX_AGAIN && ngx_http_debug_pprof_arm(r) != NGX_OK))
+    {
+        goto failed;
+    }
+
+    ngx_add_timer(ev, ctx->conf->keepalive);
+
+    return;
+
+failed:
+
+    ngx_http_debug_pprof_lost(ctx);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_send_early(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_str_t            disposition;
+    ngx_http_request_t  *r;
+
+    static ngx_str_t  type = ngx_string("application/octet-stream");
+    static ngx_str_t  no_store = ngx_string("no-store");
+    static ngx_str_t  nosniff = ngx_string("nosniff");
+
+    r = ctx->request;
+
+    disposition.data = ngx_pnalloc(r->pool,
+                                   sizeof("attachment; filename=\"\"")
+                                   + ctx->kind.len);
+    if (disposition.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    disposition.len = ngx_sprintf(disposition.data,
+                                  "attachment; filename=\"%V\"", &ctx->kind)
+                      - disposition.data;
+
+    if (ngx_http_debug_header_add(r, "Content-Type", &type) != NGX_OK
+        || ngx_http_debug_header_add(r, "Content-Disposition", &disposition)
+           != NGX_OK
+        || ngx_http_debug_header_add(r, "Cache-Control", &no_store) != NGX_OK
+        || ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = -1;
+
+    ctx->header_sent = 1;
+    ctx->early = 1;
+
+    rc = ngx_http_debug_send_header(r);
+
+    r->write_event_handler = ngx_http_debug_pprof_write;
+
+    return (rc == NGX_ERROR || rc > NGX_OK) ? NGX_ERROR : NGX_OK;
+}
+
+
+/*
+ * The client takes no more.  Who joined its profile may go on waiting;
+ * otherwise this is the end, and nothing of CTX may be looked at after it.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_lost(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    if (ctx->shared && ngx_http_debug_runs_seen(&ctx->run)) {
+        ctx->gone = 1;
+        ctx->request->read_event_handler = ngx_http_block_reading;
+        ctx->request->write_event_handler = ngx_http_request_empty_handler;
+
+        return NGX_OK;
+    }
+
+    ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+
+    return NGX_ERROR;
 }
 
 
@@ -1349,16 +1811,36 @@ ngx_http_debug_pprof_fetch_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
     ctx = f->data;
     r = ctx->request;
 
+    if (ctx->keepalive.timer_set) {
+        ngx_del_timer(&ctx->keepalive);
+    }
+
+    if (ctx->early && !ctx->checked) {
+
+        /* what was promised is a profile */
+
+        ctx->checked = 1;
+        ctx->foreign |= (f->status != NGX_HTTP_OK || *in->buf->pos != 0x1f);
+    }
+
     if (ctx->foreign) {
         return NGX_OK;
     }
 
+    if (ctx->shared && ngx_http_debug_pprof_keep_copy(ctx, in) != NGX_OK) {
+        goto failed;
+    }
+
+    if (f->complete) {
+        ngx_http_debug_pprof_end_run(ctx, 1);
+    }
+
+    if (ctx->gone) {
+        return NGX_OK;
+    }
+
     if (!ctx->header_sent && ngx_http_debug_pprof_send_header(ctx) != NGX_OK) {
-
-        /* the fetch closes itself; what called it runs posted requests */
-
-        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
-        return NGX_ERROR;
+        goto failed;
     }
 
     for (cl = in; cl->next; cl = cl->next) { /* void */ }
@@ -1368,26 +1850,81 @@ ngx_http_debug_pprof_fetch_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
     rc = ngx_http_debug_send_body(r, in);
 
     if (rc == NGX_ERROR) {
-        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
-        return NGX_ERROR;
+        goto failed;
     }
 
-    for (cl = in; cl; cl = cl->next) {
-        if (ngx_buf_size(cl->buf) != 0) {
-            rc = NGX_AGAIN;
-        }
-    }
-
-    if (rc == NGX_OK) {
+    if (rc == NGX_OK && ngx_http_debug_pprof_sent(in)) {
         return NGX_OK;
     }
 
-    if (ngx_http_debug_pprof_wait(r) != NGX_OK) {
-        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
-        return NGX_ERROR;
+    if (ngx_http_debug_pprof_arm(r) != NGX_OK) {
+        goto failed;
     }
 
     return NGX_AGAIN;
+
+failed:
+
+    /* the fetch closes itself; what called it runs posted requests */
+
+    return ngx_http_debug_pprof_lost(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_debug_pprof_keep_copy(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_chain_t *in)
+{
+    size_t        size;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    for ( /* void */ ; in; in = in->next) {
+
+        size = in->buf->last - in->buf->pos;
+        ctx->copy_size += size;
+
+        if (ctx->copy_size > NGX_HTTP_DEBUG_RUNS_ANSWER) {
+
+            /* told to who joined when it ends */
+
+            ctx->copy = NULL;
+            ctx->last_copy = &ctx->copy;
+            continue;
+        }
+
+        b = ngx_create_temp_buf(ctx->request->pool, size);
+        cl = ngx_alloc_chain_link(ctx->request->pool);
+
+        if (b == NULL || cl == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->last = ngx_cpymem(b->last, in->buf->pos, size);
+
+        cl->buf = b;
+        cl->next = NULL;
+
+        *ctx->last_copy = cl;
+        ctx->last_copy = &cl->next;
+    }
+
+    return NGX_OK;
+}
+
+
+/* Whether nothing of IN is waiting anywhere. */
+
+static ngx_uint_t
+ngx_http_debug_pprof_sent(ngx_chain_t *in)
+{
+    for ( /* void */ ; in; in = in->next) {
+        if (ngx_buf_size(in->buf) != 0) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -1397,7 +1934,6 @@ static void
 ngx_http_debug_pprof_write(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
-    ngx_chain_t                 *cl;
     ngx_http_debug_pprof_ctx_t  *ctx;
 
     ctx = ngx_http_debug_pprof_get_ctx(r);
@@ -1405,19 +1941,13 @@ ngx_http_debug_pprof_write(ngx_http_request_t *r)
     rc = ngx_http_debug_send_body(r, NULL);
 
     if (rc == NGX_ERROR) {
-        ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
-        return;
+        goto failed;
     }
 
-    for (cl = ctx->fetch.slices; cl; cl = cl->next) {
-        if (ngx_buf_size(cl->buf) != 0) {
-            rc = NGX_AGAIN;
-        }
-    }
+    if (rc == NGX_AGAIN || !ngx_http_debug_pprof_sent(ctx->fetch.slices)) {
 
-    if (rc == NGX_AGAIN) {
-        if (ngx_http_debug_pprof_wait(r) != NGX_OK) {
-            ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
+        if (ngx_http_debug_pprof_arm(r) != NGX_OK) {
+            goto failed;
         }
 
         return;
@@ -1429,16 +1959,21 @@ ngx_http_debug_pprof_write(ngx_http_request_t *r)
     }
 
     ngx_http_debug_fetch_resume(&ctx->fetch);
+
+    return;
+
+failed:
+
+    if (ngx_http_debug_pprof_lost(ctx) == NGX_OK) {
+        ngx_http_debug_fetch_resume(&ctx->fetch);
+    }
 }
 
 
 static ngx_int_t
-ngx_http_debug_pprof_wait(ngx_http_request_t *r)
+ngx_http_debug_pprof_arm(ngx_http_request_t *r)
 {
-    ngx_connection_t          *c;
     ngx_http_core_loc_conf_t  *clcf;
-
-    c = r->connection;
 
     /*
      * No send_timeout: it bounds the pause between two writes, and the
@@ -1447,7 +1982,7 @@ ngx_http_debug_pprof_wait(ngx_http_request_t *r)
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    return ngx_handle_write_event(c->write, clcf->send_lowat);
+    return ngx_handle_write_event(r->connection->write, clcf->send_lowat);
 }
 
 
@@ -1463,22 +1998,43 @@ ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
 
     ngx_http_set_log_request(r->connection->log, r);
 
-    ngx_http_debug_pprof_state(ctx);
+    ngx_http_debug_pprof_end_run(ctx, f->result == NGX_HTTP_DEBUG_FETCH_OK
+                                      && !ctx->foreign);
 
-    if (!ctx->header_sent
-        && (ctx->foreign || f->result != NGX_HTTP_DEBUG_FETCH_OK))
-    {
-        ngx_http_debug_pprof_finalize(ctx, ngx_http_debug_pprof_failed(ctx));
+    if (ctx->foreign || f->result != NGX_HTTP_DEBUG_FETCH_OK) {
+
+        if (ctx->gone) {
+            ngx_http_debug_pprof_finalize(ctx,
+                                          NGX_HTTP_CLIENT_CLOSED_REQUEST);
+
+        } else if (ctx->header_sent) {
+            ngx_http_debug_pprof_cut(ctx);
+
+        } else {
+            ngx_http_debug_pprof_finalize(ctx,
+                                          ngx_http_debug_pprof_failed(ctx));
+        }
+
+        return;
+    }
+
+    ngx_http_debug_runs_refuse(&f->name, 0);
+
+    if (ctx->gone) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        return;
+    }
+
+    if (ctx->early && !ctx->checked) {
+
+        /* an empty answer is no profile */
+
+        ngx_http_debug_pprof_cut(ctx);
         return;
     }
 
     if (!ctx->header_sent && ngx_http_debug_pprof_send_header(ctx) != NGX_OK) {
         ngx_http_debug_pprof_finalize(ctx, NGX_ERROR);
-        return;
-    }
-
-    if (f->result != NGX_HTTP_DEBUG_FETCH_OK) {
-        ngx_http_debug_pprof_cut(ctx);
         return;
     }
 
@@ -1491,7 +2047,7 @@ ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
 
     rc = ngx_http_debug_pprof_send_last(r);
 
-    if (rc == NGX_AGAIN && ngx_http_debug_pprof_wait(r) == NGX_OK) {
+    if (rc == NGX_AGAIN && ngx_http_debug_pprof_arm(r) == NGX_OK) {
         /* under the deadline, until the client has it all */
         return;
     }
@@ -1503,8 +2059,8 @@ ngx_http_debug_pprof_fetch_end(ngx_http_debug_fetch_t *f)
 static ngx_int_t
 ngx_http_debug_pprof_send_last(ngx_http_request_t *r)
 {
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
+    ngx_buf_t   *b;
+    ngx_chain_t  out;
 
     b = ngx_calloc_buf(r->pool);
     if (b == NULL) {
@@ -1561,6 +2117,11 @@ ngx_http_debug_pprof_failed(ngx_http_debug_pprof_ctx_t *ctx)
                    &f->name, &ctx->uri, f->status);
 
     case NGX_HTTP_DEBUG_FETCH_CONNECT:
+
+        /* the next default peer is another one */
+
+        ngx_http_debug_runs_refuse(&f->name, 1);
+
         return ngx_http_debug_pprof_say(ctx->request, NGX_HTTP_BAD_GATEWAY,
                    "%V %V; does libpprof or net/http/pprof listen there?"
                    " see debug_pprof_pass",
@@ -1664,8 +2225,7 @@ ngx_http_debug_pprof_deadline(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
-    ngx_http_debug_fetch_close(&ctx->fetch);
-    ngx_http_debug_pprof_state(ctx);
+    ngx_http_debug_pprof_end_run(ctx, 0);
 
     if (ctx->header_sent) {
         ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
@@ -1674,6 +2234,9 @@ ngx_http_debug_pprof_deadline(ngx_event_t *ev)
 
         c->timedout = 1;
         ngx_http_debug_pprof_cut(ctx);
+
+    } else if (ctx->gone) {
+        ngx_http_debug_pprof_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else {
         ngx_log_error(NGX_LOG_ERR, c->log, NGX_ETIMEDOUT,
@@ -1702,6 +2265,17 @@ ngx_http_debug_pprof_cleanup(void *data)
         ngx_del_timer(&ctx->deadline);
     }
 
+    if (ctx->tick.timer_set) {
+        ngx_del_timer(&ctx->tick);
+    }
+
+    if (ctx->keepalive.timer_set) {
+        ngx_del_timer(&ctx->keepalive);
+    }
+
+    ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+    ngx_http_debug_runs_leave(&ctx->joined);
+
     ngx_http_debug_fetch_close(&ctx->fetch);
     ngx_http_debug_pprof_state(ctx);
 }
@@ -1719,7 +2293,10 @@ ngx_http_debug_pprof_state(ngx_http_debug_pprof_ctx_t *ctx)
     r = ctx->request;
     f = &ctx->fetch;
 
-    if (ctx->logged) {
+    if (ctx->logged || f->parse == NULL) {
+
+        /* or none was asked */
+
         return;
     }
 
@@ -1880,7 +2457,7 @@ ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf)
 {
     ngx_http_variable_t  *var, *v;
 
-    ngx_http_debug_pprof_passes = NULL;
+    ngx_http_debug_pprof_conf_reset();
 
     for (v = ngx_http_debug_pprof_vars; v->name.len; v++) {
 
@@ -1894,234 +2471,4 @@ ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf)
     }
 
     return NGX_OK;
-}
-
-
-void
-ngx_http_debug_pprof_create_conf(ngx_conf_t *cf,
-    ngx_http_debug_pprof_conf_t *conf)
-{
-    conf->write_timeout = NGX_CONF_UNSET_MSEC;
-    conf->pass = NGX_CONF_UNSET_PTR;
-    conf->kinds = NGX_CONF_UNSET_PTR;
-}
-
-
-char *
-ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
-    ngx_http_debug_pprof_conf_t *prev, ngx_http_debug_pprof_conf_t *conf)
-{
-    ngx_conf_merge_msec_value(conf->write_timeout, prev->write_timeout, 90000);
-    ngx_conf_merge_ptr_value(conf->pass, prev->pass, NULL);
-    ngx_conf_merge_ptr_value(conf->kinds, prev->kinds, NULL);
-
-    return NGX_CONF_OK;
-}
-
-
-void
-ngx_http_debug_pprof_merge_location(ngx_conf_t *cf)
-{
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    /*
-     * Only "symbol" takes a body, and has a bound of its own, which it tells
-     * in a sentence; client_max_body_size would answer with a page.
-     */
-
-    clcf->client_max_body_size = 0;
-}
-
-
-ngx_int_t
-ngx_http_debug_pprof_init(ngx_conf_t *cf)
-{
-    ngx_uint_t     i;
-    ngx_array_t  **pass;
-
-    if (ngx_http_debug_send_init(cf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_debug_pprof_passes == NULL) {
-        return NGX_OK;
-    }
-
-    pass = ngx_http_debug_pprof_passes->elts;
-
-    for (i = 0; i < ngx_http_debug_pprof_passes->nelts; i++) {
-        if (ngx_http_debug_peers_init(cf, pass[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    ngx_http_debug_pprof_passes = NULL;
-
-    return NGX_OK;
-}
-
-
-char *
-ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    char        *rv;
-    ngx_msec_t  *msec;
-
-    rv = ngx_conf_set_msec_slot(cf, cmd, conf);
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
-
-    msec = (ngx_msec_t *) ((char *) conf + cmd->offset);
-
-    if (*msec == 0) {
-        return "must not be zero: no answer could be sent";
-    }
-
-    if (*msec <= 30000) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "with \"debug_write_timeout\" of 30 seconds or"
-                           " less, CPU profiles of the default 30 seconds"
-                           " are refused");
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t               *value;
-    ngx_uint_t               i;
-    ngx_array_t            **all, **pass;
-    ngx_http_debug_pass_t   *p;
-
-    pass = (ngx_array_t **) ((char *) conf + cmd->offset);
-
-    if (*pass == NGX_CONF_UNSET_PTR) {
-
-        *pass = ngx_array_create(cf->pool, 2, sizeof(ngx_http_debug_pass_t));
-        if (*pass == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        if (ngx_http_debug_pprof_passes == NULL) {
-            ngx_http_debug_pprof_passes = ngx_array_create(cf->pool, 2,
-                                                       sizeof(ngx_array_t *));
-            if (ngx_http_debug_pprof_passes == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        all = ngx_array_push(ngx_http_debug_pprof_passes);
-        if (all == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *all = *pass;
-    }
-
-    value = cf->args->elts;
-    p = (*pass)->elts;
-
-    for (i = 0; i < (*pass)->nelts; i++) {
-        if (p[i].group.len == value[1].len
-            && ngx_strncasecmp(p[i].group.data, value[1].data, value[1].len)
-               == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate upstream \"%V\"", &value[1]);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    p = ngx_array_push(*pass);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(p, sizeof(ngx_http_debug_pass_t));
-
-    p->group = value[1];
-    p->file = cf->conf_file->file.name.data;
-    p->line = cf->conf_file->line;
-
-    if (cf->args->nelts == 3) {
-        p->listeners = value[2];
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    u_char        ch;
-    size_t        n;
-    ngx_str_t    *value, *kind;
-    ngx_uint_t    i, j;
-    ngx_array_t  **kinds;
-
-    kinds = (ngx_array_t **) ((char *) conf + cmd->offset);
-
-    if (*kinds != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    *kinds = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                              sizeof(ngx_str_t));
-    if (*kinds == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        /* it becomes a part of the URI that the peer is asked for */
-
-        for (n = 0; n < value[i].len; n++) {
-            ch = value[i].data[n];
-
-            if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-                  || (ch >= '0' && ch <= '9')
-                  || ch == '_' || ch == '-' || ch == '.'))
-            {
-                break;
-            }
-        }
-
-        if (n < value[i].len || n == 0 || value[i].data[0] == '.') {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid profile kind \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        kind = (*kinds)->elts;
-
-        for (j = 0; j < (*kinds)->nelts; j++) {
-            if (kind[j].len == value[i].len
-                && ngx_strncmp(kind[j].data, value[i].data, value[i].len) == 0)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "duplicate profile kind \"%V\"",
-                                   &value[i]);
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        kind = ngx_array_push(*kinds);
-        if (kind == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *kind = value[i];
-    }
-
-    return NGX_CONF_OK;
 }

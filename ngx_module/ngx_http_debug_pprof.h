@@ -5,10 +5,16 @@
  * Directives handled here, each with its member of the configuration below:
  *
  *     debug_write_timeout time          ngx_http_debug_pprof_write_timeout()
- *     debug_pprof_pass group [listeners]  ngx_http_debug_pprof_pass()
+ *     debug_pprof_pass group [listeners | unix:pattern]
+ *                                       ngx_http_debug_pprof_pass()
  *     debug_pprof_kinds name...         ngx_http_debug_pprof_kinds()
+ *     debug_pprof_max number            ngx_conf_set_num_slot()
+ *     debug_pprof_busy refuse | share   ngx_conf_set_enum_slot()
+ *     debug_pprof_keepalive time | off  ngx_http_debug_pprof_keepalive()
+ *     debug_pprof_ssl on | off | [trusted=file] [depth=number] [name=host]
+ *         [certificate=file key=file]   ngx_http_debug_pprof_ssl()
  *
- * The setters find the configuration at the command's "offset".
+ * The setters find the member at the command's "offset".
  */
 
 
@@ -22,11 +28,50 @@
 #include "ngx_http_debug_peers.h"
 
 
+#define NGX_HTTP_DEBUG_PPROF_REFUSE  0
+#define NGX_HTTP_DEBUG_PPROF_SHARE   1
+
+
+typedef struct {
+#if (NGX_HTTP_SSL)
+    ngx_ssl_t    *ssl;
+#endif
+    ngx_str_t     name;           /* to be in the certificate; empty: group */
+    ngx_uint_t    verify;         /* unsigned  verify:1; */
+} ngx_http_debug_pprof_ssl_t;
+
+
 typedef struct {
     ngx_msec_t    write_timeout;  /* of a whole answer */
     ngx_array_t  *pass;           /* ngx_http_debug_pass_t; NULL: all groups */
     ngx_array_t  *kinds;          /* ngx_str_t; NULL: all known */
+    ngx_int_t     max;            /* profile requests under way at once */
+    ngx_uint_t    busy;           /* what becomes of a second CPU profile */
+    ngx_msec_t    keepalive;      /* 0: off */
+    ngx_http_debug_pprof_ssl_t  *ssl;    /* NULL: plain HTTP */
 } ngx_http_debug_pprof_conf_t;
+
+
+/* kinds that are more than a name */
+
+#define NGX_HTTP_DEBUG_PPROF_CPU      0x01   /* 30 s unless asked otherwise */
+#define NGX_HTTP_DEBUG_PPROF_TRACE    0x02   /* 1 s, fractions allowed */
+#define NGX_HTTP_DEBUG_PPROF_SYMBOL   0x04   /* takes a body, costs nothing */
+#define NGX_HTTP_DEBUG_PPROF_TEXT     0x08
+
+
+typedef struct {
+    ngx_str_t     name;
+    ngx_uint_t    flags;
+    char         *text;           /* what it shows */
+} ngx_http_debug_pprof_kind_t;
+
+
+/* all kinds that are known, in the order of the page; a nameless one ends */
+extern ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[];
+
+extern ngx_conf_enum_t       ngx_http_debug_pprof_busy[];
+extern ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds;
 
 
 /* Context of these: configuration. */
@@ -40,18 +85,40 @@ void ngx_http_debug_pprof_create_conf(ngx_conf_t *cf,
 char *ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
     ngx_http_debug_pprof_conf_t *prev, ngx_http_debug_pprof_conf_t *conf);
 
+/* Forgets what an earlier configuration left. */
+void ngx_http_debug_pprof_conf_reset(void);
+
 /* Prepares the location that is being merged to be one of ours. */
 void ngx_http_debug_pprof_merge_location(ngx_conf_t *cf);
 
-/* What had to wait until all upstreams are known; in postconfiguration. */
-ngx_int_t ngx_http_debug_pprof_init(ngx_conf_t *cf);
+/*
+ * What had to wait until all upstreams are known; in postconfiguration.
+ * LISTENERS, an array of ngx_http_upstream_srv_conf_t *, gets the groups that
+ * only say where profilers listen.
+ */
+ngx_int_t ngx_http_debug_pprof_init(ngx_conf_t *cf, ngx_array_t *listeners);
 
 char *ngx_http_debug_pprof_write_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_debug_pprof_keepalive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/*
+ * Answers with the page of GROUPS, an array of ngx_http_debug_peer_group_t.
+ * Its links are relative to itself, DEPTH steps below the page that has all
+ * groups.  Returns what a content handler returns.
+ *
+ * Context: worker, request.
+ */
+ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth,
+    ngx_uint_t legacy);
 
 /*
  * Answers the request whose URI after the mount and "pprof/" is REST, decoded

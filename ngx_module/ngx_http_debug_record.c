@@ -67,6 +67,9 @@ static ngx_int_t ngx_http_debug_record_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_http_debug_record_walk(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf, ngx_log_t *log, size_t *size);
+static void ngx_http_debug_record_group_entity(
+    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_group_t *group,
+    ngx_log_t *log);
 static void ngx_http_debug_record_walk_peer(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_entity_t *group,
     ngx_str_t *name, ngx_log_t *log, size_t *size);
@@ -119,6 +122,10 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
 
     if (!rlcf->enable) {
         return NGX_OK;
+    }
+
+    if (group->entity == NULL) {
+        ngx_http_debug_record_group_entity(rmcf, group, r->connection->log);
     }
 
     round = ngx_palloc(r->pool, sizeof(ngx_http_debug_round_t));
@@ -770,6 +777,23 @@ ngx_http_debug_record_preconfiguration(ngx_conf_t *cf)
 }
 
 
+void
+ngx_http_debug_record_listeners(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_array_t *listeners)
+{
+    ngx_uint_t                       i;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+
+    uscfp = listeners->elts;
+
+    for (i = 0; i < listeners->nelts; i++) {
+        if (uscfp[i]->peer.init == ngx_http_debug_record_init_peer) {
+            ngx_http_debug_record_group(rmcf, uscfp[i])->listeners = 1;
+        }
+    }
+}
+
+
 ngx_int_t
 ngx_http_debug_record_init(ngx_conf_t *cf)
 {
@@ -859,6 +883,23 @@ ngx_http_debug_record_wrap(ngx_conf_t *cf,
 
         group->uscf = uscfp[i];
         group->init = uscfp[i]->peer.init;
+        group->name = uscfp[i]->host;
+
+        if (uscfp[i]->port) {
+
+            /* proxy_pass http://host:port makes a group of that name */
+
+            group->name.data = ngx_pnalloc(cf->pool, uscfp[i]->host.len + 1
+                                                     + NGX_INT_T_LEN);
+            if (group->name.data == NULL) {
+                return NGX_ERROR;
+            }
+
+            group->name.len = ngx_sprintf(group->name.data, "%V:%ui",
+                                          &uscfp[i]->host,
+                                          (ngx_uint_t) uscfp[i]->port)
+                              - group->name.data;
+        }
 
         uscfp[i]->peer.init = ngx_http_debug_record_init_peer;
     }
@@ -987,7 +1028,6 @@ ngx_http_debug_record_walk(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf, ngx_log_t *log, size_t *size)
 {
     ngx_uint_t                          i, j, k;
-    ngx_str_t                           name;
     ngx_http_debug_group_t             *group;
     ngx_http_upstream_server_t         *server;
     ngx_http_core_srv_conf_t          **cscfp;
@@ -1030,30 +1070,16 @@ ngx_http_debug_record_walk(ngx_cycle_t *cycle,
 
         group = ngx_http_debug_record_group(rmcf, uscf);
 
-        /* proxy_pass http://host:port makes a group of that name */
-
-        name = uscf->host;
-
-        if (uscf->port) {
-            name.data = ngx_pnalloc(cycle->pool, uscf->host.len + 1
-                                                 + NGX_INT_T_LEN);
-            if (name.data == NULL) {
-                name.data = uscf->host.data;
-
-            } else {
-                name.len = ngx_sprintf(name.data, "%V:%ui", &uscf->host,
-                                       (ngx_uint_t) uscf->port)
-                           - name.data;
-            }
+        if (group->listeners) {
+            continue;
         }
 
         if (size) {
-            *size += ngx_http_debug_zone_entity_size(name.len, rmcf->cells);
+            *size += ngx_http_debug_zone_entity_size(group->name.len,
+                                                     rmcf->cells);
 
         } else {
-            group->entity = ngx_http_debug_zone_entity(rmcf->zone,
-                                  NGX_HTTP_DEBUG_GROUP, 0, &name,
-                                  rmcf->cells, log);
+            ngx_http_debug_record_group_entity(rmcf, group, log);
         }
 
         if (uscf->servers) {
@@ -1082,6 +1108,16 @@ ngx_http_debug_record_walk(ngx_cycle_t *cycle,
             }
         }
     }
+}
+
+
+static void
+ngx_http_debug_record_group_entity(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_http_debug_group_t *group, ngx_log_t *log)
+{
+    group->entity = ngx_http_debug_zone_entity(rmcf->zone,
+                                               NGX_HTTP_DEBUG_GROUP, 0,
+                                               &group->name, rmcf->cells, log);
 }
 
 

@@ -25,7 +25,10 @@
 typedef struct {
     ngx_http_upstream_srv_conf_t   *uscf;
     ngx_http_upstream_init_peer_pt  init;      /* the balancer's own */
+    ngx_str_t                       name;
     ngx_http_debug_entity_t        *entity;
+    ngx_uint_t                      listeners; /* no traffic is expected: it
+                                                  has no entity before some */
 } ngx_http_debug_group_t;
 
 
@@ -70,6 +73,13 @@ ngx_int_t ngx_http_debug_record_preconfiguration(ngx_conf_t *cf);
  * NGX_OK or NGX_ERROR (logged).
  */
 ngx_int_t ngx_http_debug_record_init(ngx_conf_t *cf);
+
+/*
+ * The groups LISTENERS, of ngx_http_upstream_srv_conf_t *, only say where
+ * profilers listen: they shall not stand among the idle.
+ */
+void ngx_http_debug_record_listeners(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_array_t *listeners);
 
 /*
  * After the cycle is committed: sets the zone's limit and finds the entities

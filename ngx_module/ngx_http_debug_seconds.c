@@ -78,6 +78,36 @@ ngx_http_debug_seconds(ngx_str_t *args, ngx_uint_t fraction, ngx_msec_t *msec)
 }
 
 
+uint32_t
+ngx_http_debug_seconds_form(ngx_str_t *args)
+{
+    u_char   *p, *last, *end;
+    uint32_t  hash;
+
+    ngx_crc32_init(hash);
+
+    last = args->data + args->len;
+
+    for (p = args->data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        if (end == NULL) {
+            end = last;
+        }
+
+        if (end - p < (ssize_t) sizeof("seconds=") - 1
+            || ngx_strncmp(p, "seconds=", sizeof("seconds=") - 1) != 0)
+        {
+            ngx_crc32_update(&hash, p, end - p);
+        }
+    }
+
+    ngx_crc32_final(hash);
+
+    return hash;
+}
+
+
 /*
  * Returns the length, or NGX_ERROR for a wrong escape.  What does not fit is
  * cut: too long for a name, and as a number cut to one as far out of bounds.

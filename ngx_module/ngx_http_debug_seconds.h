@@ -29,5 +29,8 @@ typedef enum {
 ngx_http_debug_seconds_result_e ngx_http_debug_seconds(ngx_str_t *args,
     ngx_uint_t fraction, ngx_msec_t *msec);
 
+/* A hash of what ARGS say beside "seconds". */
+uint32_t ngx_http_debug_seconds_form(ngx_str_t *args);
+
 
 #endif /* _NGX_HTTP_DEBUG_SECONDS_H_INCLUDED_ */

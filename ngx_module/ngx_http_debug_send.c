@@ -17,8 +17,8 @@ static ngx_http_output_body_filter_pt    ngx_http_debug_send_body_filter;
 ngx_int_t
 ngx_http_debug_send_init(ngx_conf_t *cf)
 {
-    char        *name;
-    ngx_uint_t   i, below;
+    char       *name;
+    ngx_uint_t  i, below;
 
     extern ngx_module_t  ngx_http_debug_module;
 

@@ -19,9 +19,9 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_http_debug_row_t *row)
 {
     uint32_t                code;
-    uint64_t                n, ns, now, second, base, floor;
+    uint64_t                n, ns, now, rank, second, base, floor;
     uint64_t                bucket[NGX_HTTP_DEBUG_BUCKETS];
-    ngx_uint_t              i, c, first;
+    ngx_uint_t              i, c, k, le, last;
     ngx_http_debug_cell_t  *cell;
 
     static ngx_uint_t  parts[] = { 500, 900, 990, 999 };
@@ -78,8 +78,17 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
         row->max = ngx_max(row->max, ngx_http_debug_load(&cell->max));
         floor = ngx_max(floor, ngx_http_debug_load(&cell->floor));
 
-        for (i = 0; i < NGX_HTTP_DEBUG_BUCKETS; i++) {
-            bucket[i] += ngx_http_debug_load(&cell->bucket[i]);
+        /* the others are empty: both bounds are written before a bucket */
+
+        i = ngx_http_debug_histogram_bucket(
+                                     ~ngx_http_debug_load(&cell->floor));
+        last = ngx_http_debug_histogram_bucket(
+                                     ngx_http_debug_load(&cell->max));
+
+        for ( /* void */ ; i <= last; i++) {
+            n = ngx_http_debug_load(&cell->bucket[i]);
+            bucket[i] += n;
+            row->measured += n;
         }
     }
 
@@ -95,30 +104,48 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
         return;
     }
 
-    /* the bounds for Prometheus lie an octave apart */
+    /*
+     * One pass for the percentiles and for the bounds of Prometheus, which
+     * lie an octave apart.
+     */
 
-    n = 0;
-    first = NGX_HTTP_DEBUG_LE_FIRST;
+    i = ngx_http_debug_histogram_bucket(row->min);
+    last = ngx_http_debug_histogram_bucket(row->max);
 
-    for (i = 0; i < NGX_HTTP_DEBUG_BUCKETS; i++) {
+    le = (i <= NGX_HTTP_DEBUG_LE_FIRST)
+         ? 0 : (i - NGX_HTTP_DEBUG_LE_FIRST + 15) / 16;
 
-        if (i >= first && (i - first) % 16 == 0
-            && (i - first) / 16 < NGX_HTTP_DEBUG_LE)
-        {
-            row->le[(i - first) / 16] = n;
+    rank = (row->measured * parts[0] + 999) / 1000;
+
+    for (n = 0, k = 0; i <= last; i++) {
+
+        if (i == NGX_HTTP_DEBUG_LE_FIRST + 16 * le && le < NGX_HTTP_DEBUG_LE) {
+            row->le[le++] = n;
+        }
+
+        if (bucket[i] == 0) {
+            continue;
         }
 
         n += bucket[i];
+
+        while (k < NGX_HTTP_DEBUG_PERCENTILES && n >= rank) {
+
+            ns = (ngx_http_debug_histogram_bound(i)
+                  + ngx_http_debug_histogram_bound(i + 1)) / 2;
+
+            /* no percentile lies outside of what was seen */
+
+            row->percentile[k] = ngx_max(row->min, ngx_min(row->max, ns));
+
+            if (++k < NGX_HTTP_DEBUG_PERCENTILES) {
+                rank = (row->measured * parts[k] + 999) / 1000;
+            }
+        }
     }
 
-    row->measured = n;
-
-    for (i = 0; i < NGX_HTTP_DEBUG_PERCENTILES; i++) {
-        ns = ngx_http_debug_snapshot_percentile(bucket, n, parts[i]);
-
-        /* no percentile lies outside of what was seen */
-
-        row->percentile[i] = ngx_max(row->min, ngx_min(row->max, ns));
+    while (le < NGX_HTTP_DEBUG_LE) {
+        row->le[le++] = n;
     }
 }
 

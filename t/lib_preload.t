@@ -70,7 +70,7 @@ END
 		skip 'no go', 1 unless Debug::Nginx::have_bin('go');
 		Debug::Nginx::write_file("$dir/cpu.pb.gz", $r->{body});
 		like(Debug::Nginx::go_pprof('-top', "$dir/cpu.pb.gz")->{out},
-			qr/^File: lighttpd\nBuild ID: \w+\nType: cpu\nTime: .*\nDuration: 3/m,
+			qr/^File: lighttpd\nBuild ID: \w+\n(?:the kernel.*\n)?Type: cpu\nTime: .*\nDuration: 3/m,
 			'lighttpd: what is profiled');
 	}
 

@@ -241,7 +241,7 @@ is($s->{upstreams}{ok}{retries}, 0, 'no retries');
 is($s->{upstreams}{ok}{active}, 0, 'none active');
 is($s->{upstreams}{ok}{last_failure}, undef, 'no failure');
 cmp_ok($s->{upstreams}{ok}{received_bytes}, '>', 3 * 40, 'bytes from it');
-cmp_ok($s->{upstreams}{ok}{sent_bytes}, '>', 3 * 30, 'bytes to it');
+cmp_ok($s->{upstreams}{ok}{sent_bytes}, '>', 3 * 20, 'bytes to it');
 
 my $raw = raw();
 like($raw, qr/"total_status_code_count":\{"200":3,"204":1,"404":3\}/,

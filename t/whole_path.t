@@ -207,14 +207,24 @@ sub bytes {
 sub near {
     my ($got, $want, $name) = @_;
 
-    ok($got > 0.9 * $want && $got < 1.1 * $want,
-       "$name: $got of $want bytes");
+    ok($got > 0.9 * $want && $got < 1.1 * $want, "$name: $got of $want");
+}
+
+
+sub objects {
+    my ($path) = @_;
+
+    my $r = go_pprof('-top', '-sample_index=inuse_objects',
+                     '-nodefraction=0', "$site/debug/pprof/$path");
+    my ($n) = $r->{out} =~ /^\s*(\d+) .* session_put$/m;
+    diag($r->{out} . $r->{err}) unless defined $n;
+    return $n // 0;
 }
 
 
 http_get('/acs/leak/on');
-http_get('/acs/order') for 1 .. 500;
-http_get('/acs/order?bytes=40000') for 1 .. 500;
+http_get('/acs/order') for 1 .. 200;
+http_get('/acs/order?bytes=40000') for 1 .. 800;
 http_get('/acs/leak/off');
 http_get('/acs/order?bytes=100000') for 1 .. 100;
 
@@ -223,6 +233,9 @@ cmp_ok($truth, '>', 24_000_000, 'acs holds bytes');
 
 near(bytes('acs/0/heap', qr/^\s*(\d+)B .* session_put$/m), $truth,
      'acs, linked with libpprof');
+
+# objects were rounded one by one: those that stand for 1.3 counted 1
+near(objects('acs/0/heap'), 1000, 'its sessions');
 
 # perl keeps each string and some bytes of its own beside it
 near(bytes("perl/127.0.0.1:$port{perl}/heap", qr/of (\d+)B total$/m),

@@ -3,7 +3,9 @@
  *
  * The server's part of a page is complete without it: a header, a title, a
  * table of what is known.  <main data-root> is the relative way to the mount
- * point, so that the whole tree may live under any prefix.
+ * point, so that the whole tree may live under any prefix; data-kept is there
+ * where snapshots are kept, data-process where peers are asked what their
+ * processes use.
  */
 
 const pages = {
@@ -16,6 +18,12 @@ const pages = {
 };
 
 const main = document.querySelector('main');
+
+/* pages below Profiles light up that link */
+if (/^(peer|viewer|kept)$/.test(main.dataset.page)) {
+    document.querySelector('.bar nav a[href$="pprof/"]')
+            ?.setAttribute('aria-current', 'page');
+}
 
 pages[main.dataset.page]?.().then(page => page.start(main)).catch(e => {
     const p = document.createElement('p');

@@ -101,6 +101,7 @@ function pick() {
 const TILES = [['req', 'Requests'], ['p99', 'Response time p99'],
                ['err', '5xx share'], ['rss', 'Memory, RSS'], ['cpu', 'CPU'],
                ['thr', 'Threads']];
+const PROCESS = ['rss', 'cpu', 'thr'];
 
 function build() {
     const h1 = main.querySelector('h1') ?? el('h1', {}, 'Charts');
@@ -134,6 +135,11 @@ function build() {
 
     for (const [id, text] of TILES) {
         ui[id] = el('dd', {}, '–');
+
+        if (PROCESS.includes(id) && main.dataset.process === undefined) {
+            continue;
+        }
+
         ui.tiles.append(el('div', { class: 'card tile' },
                            el('dt', {}, text), ui[id]));
     }
@@ -354,6 +360,11 @@ function split(src) {
 
 async function processes() {
     const round = live.round, list = looked().slice(0, 6);
+
+    if (main.dataset.process === undefined) {
+        return;
+    }
+
     let slow = list.length > 1;
 
     await Promise.all(list.map(async ([group, peer]) => {
@@ -466,15 +477,15 @@ function merge(p, data) {
 
 
 async function snapshots() {
+    if (main.dataset.kept === undefined) {
+        return;
+    }
+
     try {
         const res = await fetch(new URL('pprof/kept/?json', root()),
                                 { cache: 'no-store' });
 
         live.taken = res.ok ? (await res.json()).kept ?? [] : [];
-
-        if (res.status === 404) {
-            return;
-        }
 
     } catch {
         /* no snapshots, no marks */
@@ -493,10 +504,11 @@ async function snapshots() {
 
 function layout() {
     const list = looked(), [, onePeer] = split(live.src);
-    const peers = list.slice(0, 6), rest = list.slice(6);
+    const peers = list.slice(0, 6);
     const short = shortPeers(peers.map(([, p]) => p));
     const one = list.length === 1 || !!onePeer;
     const manyGroups = live.peers.size > 1 && !live.src;
+    const asked = main.dataset.process !== undefined;
     const label = ([g, p]) => (manyGroups ? g + ' ' : '') + short.get(p);
     const key = ([g, p]) => peerKey(g, p);
 
@@ -541,6 +553,22 @@ function layout() {
                                                         : r[name] * by) };
     };
 
+    /* several upstreams: a line each; their peers are a choice away */
+    const lines = manyGroups
+        ? [...live.peers.keys()].map(g => ({ name: g, key: `group\n${g}\n` }))
+        : list.map(p => ({ name: short.get(p[1]) ?? p[1], key: key(p) }));
+    const shown = lines.slice(0, 6), others = lines.slice(6);
+    const traffic = (name, alone) => [
+        ...shown.map((l, i) => ({ name: l.name, color: COLORS[i],
+                                  dash: DASHES[i], get: col(l.key, name) })),
+        ...(others.length ? [{ name: `${others.length} more`,
+                               color: 'text-2', dash: [2, 3],
+                               get: summed(others.map(l => l.key), name,
+                                           add) }] : []),
+        ...(lines.length ? [] : [{ name: alone, color: 'c1', dash: [],
+                                   get: what(name, add) }])];
+    const by = manyGroups ? ', by upstream' : one ? '' : ', by peer';
+
     const byPeer = name => peers.map((p, i) => ({ name: label(p),
         color: COLORS[i], dash: DASHES[i],
         get: proc(p.join('/'), name) }));
@@ -552,16 +580,7 @@ function layout() {
 
     const defs = [
         { id: 'req', title: 'Requests', format: number,
-          unit: one ? 'per second' : 'per second, by peer',
-          series: [...(peers.length ? peers.map((p, i) => ({
-                           name: label(p), color: COLORS[i], dash: DASHES[i],
-                           get: col(key(p), 'req') }))
-                       : [{ name: 'all', color: 'c1', dash: [],
-                            get: what('req', add) }]),
-                   ...(rest.length ? [{ name: `${rest.length} more`,
-                                        color: 'text-2', dash: [2, 3],
-                                        get: summed(rest.map(key), 'req',
-                                                    add) }] : [])] },
+          unit: 'per second' + by, series: traffic('req', 'all') },
         { id: 'lat', title: 'Response time', format: time, scale: 'log',
           unit: 'log scale' + (exact ? '' : ', of the slowest upstream'),
           series: [['p50', 'c3'], ['p90', 'c1'], ['p99', 'c2']].map(
@@ -581,21 +600,17 @@ function layout() {
           unit: one ? 'of one core' : 'of one core, user, by peer',
           series: onePeerOr([['user', 'user', 'c1'], ['system', 'sys', 'c2']],
                             'user') },
-        one ? { id: 'thr', title: 'Threads, files, requests', format: number,
+        one && asked
+            ? { id: 'thr', title: 'Threads, files, requests', format: number,
                 unit: 'count',
                 series: [...onePeerOr([['threads', 'threads', 'c4'],
                                        ['open files', 'fds', 'c6']]),
                          { name: 'in flight', color: 'c5', dash: [2, 3],
                            get: what('inflight', add) }] }
             : { id: 'thr', title: 'Requests under way', format: number,
-                scale: 'asinh', unit: 'log-like',
-                series: [...peers.map((p, i) => ({ name: label(p),
-                             color: COLORS[i], dash: DASHES[i],
-                             get: col(key(p), 'inflight') })),
-                         ...(peers.length ? [] : [{ name: 'all',
-                             color: 'c1', dash: [],
-                             get: what('inflight', add) }])] }
-    ];
+                scale: 'asinh', unit: 'log-like' + by,
+                series: traffic('inflight', 'all') }
+    ].filter(d => asked || !['mem', 'cpu'].includes(d.id));
 
     const said = one && list.length
                  ? live.process.get(list[0].join('/'))?.sorted ?? [] : [];
@@ -785,12 +800,16 @@ function make(def) {
         hooks: {
             setCursor: [u => values(c, u.cursor.idx)],
             setSelect: [u => {
-                if (u.select.width > 6) {
-                    live.zoom = [u.posToVal(u.select.left, 'x'),
-                                 u.posToVal(u.select.left + u.select.width,
-                                            'x')];
-                    u.setSelect({ left: 0, width: 0, top: 0, height: 0 },
-                                false);
+                const { left, width } = u.select;
+
+                u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+
+                /* all charts say so, but after the first the scale is new */
+                if (width > 6 && !live.zooming) {
+                    live.zooming = true;
+                    setTimeout(() => live.zooming = false);
+                    live.zoom = [u.posToVal(left, 'x'),
+                                 u.posToVal(left + width, 'x')];
                     address();
                     draw(true);
                 }
@@ -990,8 +1009,10 @@ function draw(force = false) {
             const own = ['mem', 'cpu'].includes(c.id);
 
             c.note.textContent = !live.rows.last ? ''
-                : own ? 'The process says nothing of this'
-                        + (why ? ': ' + why : '.')
+                : own ? live.src.startsWith('server:')
+                        ? 'A server has no process of its own.'
+                        : 'The process says nothing of this'
+                          + (why ? ': ' + why : '.')
                       : 'No requests in this time.';
         }
 

@@ -160,7 +160,19 @@ export class Rows {
 
             } else if (s.kind === 'upstream') {
                 key = `group\n${s.upstream}\n`;
-                this.peers.set(s.upstream, this.peers.get(s.upstream) ?? []);
+
+                /* where records go that found no room: of interest if any */
+                if (this.columns.has(key + 'req')
+                    || data.series.some(p => p.kind === 'peer'
+                                             && p.upstream === s.upstream)
+                    || ['2xx', '3xx', '4xx', '5xx', 'failed'].some(
+                        k => s[k]?.some(v => v > 0)))
+                {
+                    this.peers.set(s.upstream, this.peers.get(s.upstream)
+                                               ?? []);
+                } else {
+                    continue;
+                }
 
             } else {
                 key = `server\n${s.server}\n`;

@@ -31,7 +31,10 @@ export function start(main) {
     h1.before(head);
     head.append(h1, pill);
     poll();
-    askMemory();
+
+    if (main.dataset.process !== undefined) {
+        askMemory();
+    }
 }
 
 
@@ -218,7 +221,7 @@ function make() {
     table = new Table([
         { key: 'peer', text: 'Peer', class: 'l mono', head: true,
           value: p => p.peer ?? '', cell: p => p.peer },
-        { key: 'group', text: 'Upstream', class: 'l',
+        { key: 'group', text: 'Upstream', class: 'l pc',
           value: p => p.group ?? '', cell: p => p.group },
         { key: 'state', text: 'State', class: 'l',
           value: p => STATES.length - STATES.indexOf(p.state),

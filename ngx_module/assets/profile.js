@@ -1045,7 +1045,7 @@ export function format(value, unit = 'count') {
 
 
 export function percent(part, whole) {
-    if (!whole) {
+    if (!whole || !part) {
         return '0%';
     }
 

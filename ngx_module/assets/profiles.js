@@ -1,12 +1,12 @@
 /*
  * The profiles' pages: the index of groups and peers, and one peer.
  *
- * Both begin as the server's list of links; here they get the state of each
- * profiler, what the kinds mean, and the button that records.  Groups and
- * peers are those of GET stats.
+ * Both begin as the server's list, which tells what there is: for each group
+ * an <h2> and a <ul> with an item a peer, "name (backup) (down): links to its
+ * kinds".  Here they get the state of each profiler, what the kinds mean, and
+ * the button that records.
  */
 
-import { ask } from './history.js';
 import { command, el, failure, root, segments } from './ui.js';
 
 export const KINDS = [
@@ -58,30 +58,35 @@ export function start(element) {
 
 /* --- the index --- */
 
-async function upstreams() {
-    const data = await ask({ step: 1, reach: 1 }), out = new Map();
+/* The server's list: [{ group, peers: [{ name, notes, kinds }] }]. */
 
-    for (const s of data.series) {
-        if (s.kind === 'peer') {
-            out.set(s.upstream, [...out.get(s.upstream) ?? [], s.peer]);
+function listed(element) {
+    return [...element.querySelectorAll('h2')].map(h2 => {
+        const group = h2.textContent, peers = [];
+
+        for (const li of h2.nextElementSibling?.children ?? []) {
+            const links = [...li.querySelectorAll('a')];
+
+            if (links.length) {
+                const head = links[0].previousSibling.textContent;
+                const [, name, notes] = /^\s*(.*?)((?: \(\w+\))*):\s*$/s
+                                        .exec(head);
+
+                peers.push({ name, notes: notes.match(/\w+/g) ?? [],
+                             kinds: links.map(a => a.textContent) });
+            }
         }
-    }
 
-    return out;
+        return { group, peers };
+    });
 }
 
 
-async function index(element) {
+function index(element) {
     const h1 = element.querySelector('h1');
-    let groups;
+    const groups = listed(element).filter(g => g.peers.length);
 
-    try {
-        groups = await upstreams();
-    } catch {
-        return;                           /* the server's list stands */
-    }
-
-    if (groups.size === 0) {
+    if (groups.length === 0) {
         return;
     }
 
@@ -92,26 +97,30 @@ async function index(element) {
            'Open a file'), '.');
     const boxes = [];
 
-    for (const [group, peers] of groups) {
-        const rows = peers.map(p => {
+    for (const { group, peers: all } of groups) {
+        const peers = all.map(p => p.name);
+        const rows = all.map(({ name: p, kinds, notes }) => {
             const state = el('td', { class: 'l wrap' }, '…');
             const at = `pprof/${path(group, p)}/`;
 
             probe(group, p).then(s => state.replaceChildren(
                 el('span', { class: 'pill ' + (s.ok ? 'ok' : '') },
                    s.ok ? 'answers' : 'no profiler'), ' ',
-                el('span', { class: 'muted' }, s.text)));
+                ...notes.map(n => el('span', { class: 'pill warn' }, n)),
+                ' ', el('span', { class: 'muted' }, s.text)));
 
             return el('tr', {},
                 el('th', { class: 'l mono', scope: 'row' },
                    el('a', { href: new URL(at, root()).href }, p)),
                 state,
                 el('td', { class: 'l' }, el('span', { class: 'links' },
-                    ...['heap', 'goroutine', 'mutex'].map(k => el('a',
+                    ...['heap', 'goroutine', 'mutex'].filter(
+                        k => kinds.includes(k)).map(k => el('a',
                         { href: viewer(at + k).href }, k)))));
         });
 
-        const all = kind => peers.map(p => `pprof/${path(group, p)}/${kind}`);
+        const each = kind => peers.map(
+            p => `pprof/${path(group, p)}/${kind}`);
 
         boxes.push(el('section', { class: 'block' }, el('h2', {}, group),
             el('div', { class: 'card scroll', tabindex: '0', role: 'region',
@@ -124,8 +133,8 @@ async function index(element) {
             peers.length > 1 ? el('div', { class: 'row' },
                 el('span', { class: 'muted' }, `All ${peers.length} as one:`),
                 el('button', { type: 'button', onclick: () => record(
-                    all('profile?seconds=10')) }, 'Record CPU, 10 s'),
-                el('a', { class: 'btn', href: viewer(all('heap')).href },
+                    each('profile?seconds=10')) }, 'Record CPU, 10 s'),
+                el('a', { class: 'btn', href: viewer(each('heap')).href },
                    'heap')) : null));
     }
 
@@ -164,7 +173,9 @@ async function probe(group, name) {
 async function peer(element) {
     const parts = location.pathname.slice(root().pathname.length)
                                    .split('/').map(decodeURIComponent);
-    const [, group, name] = parts, at = `pprof/${path(group, name)}/`;
+    const [, group] = parts, name = parts.slice(2).join('/').replace(/\/$/,
+                                                                     '');
+    const at = `pprof/${path(group, name)}/`;
     const pill = el('span', { class: 'pill' }, 'Asking');
     const said = el('span', { class: 'muted mono' });
     let seconds = 30;
@@ -178,18 +189,22 @@ async function peer(element) {
 
     const line = rest => "go tool pprof -http=: '"
                          + new URL(at + rest, root()).href + "'";
-    const cmd = command(line('profile?seconds=30'));
-    const heap = command(line('heap'));
+    const cmd = command(line('profile?seconds=30'), 'Command, CPU');
+    const heap = command(line('heap'), 'Command, heap');
+    const [{ peers: [mine] = [] } = {}] = listed(element);
+    const kinds = KINDS.filter(([k]) => mine?.kinds.includes(k) ?? true);
 
     const link = (href, label, kind) => el('a', { href,
         'aria-label': `${label}, ${kind}` }, label);
-    const rows = KINDS.map(([k, meaning]) => el('tr', {},
-        el('th', { class: 'l mono', scope: 'row' }, k),
-        el('td', { class: 'l wrap' }, meaning),
+    const rows = kinds.map(([k, meaning]) => el('tr', {},
+        el('th', { class: 'l wrap', scope: 'row' },
+           el('span', { class: 'mono' }, k),
+           el('span', { class: 'muted meaning' }, meaning)),
         el('td', { class: 'l' }, el('span', { class: 'links' },
             link(viewer(at + k).href, 'Flame', k),
             link(viewer(at + k, { view: 'top' }).href, 'Top', k),
-            link(new URL('pprof/kept/?' + new URLSearchParams(
+            element.dataset.kept === undefined ? null
+            : link(new URL('pprof/kept/?' + new URLSearchParams(
                 { src: `${group}/${name}`, kind: k }), root()).href,
                  'Snapshots', k),
             link(new URL(at + k, root()).href, 'Download', k),
@@ -221,7 +236,7 @@ async function peer(element) {
         el('div', { class: 'card scroll', tabindex: '0', role: 'region',
                     'aria-label': 'Kinds of profiles' },
            el('table', { class: 't' }, el('thead', {}, el('tr', {},
-               ...['Profile', 'What it tells', 'Open'].map(t => el('th',
+               ...['Profile', 'Open'].map(t => el('th',
                    { class: 'l', scope: 'col' }, t)))),
               el('tbody', {}, rows))),
         el('section', { class: 'block', 'aria-label': 'In a terminal' },

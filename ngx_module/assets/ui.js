@@ -93,9 +93,9 @@ export function segments(label, choices, on) {
 
 /* A command with a button that copies it. */
 
-export function command(text) {
+export function command(text, label = 'Command') {
     const code = el('code', { tabindex: '0', role: 'region',
-                              'aria-label': 'Command' }, text);
+                              'aria-label': label }, text);
     const button = el('button', { type: 'button', onclick: async () => {
         button.textContent = await copy(code) ? 'Copied' : 'Press Ctrl+C';
         setTimeout(() => button.textContent = 'Copy', 2000);

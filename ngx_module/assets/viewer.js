@@ -477,13 +477,16 @@ function breadcrumb(src) {
     if (parts[1] === 'kept') {
         list.append(el('li', {}, el('a', { href: at(1) }, 'Snapshots')));
         parts.splice(1, 1);
+        parts.splice(-1, 1);
     }
 
     if (parts.length > 3) {
+        const peer = parts.slice(2, -1).join('/');
+
         list.append(el('li', {}, parts[1]),
                     el('li', {}, el('a', { href: new URL(
-                        ['pprof', parts[1], parts[2]].map(encodeURIComponent)
-                        .join('/') + '/', root()).href }, parts[2])));
+                        ['pprof', parts[1], peer].map(encodeURIComponent)
+                        .join('/') + '/', root()).href }, peer)));
     }
 
     if (src.length > 1) {
@@ -547,9 +550,10 @@ async function toggleCompare() {
     const items = [];
 
     try {
-        const res = await fetch(new URL('pprof/kept/?json', root()),
-                                { cache: 'no-store' });
-        const kept = res.ok ? (await res.json()).kept : [];
+        const res = main.dataset.kept === undefined ? null
+                    : await fetch(new URL('pprof/kept/?json', root()),
+                                  { cache: 'no-store' });
+        const kept = res?.ok ? (await res.json()).kept : [];
 
         for (const k of kept.filter(x => !kind || x.kind === kind)
                             .slice(0, 12))

@@ -196,7 +196,7 @@ pprof_events_waited(enum pprof_event_object object, const void *addr,
     if (pprof_events_wanted(PPROF_EVENT_BLOCK)) {
         uint64_t rate = atomic_load_explicit(&rates[PPROF_EVENT_BLOCK],
                                              memory_order_relaxed);
-        uint64_t count = 1;
+        uint64_t count = 1, value = nsec;
 
         /*
          * An event shorter than the rate is kept with the probability of
@@ -206,7 +206,7 @@ pprof_events_waited(enum pprof_event_object object, const void *addr,
         if (nsec < rate) {
             if (next_random() % rate < nsec) {
                 count = (rate + nsec / 2) / nsec;
-                nsec = rate;
+                value = rate;
 
             } else {
                 count = 0;
@@ -218,7 +218,7 @@ pprof_events_waited(enum pprof_event_object object, const void *addr,
 
             if (map != NULL) {
                 pprof_stackmap_add(map, object, pcs, take_stack(pcs, caller),
-                                   count, nsec);
+                                   count, value);
             }
 
             leave();

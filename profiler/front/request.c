@@ -16,6 +16,7 @@ pprof_policy_init(struct pprof_policy *p, const struct pprof_options *options)
     const char *cmdline = NULL;
 
     p->max_seconds = PPROF_SECONDS_MAX;
+    p->charts = NULL;
     p->cmdline = cmdlines[0];
 
     if (options != NULL) {
@@ -390,6 +391,39 @@ write_index(struct pprof_answer *a, bool legacy)
 }
 
 
+/* The whole answer, at once: what there is was measured before. */
+static void
+answer_charts(struct pprof_answer *a, const struct pprof_policy *policy,
+    const char *method, const char *query)
+{
+    char text[32];
+    long long since = 0;
+
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        a->allow = "GET, HEAD";
+        pprof_answer_error(a, 405, "method not allowed; use %s", a->allow);
+        return;
+    }
+
+    if (pprof_query_get(query, "since", text, sizeof(text))
+        && text[0] != '\0' && pprof_int_parse(text, &since) != 0)
+    {
+        pprof_answer_error(a, 400, "invalid value for \"since\" - must be "
+                           "unix milliseconds");
+        return;
+    }
+
+    if (policy->charts == NULL) {
+        pprof_answer_error(a, 404, "the process is measured only while the "
+                           "library listens; ask there, or call "
+                           "pprof_start()");
+        return;
+    }
+
+    pprof_charts_write(policy->charts, since, a);
+}
+
+
 /*
  * Sets *LEGACY and *NAME, the path behind the tree's prefix.  Returns 0, or
  * -1 when PATH lies in neither tree.
@@ -427,9 +461,15 @@ pprof_request_route(struct pprof_job *job, const struct pprof_policy *policy,
     const bool is_head = strcmp(method, "HEAD") == 0;
     const bool is_post = strcmp(method, "POST") == 0;
 
-    if (pprof_path_normalize(path, clean, sizeof(clean)) == -1
-        || find_tree(clean, &legacy, &name) == -1)
-    {
+    const bool is_path
+        = pprof_path_normalize(path, clean, sizeof(clean)) == 0;
+
+    if (is_path && strcmp(clean, "/debug/charts/data") == 0) {
+        answer_charts(a, policy, method, query);
+        return;
+    }
+
+    if (!is_path || find_tree(clean, &legacy, &name) == -1) {
         pprof_answer_error(a, 404, "not found; the profiles are below "
                            "/debug/pprof/");
         return;

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "charts/charts.h"
 #include "kinds/kind.h"
 #include "pprof.h"
 
@@ -27,6 +28,7 @@ enum {
 struct pprof_policy {
     unsigned     max_seconds;
     const char  *cmdline;       /* "full", "argv0", "off" */
+    const struct pprof_charts  *charts;     /* NULL: none are kept */
 };
 
 

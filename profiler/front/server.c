@@ -98,6 +98,8 @@ struct pprof_server {
     struct evhttp          *http;
     struct event           *wake;
     struct event           *accept_again;
+    struct event           *second;     /* time to measure the process */
+    struct pprof_charts    *charts;     /* NULL: no memory for them */
     struct evconnlistener  *listener;   /* belongs to HTTP */
     unsigned                nvisits;
 };
@@ -540,6 +542,22 @@ on_request(struct evhttp_request *req, void *arg)
 
 
 static void
+on_second(evutil_socket_t fd, short what, void *arg)
+{
+    struct pprof_server *s = arg;
+
+    (void) fd;
+    (void) what;
+
+    const unsigned msec = pprof_charts_measure(s->charts);
+    const struct timeval next = { .tv_sec = msec / 1000,
+                                  .tv_usec = msec % 1000 * 1000 };
+
+    (void) evtimer_add(s->second, &next);
+}
+
+
+static void
 on_accept_again(evutil_socket_t fd, short what, void *arg)
 {
     struct pprof_server *s = arg;
@@ -608,9 +626,15 @@ close_base(struct pprof_server *s)
         event_free(s->accept_again);
     }
 
+    if (s->second != NULL) {
+        event_free(s->second);
+    }
+
     if (s->base != NULL) {
         event_base_free(s->base);
     }
+
+    pprof_charts_free(s->charts);
 }
 
 
@@ -640,12 +664,17 @@ open_base(struct pprof_server *s)
     s->wake = event_new(s->base, s->shared.wake_fd, EV_READ | EV_PERSIST,
                         on_wake, s);
     s->accept_again = evtimer_new(s->base, on_accept_again, s);
+    s->second = evtimer_new(s->base, on_second, s);
 
     if (s->http == NULL || s->wake == NULL || s->accept_again == NULL
-        || event_add(s->wake, NULL) == -1)
+        || s->second == NULL || event_add(s->wake, NULL) == -1)
     {
         return -1;
     }
+
+    /* a program that has no memory for charts may still be profiled */
+    s->charts = pprof_charts_create();
+    s->policy.charts = s->charts;
 
     evhttp_set_gencb(s->http, on_request, s);
     evhttp_set_max_headers_size(s->http, HEADERS_MAX);
@@ -682,6 +711,11 @@ serve(void *arg)
     serving = s;
     pthread_setname_np(pthread_self(), "pprof");
     pprof_kinds_enter();
+
+    if (s->charts != NULL) {
+        on_second(-1, 0, s);
+    }
+
     event_base_dispatch(s->base);
     abandon_all(s);
     close_base(s);

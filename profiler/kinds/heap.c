@@ -56,6 +56,37 @@ scale(double size, int period)
 
 
 /*
+ * Orders rows so that those of one stack and size are neighbours.  tcmalloc
+ * gives a row for each object; rounding each one's share would make 2 of
+ * 1.5 every time.
+ */
+static int
+compare_rows(const void *a, const void *b)
+{
+    void **const x = *(void **const *) a;
+    void **const y = *(void **const *) b;
+
+    if (x[2] != y[2]) {
+        return (uintptr_t) x[2] < (uintptr_t) y[2] ? -1 : 1;
+    }
+
+    const int order = memcmp(x + 3, y + 3, (uintptr_t) x[2] * sizeof(void *));
+
+    if (order != 0) {
+        return order;
+    }
+
+    /* bytes, then objects */
+    if (x[1] != y[1]) {
+        return (uintptr_t) x[1] < (uintptr_t) y[1] ? -1 : 1;
+    }
+
+    return ((uintptr_t) x[0] > (uintptr_t) y[0])
+           - ((uintptr_t) x[0] < (uintptr_t) y[0]);
+}
+
+
+/*
  * Adds the sample as it is now, times SIGN, to P.  SCALED numbers are true
  * ones; gperftools' formats leave that to the client.  Returns 0, or -1 when
  * the answer has been given.
@@ -80,12 +111,40 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
         return -1;
     }
 
-    void **row = rows;
+    size_t n = 0;
 
-    while (row[0] != NULL) {
-        const double count = (double) (uintptr_t) row[0];
-        const double bytes = (double) (uintptr_t) row[1];
+    for (void **row = rows; row[0] != NULL; row += 3 + (uintptr_t) row[2]) {
+        n++;
+    }
+
+    void ***const sorted = malloc((n + 1) * sizeof(void **));
+
+    if (sorted == NULL) {
+        free(rows);
+        pprof_answer_error(answer, 503, "out of memory");
+        return -1;
+    }
+
+    n = 0;
+
+    for (void **row = rows; row[0] != NULL; row += 3 + (uintptr_t) row[2]) {
+        sorted[n++] = row;
+    }
+
+    qsort(sorted, n, sizeof(void **), compare_rows);
+
+    for (size_t i = 0, next; i < n; i = next) {
+        void **const row = sorted[i];
         const size_t depth = (uintptr_t) row[2];
+        double count = 0, bytes = 0;
+
+        for (next = i; next < n && compare_rows(&sorted[i], &sorted[next]) == 0;
+             next++)
+        {
+            count += (double) (uintptr_t) sorted[next][0];
+            bytes += (double) (uintptr_t) sorted[next][1];
+        }
+
         const double k = scaled ? scale(bytes / count, *period) : 1;
         const size_t skip = pprof_tcmalloc_skip(maps, row + 3, depth);
         int64_t values[2];
@@ -95,9 +154,9 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
 
         pprof_profile_sample(p, (const uintptr_t *) row + 3 + skip,
                              depth - skip, false, values, NULL, 0);
-        row += 3 + depth;
     }
 
+    free(sorted);
     free(rows);
 
     return 0;
@@ -275,6 +334,33 @@ end(struct pprof_job *job, bool gone)
 }
 
 
+/* tcmalloc has a row for each object. */
+static int
+count(size_t *n)
+{
+    struct pprof_answer answer = { .status = 0 };
+    int period;
+    void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, &period,
+                                            &answer);
+
+    pprof_buf_free(&answer.body);
+
+    if (rows == NULL) {
+        return -1;
+    }
+
+    *n = 0;
+
+    for (void **row = rows; row[0] != NULL; row += 3 + (uintptr_t) row[2]) {
+        (*n)++;
+    }
+
+    free(rows);
+
+    return period > 0 ? 0 : -1;
+}
+
+
 /* PPROF_HEAP_SAMPLE: bytes between two samples, for a tcmalloc that was
    loaded without TCMALLOC_SAMPLE_PARAMETER. */
 static void
@@ -298,4 +384,5 @@ const struct pprof_kind pprof_kind_heap = {
     .prepare = prepare,
     .begin = begin,
     .end = end,
+    .count = count,
 };

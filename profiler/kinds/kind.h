@@ -101,6 +101,13 @@ struct pprof_kind {
      * answer: what holds resources is to be ended, nothing else.
      */
     void       (*end)(struct pprof_job *job, bool gone);
+
+    /*
+     * Tells how many samples a profile of now would have, for the charts;
+     * asked once a second and less often when that takes long.  Returns 0
+     * and *N, or -1 when it cannot be told.  NULL: nor ever.
+     */
+    int        (*count)(size_t *n);
 };
 
 

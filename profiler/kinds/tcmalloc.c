@@ -247,6 +247,16 @@ pprof_tcmalloc_release(void)
 }
 
 
+int
+(*pprof_tcmalloc_property(void))(const char *name, size_t *value)
+{
+    Dl_info where;
+
+    return (get_pt) find_in_malloc("MallocExtension_GetNumericProperty",
+                                   &where);
+}
+
+
 void
 pprof_tcmalloc_properties(struct pprof_buf *b)
 {
@@ -273,10 +283,7 @@ pprof_tcmalloc_properties(struct pprof_buf *b)
         "tcmalloc.aggressive_memory_decommit",
         "tcmalloc.heap_limit_mb",
     };
-    Dl_info where;
-    const get_pt get
-        = (get_pt) find_in_malloc("MallocExtension_GetNumericProperty",
-                                  &where);
+    const get_pt get = pprof_tcmalloc_property();
 
     for (size_t i = 0; get != NULL && i < sizeof(names) / sizeof(names[0]);
          i++)

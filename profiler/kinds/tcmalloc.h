@@ -86,6 +86,13 @@ void pprof_tcmalloc_unhook(void (*hook)(const void *ptr, size_t size));
 /* Gives free pages back to the kernel, if this is tcmalloc. */
 void pprof_tcmalloc_release(void);
 
+/*
+ * Returns the function that tells a numeric property: nonzero and VALUE, or 0
+ * when there is no such; NULL without tcmalloc.  It stays good: a program
+ * does not change its allocator.
+ */
+int (*pprof_tcmalloc_property(void))(const char *name, size_t *value);
+
 /* Appends "# name = value" lines: tcmalloc's numeric properties. */
 void pprof_tcmalloc_properties(struct pprof_buf *b);
 

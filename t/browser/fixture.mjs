@@ -1,6 +1,7 @@
 /*
  * The pages without nginx, for work on them: skeletons as the module prints
- * them, data made up.  The tests run against the real nginx.
+ * them, data made up.  pages.test.mjs looks at the real nginx; what needs
+ * hours of history or a leak of gigabytes is looked at here.
  *
  *   node t/browser/fixture.mjs [port]
  */
@@ -10,7 +11,11 @@ import { readdirSync } from 'node:fs';
 import * as lib from './lib.mjs';
 
 const assets = lib.join(lib.here, '../../ngx_module/assets');
-const uplot = lib.join(assets, 'node_modules/uplot/dist');
+const build = process.env.DEBUG_BUILD ?? lib.join(lib.here, '../../build');
+
+/* where the build left it */
+const uplot = lib.join(build,
+                       'nginx/objs/ngx_http_debug/node_modules/uplot/dist');
 const type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
 
 export const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -47,7 +52,7 @@ export function skeleton(page, title, root, body) {
 <nav aria-label="Pages">${nav}</nav>
 <button id="theme" type="button" hidden>Auto</button>
 </header>
-<main id="main" data-page="${page}" data-root="${root}">
+<main id="main" data-page="${page}" data-root="${root}" data-kept data-process>
 ${body}
 </main>
 <footer>ngx_http_debug_module</footer>
@@ -157,6 +162,10 @@ function processData(since, n) {
 }
 
 
+const kinds = at => ['heap', 'allocs', 'goroutine', 'mutex'].map(
+    k => `<a href="${at}${k}">${k}</a>`).join(' ');
+
+
 /* --- server --- */
 
 export async function serve(dir, port = 0) {
@@ -192,8 +201,10 @@ export async function serve(dir, port = 0) {
                      'uPlot.iife.min.js'), 'utf8')
                      + '\nexport default uPlot;\n');
 
-            } else if (m[1] === 'uPlot.min.css') {
-                send(200, type.css, lib.readFileSync(lib.join(uplot, m[1])));
+            } else if (m[1] === 'app.css') {
+                send(200, type.css,
+                     lib.readFileSync(lib.join(uplot, 'uPlot.min.css'), 'utf8')
+                     + lib.readFileSync(lib.join(assets, m[1]), 'utf8'));
 
             } else if (type[ext]
                        && readdirSync(assets).includes(m[1]))
@@ -227,9 +238,9 @@ export async function serve(dir, port = 0) {
                 Object.fromEntries(PEERS.map(p => [p, {}])) } } });
 
         } else if (path === '/debug/pprof/') {
-            html('profiles', 'Profiles', '../', '<h1>Profiles</h1><h2>backend'
-                 + `</h2><ul>${PEERS.map(p => `<li><a href="backend/${p}/">${p}
-</a></li>`).join('')}</ul>`);
+            html('profiles', 'Profiles', '../', '<h1>Profiles</h1>'
+                 + `<h2>backend</h2><ul>${PEERS.map(p => `<li>${p}: ${
+                     kinds('./backend/' + p + '/')}</li>`).join('')}</ul>`);
 
         } else if (path === '/debug/pprof/kept/' && req.method === 'POST') {
             let body = '';
@@ -270,9 +281,8 @@ export async function serve(dir, port = 0) {
                  lib.readFileSync(lib.join(dir, m[1] + '.pb.gz')));
 
         } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/$/.exec(path))) {
-            html('peer', m[1], '../../../', `<h1>${m[1]}</h1>
-<table class="t"><tbody><tr><th class="l"><a href="heap">heap</a></th>
-<td class="l">x</td></tr></tbody></table>`);
+            html('peer', m[1], '../../../', `<h1>Profiles</h1>
+<h2>backend</h2><ul><li>${m[1]}: ${kinds('./')}</li></ul>`);
 
         } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/(\w+)$/
                         .exec(path)))

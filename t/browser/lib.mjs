@@ -1,7 +1,8 @@
 /* What the tests of the pages share. */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync,
+         writeFileSync as writeFile } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -29,6 +30,12 @@ export function profiles() {
 }
 
 
+/* self, %, %, total, %, name */
+const ROW = new RegExp('^\\s*(-?[\\d.e+]+)\\D*?(?:\\s+[-\\d.e]+%){2}'
+                       + '\\s+(-?[\\d.e+]+)\\D*?\\s+[-\\d.e]+%'
+                       + '\\s+(.*?)(?: \\((?:partial-)?inline\\))?$');
+
+
 /* go tool pprof's -top as rows, in the unit asked for. */
 
 export function pprofTop(args, unit) {
@@ -47,8 +54,7 @@ export function pprofTop(args, unit) {
             out.total = Number(t[1]);
         }
 
-        const m = /^\s*(-?[\d.e+]+)\D*?\s+[-\d.e]+%\s+[-\d.e]+%\s+(-?[\d.e+]+)\D*?\s+[-\d.e]+%\s+(.*?)(?: \((?:partial-)?inline\))?$/
-                  .exec(line);
+        const m = ROW.exec(line);
 
         if (m) {
             out.rows.push({ self: Number(m[1]), total: Number(m[2]),
@@ -87,7 +93,8 @@ export const field = (n, value) => typeof value === 'object'
 
 export function encode(stacks, { type = 'cpu', unit = 'nanoseconds',
                                  module = '/opt/app', time = 0 } = {}) {
-    const strings = [''], at = new Map([['', 0]]), chunks = [], seen = new Map();
+    const strings = [''], at = new Map([['', 0]]), chunks = [];
+    const seen = new Map();
 
     const str = s => {
         if (!at.has(s)) {
@@ -172,4 +179,4 @@ export function forest(nodes) {
 }
 
 
-export { gzipSync, readFileSync, existsSync, join };
+export { gzipSync, readFileSync, writeFile, existsSync, join };

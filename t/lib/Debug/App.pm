@@ -193,7 +193,12 @@ sub stop {
     $self->kill($signal // 'TERM');
 
     my $rv = $self->wait($timeout);
-    return $rv if defined $rv;
+
+    if (defined $rv) {
+        # children that it left behind are in its process group
+        CORE::kill('KILL', -$self->{pid});
+        return $rv;
+    }
 
     Debug::Nginx::problem($self, "$self->{cmd}[0] did not stop within "
                                  . "$timeout s");

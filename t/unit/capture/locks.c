@@ -3,6 +3,21 @@
  * recorded of it.
  */
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+
+#include "tap.h"
+
+
+int
+main(void)
+{
+    skip("interposed locks", "the sanitizers' own stand in their place");
+
+    return done_testing();
+}
+
+#else
+
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -319,6 +334,8 @@ contend(void *arg)
     for (long i = 0; i < rounds; i++) {
         wait_mutex();
         hold_mutex(2);
+        /* or the same thread would get it again and again */
+        pause_msec(1);
     }
 
     return NULL;
@@ -546,9 +563,12 @@ static void
 processes(void)
 {
     pthread_mutexattr_t attr;
-    pthread_mutex_t    *mutex = mmap(NULL, sizeof(*mutex),
-                                     PROT_READ | PROT_WRITE,
-                                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct {
+        pthread_mutex_t  mutex;
+        _Atomic bool     locked;
+    } *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_mutex_t *mutex = &page->mutex;
 
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
@@ -560,18 +580,23 @@ processes(void)
     if (pid == 0) {
         pprof_own_child();
         pprof_events_child();
+        alarm(20);
         pthread_mutex_lock(mutex);
+        page->locked = true;
         pause_msec(50);
         _exit(0);
     }
 
-    pause_msec(20);
+    while (!page->locked) {
+        pause_msec(1);
+    }
+
     int rc = pthread_mutex_lock(mutex);
     waitpid(pid, NULL, 0);
     ok(rc == EOWNERDEAD && pthread_mutex_consistent(mutex) == 0
        && pthread_mutex_unlock(mutex) == 0,
        "a mutex whose process died while we waited: %d", rc);
-    munmap(mutex, sizeof(*mutex));
+    munmap(page, 4096);
 }
 
 
@@ -706,7 +731,7 @@ main(void)
        (double) waited / 1e6);
     more = sum_of(PPROF_EVENT_MUTEX, hold_mutex, PPROF_ON_MUTEX);
     told = more.nsec - mutex.nsec;
-    ok(told > waited / 100 * 40 && told < waited / 100 * 200,
+    ok(told > waited / 100 * 50 && told < waited / 100 * 150,
        "mutex, one in three: %.1f of %.1f ms", (double) told / 1e6,
        (double) waited / 1e6);
 
@@ -715,3 +740,5 @@ main(void)
 
     return done_testing();
 }
+
+#endif

@@ -329,7 +329,7 @@ main(void)
     unsigned good = 0;
     for (int i = 0; i < DUMPS; i++) {
         told.last = 0;
-        good += pprof_threads_dump(100, visit, NULL) == KINDS + 2 + ALSO;
+        good += pprof_threads_dump(2000, visit, NULL) == KINDS + 2 + ALSO;
     }
 
     ok(good == DUMPS, "%d dumps, every thread in each", DUMPS);

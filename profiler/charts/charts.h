@@ -1,0 +1,45 @@
+/*
+ * /debug/charts/data: what the process used, second by second.
+ *
+ * Concurrency: none; all of it belongs to the serving thread.
+ */
+
+#ifndef PPROF_CHARTS_CHARTS_H
+#define PPROF_CHARTS_CHARTS_H
+
+#include <stdint.h>
+
+#include "kinds/kind.h"
+
+
+struct pprof_charts;
+
+
+/*
+ * Makes an empty history.  Returns NULL when memory ran out.
+ *
+ * Owner: the caller; pprof_charts_free().
+ */
+struct pprof_charts *pprof_charts_create(void);
+
+/* NULL is fine. */
+void pprof_charts_free(struct pprof_charts *c);
+
+/*
+ * Measures the process now.  Returns in how many milliseconds to do so again:
+ * a point stands at each whole second.
+ */
+unsigned pprof_charts_measure(struct pprof_charts *c);
+
+/*
+ * Answers with the points after SINCE, unix milliseconds, as JSON.  Who asks
+ * for what comes after the youngest by more than a second has another clock,
+ * or knew this one before it was set back: that one gets all.
+ *
+ * Format: github.com/mkevac/debugcharts, without its callback; Process is
+ * our own.  What cannot be had is left out.
+ */
+void pprof_charts_write(const struct pprof_charts *c, int64_t since_msec,
+    struct pprof_answer *a);
+
+#endif
