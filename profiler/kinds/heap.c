@@ -16,6 +16,7 @@
 
 #include "encode/legacy.h"
 #include "encode/profile.h"
+#include "kinds/alloc_sample.h"
 #include "kinds/env.h"
 #include "kinds/tcmalloc.h"
 #include "kinds/write.h"
@@ -24,6 +25,7 @@
 enum {
     SPACE,
     OBJECTS,
+    ALLOC_SPACE,    /* from here on: only where allocations are recorded */
 };
 
 
@@ -147,7 +149,7 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
 
         const double k = scaled ? scale(bytes / count, *period) : 1;
         const size_t skip = pprof_tcmalloc_skip(maps, row + 3, depth);
-        int64_t values[2];
+        int64_t values[PPROF_VALUES_MAX] = { 0 };
 
         values[scaled ? SPACE : OBJECTS] = sign * llround(bytes * k);
         values[scaled ? OBJECTS : SPACE] = sign * llround(count * k);
@@ -158,6 +160,10 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
 
     free(sorted);
     free(rows);
+
+    if (p->nvalues > ALLOC_SPACE) {
+        pprof_alloc_sample_add(p, maps, sign, ALLOC_SPACE, true);
+    }
 
     return 0;
 }
@@ -171,6 +177,11 @@ add_types(struct pprof_profile *p, bool scaled)
         pprof_profile_value(p, "inuse_space", "bytes");
         pprof_profile_value(p, "inuse_objects", "count");
         pprof_profile_default(p, "inuse_space");
+
+        if (pprof_alloc_sample_period() != 0) {
+            pprof_profile_value(p, "alloc_space", "bytes");
+            pprof_profile_value(p, "alloc_objects", "count");
+        }
 
     } else {
         pprof_profile_value(p, "inuse_objects", "count");

@@ -6,6 +6,8 @@
  *                     spawn_thread() every 10 ms
  *     contend waits   threads that wait in each way there is, until SIGUSR1;
  *                     then prints which of them saw EINTR, and exits
+ *     contend allocs  at each SIGUSR1 allocates and frees 300,000 times 2,000
+ *                     bytes in allocate(), then prints "done"
  */
 
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -186,6 +189,38 @@ waits(void)
 }
 
 
+FRAME static void
+allocate(size_t size)
+{
+    void *volatile p = malloc(size);
+
+    free(p);
+}
+
+
+static int
+allocs(void)
+{
+    sigset_t set;
+    int signo;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+
+    while (sigwait(&set, &signo) == 0) {
+        for (int i = 0; i < 300000; i++) {
+            allocate(2000);
+        }
+
+        puts("done");
+    }
+
+    return 2;
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -193,6 +228,10 @@ main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "waits") == 0) {
         return waits();
+    }
+
+    if (argc > 1 && strcmp(argv[1], "allocs") == 0) {
+        return allocs();
     }
 
     for (int i = 0; i < 3; i++) {
