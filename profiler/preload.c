@@ -3,6 +3,7 @@
  * there without the program's help.
  *
  * PPROF_LISTEN       as pprof_start()'s argument; nothing happens without it
+ * PPROF_THREADCREATE=1   records from now on who creates threads
  * PPROF_VERBOSE=1    one line on stderr when it listens, or cannot
  *
  * It listens a moment after the start, not at once: a daemon's first process
@@ -134,6 +135,11 @@ preload(void)
 
     /* here, in the main thread: pprof_start() is called from another */
     pprof_tcmalloc_wake();
+
+    if (pprof_env_get("PPROF_THREADCREATE") != NULL) {
+        /* the most interesting threads are created before we listen */
+        pprof_kinds_prepare();
+    }
 
     if (pthread_atfork(NULL, NULL, arm) == 0) {
         arm();

@@ -79,7 +79,8 @@ SKIP: {
 	like($raw, qr!^inuse_space/bytes\S* inuse_objects/count!m,
 		'bytes in use first');
 	like($raw, qr!^PeriodType: space bytes\nPeriod: 524288$!m, 'period');
-	unlike($raw, qr/libtcmalloc\.so\S* .*\b1: /, 'allocator not at the leaf');
+	is(leaves($raw, qr/tcmalloc/), 0, 'allocator not at the leaf');
+	cmp_ok(leaves($raw, qr/perl/), '>', 0, 'but the program');
 
 	# only what changed within the window
 	my $s = Debug::Nginx::http_open(unix => $sock);
@@ -109,6 +110,76 @@ SKIP: {
 	like(Debug::Nginx::run_cmd(['google-pprof', '--text', $^X,
 		"$dir/legacy"], timeout => 60)->{out},
 		qr/^Total: (?:19|2\d|30)\d\.\d MB/m, 'google-pprof reads it');
+}
+
+$app->stop();
+
+# who allocates: 300,000 times 2,000 bytes, freed at once
+
+$sock = "$dir/allocs.pprof";
+$app = Debug::App->start(cmd => ["$build/pprof-run", '-l', "unix:$sock",
+	"$build/t/app/contend", 'allocs'], ready => { unix => $sock });
+
+$r = ask($sock, '/debug/pprof/allocs');
+is($r->{status}, 501, 'allocs: off');
+like($r->{body}, qr/^no allocations are recorded; ask with \?seconds=10/,
+	'allocs: what to do');
+
+SKIP: {
+	skip 'no go', 12 unless Debug::Nginx::have_bin('go');
+
+	my $s = Debug::Nginx::http_open(unix => $sock);
+	print $s "GET /debug/pprof/allocs?seconds=4&rate=65536 HTTP/1.0\r\n\r\n";
+	select undef, undef, undef, 0.5;
+	kill 'USR1', $app->pid();
+	my $answer = do { local $/; <$s> };
+	like($app->out(), qr/done/, 'allocs: all of them within the window');
+	like($answer, qr/filename="allocs-delta"/, 'allocs: file name');
+
+	# 9,000 samples: within 10 %
+	$r = { body => $answer =~ s/^.*?\r\n\r\n//sr };
+	($sum, $raw) = sum($r, 1);
+	cmp_ok($sum, '>', 540e6, 'allocs: bytes, also what was freed');
+	cmp_ok($sum, '<', 700e6, 'allocs: and no more');
+	like($raw, qr!^alloc_objects/count alloc_space/bytes!m, 'allocs: columns');
+	is(leaves($raw, qr/tcmalloc|libpprof/), 0,
+		'allocs: allocator not at the leaf');
+	like($raw, qr/ M=1 allocate /, 'allocs: who');
+	($sum) = sum($r, 0);
+	cmp_ok($sum, '>', 270_000, 'allocs: objects');
+
+	# the same sums are in the heap from now on
+	($sum, $raw) = sum(ask($sock, '/debug/pprof/heap'), 2);
+	like($raw, qr!^inuse_space/bytes\S* inuse_objects/count alloc_space/bytes alloc_objects/count!m,
+		'heap: further columns');
+	cmp_ok($sum, '>', 540e6, 'heap: bytes allocated');
+
+	is(ask($sock, '/debug/pprof/allocs?rate=65536')->{status}, 200,
+		'allocs: for good');
+	kill 'USR1', $app->pid();
+	ok(Debug::Nginx::wait_for(sub { $app->out() =~ /done\ndone/ }, 20),
+		'allocs: once more');
+	($sum) = sum(ask($sock, '/debug/pprof/allocs'), 1);
+	cmp_ok($sum, '>', 1080e6, 'allocs: cumulative');
+}
+
+is($app->err(), '', 'nothing on stderr');
+$app->stop();
+
+# a program with a little memory: the first 16 MiB count as well
+
+($app, $sock) = program('my @x; push @x, "a" x 100_000 for 1 .. 640;'
+	. ' $| = 1; print "ready\n"; sleep 1 while 1', '-s', '16384');
+ok(Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 10), '64 MB');
+
+SKIP: {
+	skip 'no go', 1 unless Debug::Nginx::have_bin('go');
+
+	# what tcmalloc says is in use, within 10 %
+	my ($used) = ask($sock, '/debug/pprof/heap?debug=1')->{body}
+		=~ /^# generic.current_allocated_bytes = (\d+)/m;
+	($sum) = sum(ask($sock, '/debug/pprof/heap'), 0);
+	ok(abs($sum - $used) < $used / 10, "live bytes: $sum of $used");
 }
 
 $app->stop();
@@ -177,5 +248,20 @@ SKIP: {
 }
 
 done_testing();
+
+###############################################################################
+
+# How many stacks of go tool pprof's raw listing have a leaf in an object whose
+# name matches.
+sub leaves {
+	my ($raw, $re) = @_;
+	my ($samples, $locations, $mappings)
+		= $raw =~ /^Samples:\n(.*?)^Locations\n(.*?)^Mappings\n(.*)/ms;
+	my %file = $mappings =~ /^(\d+): \S+ (\S+)/mg;
+	my %map = $locations =~ /^ +(\d+): 0x\w+ M=(\d+) /mg;
+
+	return scalar grep { ($file{$map{$_} // 0} // '') =~ $re }
+		$samples =~ /^(?:\s+-?\d+)+: (\d+)/mg;
+}
 
 ###############################################################################

@@ -136,8 +136,12 @@ error_is(ask('/debug/pprof/nosuch'), 404, qr/^Unknown profile$/, 'unknown');
 error_is(ask('/debug/pprof/heap/'), 404, qr/^Unknown profile$/, 'slash behind');
 error_is(ask('/'), 404, qr!/debug/pprof/!, 'elsewhere');
 error_is(ask('/debug/pprofile'), 404, qr!/debug/pprof/!, 'a longer word');
-error_is(ask("/debug/pprof/$_"), 501, qr/not there/, $_)
-	for qw/ allocs goroutine threadcreate block mutex /;
+error_is(ask("/debug/pprof/$_"), 501, qr/^nothing is recorded for $_; ask with/,
+	$_) for qw/ threadcreate block mutex /;
+error_is(ask('/debug/pprof/mutex?rate=x'), 400, qr/^invalid value for "rate"/,
+	'rate=x');
+error_is(ask('/debug/pprof/heap?format=x'), 400,
+	qr/^invalid value for "format" - must be proto, folded or svg$/, 'format=x');
 
 # paths are matched as they are meant
 

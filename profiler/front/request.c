@@ -334,6 +334,32 @@ parse_extras(struct pprof_job *job, const char *query)
         ask->hz = (unsigned) n;
     }
 
+    ask->rate = -1;
+
+    if (pprof_query_get(query, "rate", text, sizeof(text))) {
+        if (pprof_int_parse(text, &n) != 0 || n < 0) {
+            pprof_answer_error(&job->answer, 400, "invalid value for \"rate\" "
+                               "- must be a number, 0 to switch off");
+            return -1;
+        }
+
+        ask->rate = n;
+    }
+
+    if (pprof_query_get(query, "format", text, sizeof(text))) {
+        if (strcmp(text, "folded") == 0) {
+            ask->format = PPROF_FORMAT_FOLDED;
+
+        } else if (strcmp(text, "svg") == 0) {
+            ask->format = PPROF_FORMAT_SVG;
+
+        } else if (strcmp(text, "proto") != 0) {
+            pprof_answer_error(&job->answer, 400, "invalid value for "
+                               "\"format\" - must be proto, folded or svg");
+            return -1;
+        }
+    }
+
     return 0;
 }
 

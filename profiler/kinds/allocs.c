@@ -1,23 +1,207 @@
 /*
- * allocs: every allocation since the start, also of what was freed.
+ * allocs: who allocates, also what was freed since.
+ *
+ * By a hook in tcmalloc that is there only while somebody wants it: over
+ * ?seconds=, from ?rate= on, or from the start by PPROF_ALLOC_SAMPLE.
  */
 
 #include "kinds/kind.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "encode/legacy.h"
+#include "encode/profile.h"
+#include "kinds/alloc_sample.h"
+#include "kinds/write.h"
+
+
+/* What a window remembers of its beginning. */
+struct start {
+    struct pprof_profile  profile;      /* the sums then, negative */
+    int64_t               time_nanos;
+};
+
+
+static int64_t
+now_nanos(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+
+/* Returns 0, or -1 with the answer given. */
+static int
+add_sums(struct pprof_profile *p, int sign, struct pprof_maps *maps,
+    struct pprof_answer *a)
+{
+    if (pprof_maps_load(maps) == -1) {
+        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
+                           strerrordesc_np(errno));
+        return -1;
+    }
+
+    pprof_alloc_sample_add(p, maps, sign, 0, false);
+
+    return 0;
+}
+
+
+static void
+add_types(struct pprof_profile *p)
+{
+    pprof_profile_init(p);
+    pprof_profile_value(p, "alloc_objects", "count");
+    pprof_profile_value(p, "alloc_space", "bytes");
+    pprof_profile_default(p, "alloc_space");
+}
+
+
+static uint64_t
+period(const struct pprof_job *job)
+{
+    return job->ask.rate > 0 ? (uint64_t) job->ask.rate : PPROF_ALLOC_PERIOD;
+}
+
+
+static int
+begin(struct pprof_job *job)
+{
+    struct pprof_answer *a = &job->answer;
+    struct start *s = calloc(1, sizeof(struct start));
+    struct pprof_maps maps;
+
+    if (s == NULL) {
+        pprof_answer_error(a, 503, "the program is out of memory");
+        return -1;
+    }
+
+    if (pprof_alloc_sample_begin(period(job), a) == -1) {
+        free(s);
+        return -1;
+    }
+
+    add_types(&s->profile);
+    s->time_nanos = now_nanos();
+
+    if (add_sums(&s->profile, -1, &maps, a) == -1) {
+        pprof_alloc_sample_end();
+        pprof_profile_free(&s->profile);
+        free(s);
+        return -1;
+    }
+
+    pprof_maps_free(&maps);
+    job->state = s;
+
+    return 0;
+}
+
+
+static void
+write_answer(struct pprof_job *job, struct pprof_profile *p,
+    const struct pprof_maps *maps, bool delta)
+{
+    struct pprof_answer *a = &job->answer;
+
+    pprof_profile_period(p, "space", "bytes",
+                         (int64_t) pprof_alloc_sample_period());
+
+    if (job->ask.debug == 0 && !job->ask.legacy) {
+        pprof_job_write(job, p, maps, delta ? "allocs-delta" : "allocs");
+
+    } else if (pprof_legacy_heap_write(p, 0, 0, "heapprofile", maps, &a->body)
+               == -1)
+    {
+        pprof_answer_error(a, 500, "the profile cannot be written: %s",
+                           strerrordesc_np(errno));
+
+    } else {
+        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
+    }
+}
+
+
+static void
+answer_now(struct pprof_job *job)
+{
+    struct pprof_answer *a = &job->answer;
+    struct pprof_profile p;
+    struct pprof_maps maps;
+
+    if (job->ask.rate >= 0
+        && pprof_alloc_sample_set((uint64_t) job->ask.rate, a) == -1)
+    {
+        return;
+    }
+
+    if (pprof_alloc_sample_period() == 0) {
+        pprof_answer_error(a, 501, "no allocations are recorded; ask with "
+                           "?seconds=10, or switch it on with ?rate=%d or "
+                           "PPROF_ALLOC_SAMPLE=%d in the program's "
+                           "environment", PPROF_ALLOC_PERIOD,
+                           PPROF_ALLOC_PERIOD);
+        return;
+    }
+
+    add_types(&p);
+    pprof_profile_time(&p, now_nanos(), 0);
+
+    if (add_sums(&p, 1, &maps, a) == 0) {
+        write_answer(job, &p, &maps, false);
+        pprof_maps_free(&maps);
+    }
+
+    pprof_profile_free(&p);
+}
 
 
 static void
 end(struct pprof_job *job, bool gone)
 {
-    (void) gone;
+    struct start *s = job->state;
+    struct pprof_maps maps;
 
-    pprof_answer_error(&job->answer, 501, "allocs profiles are not there in "
-                       "this version; profile and heap are");
+    job->state = NULL;
+
+    if (s == NULL) {
+        if (!gone) {
+            answer_now(job);
+        }
+
+        return;
+    }
+
+    /* the sums first: with the last window the hook goes */
+    if (!gone && add_sums(&s->profile, 1, &maps, &job->answer) == 0) {
+        pprof_profile_time(&s->profile, s->time_nanos,
+                           now_nanos() - s->time_nanos);
+        pprof_alloc_sample_end();
+        write_answer(job, &s->profile, &maps, true);
+        pprof_maps_free(&maps);
+
+    } else {
+        pprof_alloc_sample_end();
+    }
+
+    pprof_profile_free(&s->profile);
+    free(s);
 }
 
 
 const struct pprof_kind pprof_kind_allocs = {
     .name = "allocs",
-    .about = "every allocation since the start, also of what was freed",
+    .about = "who allocates, also what was freed (?seconds=, ?rate=)",
     .flags = PPROF_KIND_DELTA,
+    .prepare = pprof_alloc_sample_prepare,
+    .release = pprof_alloc_sample_release,
+    .child = pprof_alloc_sample_child,
+    .begin = begin,
     .end = end,
 };

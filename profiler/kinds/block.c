@@ -1,23 +1,31 @@
 /*
- * block: where threads waited, and how long.
+ * block: who waited for locks, conditions, semaphores and threads, and for
+ * how long.
  */
 
-#include "kinds/kind.h"
+#include "kinds/events.h"
 
 
-static void
-end(struct pprof_job *job, bool gone)
-{
-    (void) gone;
+static const struct pprof_events_kind waited = {
+    .event = PPROF_EVENT_BLOCK,
+    .name = "block",
+    .file = "block-delta",
+    .text = "contention",
+    .env = "PPROF_BLOCK_RATE",
+    .rate = 10000,              /* ns: shorter ones are sampled */
+    .has_delay = true,
+};
 
-    pprof_answer_error(&job->answer, 501, "block profiles are not there in "
-                       "this version; profile and heap are");
-}
+PPROF_EVENTS_KIND(waited)
 
 
 const struct pprof_kind pprof_kind_block = {
     .name = "block",
-    .about = "where threads waited, and how long",
+    .about = "who waited, for what and how long (?seconds=, ?rate=)",
     .flags = PPROF_KIND_DELTA,
+    .prepare = prepare,
+    .release = release,
+    .child = child,
+    .begin = begin,
     .end = end,
 };

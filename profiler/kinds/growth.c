@@ -13,6 +13,7 @@
 #include "encode/legacy.h"
 #include "encode/profile.h"
 #include "kinds/tcmalloc.h"
+#include "kinds/write.h"
 
 
 static void
@@ -37,7 +38,6 @@ end(struct pprof_job *job, bool gone)
     const bool text = job->ask.legacy || job->ask.debug != 0;
     struct pprof_profile p;
     struct pprof_maps maps;
-    struct pprof_names names;
     int period;
 
     if (gone) {
@@ -57,7 +57,6 @@ end(struct pprof_job *job, bool gone)
         return;
     }
 
-    pprof_names_init(&names);
     pprof_profile_init(&p);
     pprof_profile_value(&p, "objects", "count");
     pprof_profile_value(&p, "space", "bytes");
@@ -66,23 +65,20 @@ end(struct pprof_job *job, bool gone)
     add_rows(&p, &maps, rows);
     free(rows);
 
-    const int rc = text
-           ? pprof_legacy_heap_write(&p, 0, -1, "growth", &maps, &a->body)
-           : pprof_profile_finish(&p, &maps, &names, &a->body);
+    if (!text) {
+        pprof_job_write(job, &p, &maps, "growth");
 
-    if (rc == -1) {
+    } else if (pprof_legacy_heap_write(&p, 0, -1, "growth", &maps, &a->body)
+               == -1)
+    {
         pprof_answer_error(a, 500, "the growth profile cannot be written: %s",
                            strerrordesc_np(errno));
 
-    } else if (text) {
-        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
-
     } else {
-        pprof_answer_ok(a, PPROF_TYPE_BYTES, "growth");
+        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
     }
 
     pprof_profile_free(&p);
-    pprof_names_free(&names);
     pprof_maps_free(&maps);
 }
 

@@ -16,13 +16,16 @@
 
 #include "encode/legacy.h"
 #include "encode/profile.h"
+#include "kinds/alloc_sample.h"
 #include "kinds/env.h"
 #include "kinds/tcmalloc.h"
+#include "kinds/write.h"
 
 
 enum {
     SPACE,
     OBJECTS,
+    ALLOC_SPACE,    /* from here on: only where allocations are recorded */
 };
 
 
@@ -146,7 +149,7 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
 
         const double k = scaled ? scale(bytes / count, *period) : 1;
         const size_t skip = pprof_tcmalloc_skip(maps, row + 3, depth);
-        int64_t values[2];
+        int64_t values[PPROF_VALUES_MAX] = { 0 };
 
         values[scaled ? SPACE : OBJECTS] = sign * llround(bytes * k);
         values[scaled ? OBJECTS : SPACE] = sign * llround(count * k);
@@ -157,6 +160,10 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
 
     free(sorted);
     free(rows);
+
+    if (p->nvalues > ALLOC_SPACE) {
+        pprof_alloc_sample_add(p, maps, sign, ALLOC_SPACE, true);
+    }
 
     return 0;
 }
@@ -170,6 +177,11 @@ add_types(struct pprof_profile *p, bool scaled)
         pprof_profile_value(p, "inuse_space", "bytes");
         pprof_profile_value(p, "inuse_objects", "count");
         pprof_profile_default(p, "inuse_space");
+
+        if (pprof_alloc_sample_period() != 0) {
+            pprof_profile_value(p, "alloc_space", "bytes");
+            pprof_profile_value(p, "alloc_objects", "count");
+        }
 
     } else {
         pprof_profile_value(p, "inuse_objects", "count");
@@ -316,22 +328,9 @@ end(struct pprof_job *job, bool gone)
             write_text(job, p, period, &maps);
 
         } else {
-            struct pprof_names names;
-
-            pprof_names_init(&names);
             pprof_profile_period(p, "space", "bytes", period);
             add_comments(p, period);
-
-            if (pprof_profile_finish(p, &maps, &names, &a->body) == -1) {
-                pprof_answer_error(a, 500, "the heap profile cannot be "
-                                   "written: %s", strerrordesc_np(errno));
-
-            } else {
-                pprof_answer_ok(a, PPROF_TYPE_BYTES,
-                                s != NULL ? "heap-delta" : "heap");
-            }
-
-            pprof_names_free(&names);
+            pprof_job_write(job, p, &maps, s != NULL ? "heap-delta" : "heap");
         }
     }
 

@@ -44,6 +44,8 @@ struct pprof_ask {
     int          debug;         /* 0: profile.proto; 1, 2: text */
     unsigned     seconds;       /* how long; 0: of an instant */
     unsigned     hz;            /* samples a second; 0: as usual */
+    long long    rate;          /* of what is sampled; -1: not said */
+    enum pprof_format  format;
     bool         wall;          /* all time, not only the processor's */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */

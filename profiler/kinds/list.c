@@ -13,6 +13,7 @@ extern const struct pprof_kind pprof_kind_profile;
 extern const struct pprof_kind pprof_kind_heap;
 extern const struct pprof_kind pprof_kind_allocs;
 extern const struct pprof_kind pprof_kind_goroutine;
+extern const struct pprof_kind pprof_kind_thread;
 extern const struct pprof_kind pprof_kind_threadcreate;
 extern const struct pprof_kind pprof_kind_block;
 extern const struct pprof_kind pprof_kind_mutex;
@@ -25,6 +26,7 @@ const struct pprof_kind *const pprof_kinds[] = {
     &pprof_kind_heap,
     &pprof_kind_allocs,
     &pprof_kind_goroutine,
+    &pprof_kind_thread,
     &pprof_kind_threadcreate,
     &pprof_kind_block,
     &pprof_kind_mutex,

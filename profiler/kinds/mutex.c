@@ -1,23 +1,31 @@
 /*
- * mutex: who held the locks that others waited for.
+ * mutex: who held locks while others waited for them, and for how long they
+ * did.
  */
 
-#include "kinds/kind.h"
+#include "kinds/events.h"
 
 
-static void
-end(struct pprof_job *job, bool gone)
-{
-    (void) gone;
+static const struct pprof_events_kind held = {
+    .event = PPROF_EVENT_MUTEX,
+    .name = "mutex",
+    .file = "mutex-delta",
+    .text = "mutex",
+    .env = "PPROF_MUTEX_RATE",
+    .rate = 1,
+    .has_delay = true,
+};
 
-    pprof_answer_error(&job->answer, 501, "mutex profiles are not there in "
-                       "this version; profile and heap are");
-}
+PPROF_EVENTS_KIND(held)
 
 
 const struct pprof_kind pprof_kind_mutex = {
     .name = "mutex",
-    .about = "who held the locks that others waited for",
+    .about = "who held locks that others waited for (?seconds=, ?rate=)",
     .flags = PPROF_KIND_DELTA,
+    .prepare = prepare,
+    .release = release,
+    .child = child,
+    .begin = begin,
     .end = end,
 };

@@ -204,6 +204,35 @@ pprof_tcmalloc_since(void)
 }
 
 
+typedef void (*new_hook_pt)(const void *ptr, size_t size);
+
+
+int
+pprof_tcmalloc_hook(new_hook_pt hook)
+{
+    Dl_info where;
+    int (*const add)(new_hook_pt)
+        = (int (*)(new_hook_pt)) find_in_malloc("MallocHook_AddNewHook",
+                                                &where);
+
+    return add != NULL && add(hook) ? 0 : -1;
+}
+
+
+void
+pprof_tcmalloc_unhook(new_hook_pt hook)
+{
+    Dl_info where;
+    int (*const rm)(new_hook_pt)
+        = (int (*)(new_hook_pt)) find_in_malloc("MallocHook_RemoveNewHook",
+                                                &where);
+
+    if (rm != NULL) {
+        (void) rm(hook);
+    }
+}
+
+
 void
 pprof_tcmalloc_release(void)
 {

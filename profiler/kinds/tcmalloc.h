@@ -75,6 +75,14 @@ size_t pprof_tcmalloc_size(size_t size);
    epoch; 0: it was on already, or still is off. */
 int64_t pprof_tcmalloc_since(void);
 
+/*
+ * Has HOOK called after each allocation from now on, or no more.
+ *
+ * Returns 0, or -1: no tcmalloc, or all of its seven hooks are taken.
+ */
+int pprof_tcmalloc_hook(void (*hook)(const void *ptr, size_t size));
+void pprof_tcmalloc_unhook(void (*hook)(const void *ptr, size_t size));
+
 /* Gives free pages back to the kernel, if this is tcmalloc. */
 void pprof_tcmalloc_release(void);
 

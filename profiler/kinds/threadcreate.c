@@ -1,23 +1,28 @@
 /*
- * threadcreate: stacks that created threads.
+ * threadcreate: who created threads.
  */
 
-#include "kinds/kind.h"
+#include "kinds/events.h"
 
 
-static void
-end(struct pprof_job *job, bool gone)
-{
-    (void) gone;
+static const struct pprof_events_kind created = {
+    .event = PPROF_EVENT_CREATE,
+    .name = "threadcreate",
+    .file = "threadcreate-delta",
+    .env = "PPROF_THREADCREATE",
+    .rate = 1,
+};
 
-    pprof_answer_error(&job->answer, 501, "threadcreate profiles are not there "
-                       "in this version; profile and heap are");
-}
+PPROF_EVENTS_KIND(created)
 
 
 const struct pprof_kind pprof_kind_threadcreate = {
     .name = "threadcreate",
-    .about = "stacks that created threads",
+    .about = "who created threads (?seconds=, ?rate=1)",
     .flags = PPROF_KIND_DELTA,
+    .prepare = prepare,
+    .release = release,
+    .child = child,
+    .begin = begin,
     .end = end,
 };

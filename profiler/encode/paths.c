@@ -1,0 +1,151 @@
+#include "encode/paths.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+size_t
+pprof_paths_column(const struct pprof_profile *p)
+{
+    for (size_t i = 0; p->default_type != NULL && i < p->nvalues; i++) {
+        if (strcmp(p->values[i].type, p->default_type) == 0) {
+            return i;
+        }
+    }
+
+    return p->nvalues == 0 ? 0 : p->nvalues - 1;
+}
+
+
+static int
+compare(const void *a, const void *b)
+{
+    const struct pprof_path *x = a, *y = b;
+
+    for (size_t i = 0; i < x->depth && i < y->depth; i++) {
+        /* a function's name is one string, mostly */
+        if (x->names[i] != y->names[i]) {
+            const int order = strcmp(x->names[i], y->names[i]);
+
+            if (order != 0) {
+                return order;
+            }
+        }
+    }
+
+    return x->depth < y->depth ? -1 : x->depth > y->depth;
+}
+
+
+/* Names S's frames into NAMES, the root first.  Returns 0, or -1: memory. */
+static int
+name_frames(const struct pprof_sample *s, const char **to,
+    const struct pprof_maps *maps, struct pprof_names *names)
+{
+    if (s->depth == 0) {
+        to[0] = s->lost == NULL ? "[no stack]" : s->lost;
+        return 0;
+    }
+
+    for (size_t i = 0; i < s->depth; i++) {
+        struct pprof_name name;
+
+        if (pprof_names_find(names, maps, s->pcs[i], &name) == -1) {
+            return -1;
+        }
+
+        to[s->depth - 1 - i] = name.name;
+    }
+
+    return 0;
+}
+
+
+/* Adds up neighbors that are equal, and drops what is nothing. */
+static void
+merge(struct pprof_paths *paths)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < paths->npaths; /* void */ ) {
+        struct pprof_path sum = paths->paths[i++];
+
+        while (i < paths->npaths && compare(&sum, &paths->paths[i]) == 0) {
+            if (__builtin_add_overflow(sum.value, paths->paths[i].value,
+                                       &sum.value))
+            {
+                sum.value = INT64_MAX;
+            }
+
+            i++;
+        }
+
+        if (sum.value > 0) {
+            paths->paths[n++] = sum;
+        }
+    }
+
+    paths->npaths = n;
+}
+
+
+int
+pprof_paths_make(struct pprof_paths *paths, const struct pprof_profile *p,
+    size_t column, const struct pprof_maps *maps, struct pprof_names *names)
+{
+    size_t frames = 0, at = 0;
+
+    memset(paths, 0, sizeof(struct pprof_paths));
+
+    if (column >= p->nvalues) {
+        errno = EINVAL;
+        return -1;
+    }
+
+    for (size_t i = 0; i < p->nsamples; i++) {
+        frames += p->samples[i].depth == 0 ? 1 : p->samples[i].depth;
+    }
+
+    paths->paths = calloc(p->nsamples + 1, sizeof(struct pprof_path));
+    paths->names = calloc(frames + 1, sizeof(char *));
+
+    if (p->failed || paths->paths == NULL || paths->names == NULL) {
+        goto failed;
+    }
+
+    for (size_t i = 0; i < p->nsamples; i++) {
+        const struct pprof_sample *s = &p->samples[i];
+        struct pprof_path *path = &paths->paths[paths->npaths++];
+
+        path->names = paths->names + at;
+        path->depth = s->depth == 0 ? 1 : s->depth;
+        path->value = s->values[column];
+        at += path->depth;
+
+        if (name_frames(s, path->names, maps, names) == -1) {
+            goto failed;
+        }
+    }
+
+    qsort(paths->paths, paths->npaths, sizeof(struct pprof_path), compare);
+    merge(paths);
+
+    return 0;
+
+failed:
+
+    pprof_paths_free(paths);
+    errno = ENOMEM;
+
+    return -1;
+}
+
+
+void
+pprof_paths_free(struct pprof_paths *paths)
+{
+    free(paths->paths);
+    free(paths->names);
+    memset(paths, 0, sizeof(struct pprof_paths));
+}
