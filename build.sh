@@ -3,7 +3,7 @@
 # Builds, shows and tests ngx_http_debug_module and libpprof.
 #
 #   ./build.sh            build/ngx_http_debug_module.so, libpprof.so,
-#                         libpprof.a, pprof-run
+#                         libpprof.a, pprof-run, sampleize
 #   ./build.sh demo       an application behind nginx, under load, to look at
 #   ./build.sh test [t…]  every test, or those named
 #   ./build.sh module     the nginx module alone; NGINX_SRC=<tree> builds it
@@ -179,7 +179,7 @@ build_lib()
     need "${PKG_BUILD[@]}"
     say "library: building"
     run make -C profiler -j "$JOBS" BUILD="$BUILD" ${1:+SANITIZE="$1"}
-    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run"
+    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run, sampleize"
 }
 
 
@@ -187,6 +187,32 @@ build_test()
 {
     say "tests: building"
     run make -C t -j "$JOBS" BUILD="$BUILD" "${1:-all}"
+}
+
+
+# Where nginx looks for "modules/…".
+modules_path()
+{
+    local path=${NGINX_MODULES:-}
+
+    [ -n "$path" ] || path=$(nginx -V 2>&1 | tr ' ' '\n' \
+                             | sed -n 's/^--modules-path=//p')
+    [ -n "$path" ] || {
+        say "nginx -V does not tell --modules-path: set NGINX_MODULES" >&2
+        exit 1
+    }
+    printf '%s\n' "$path"
+}
+
+
+# Paths of gcc's runtimes, for LD_PRELOAD.
+runtimes()
+{
+    local name
+
+    for name in "$@"; do
+        ${CC:-gcc} -print-file-name="lib$name.so"
+    done | paste -sd' '
 }
 
 
@@ -257,6 +283,107 @@ fuzz)
             "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
         sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
     done
+    ;;
+
+install)
+    build_module
+    build_lib
+    modules=$(modules_path)
+    run make -C profiler BUILD="$BUILD" DESTDIR="${DESTDIR:-}" \
+        PREFIX="${PREFIX:-/usr/local}" install
+    run install -D -m 644 "$BUILD/ngx_http_debug_module.so" \
+        "${DESTDIR:-}$modules/ngx_http_debug_module.so"
+
+    # a package's own scripts do this where there is a DESTDIR
+    if [ -z "${DESTDIR:-}" ] && [ "$(id -u)" = 0 ]; then
+        run ldconfig
+    fi
+
+    say "installed: ${DESTDIR:-}${PREFIX:-/usr/local}/bin/pprof-run," \
+        "sampleize, and lib/libpprof.so"
+    say "installed: ${DESTDIR:-}$modules/ngx_http_debug_module.so"
+    ;;
+
+# The module in nginx, and the library's rooms in their unit tests.  Programs
+# under test stay as they are: tcmalloc and a sanitizer each want to be the
+# one allocator.
+asan)
+    shift
+    need "${PKG_BUILD[@]}" "${PKG_TEST[@]}"
+    BUILD=$BUILD/asan
+    LOG=$BUILD/log
+    flags=-fsanitize=address,undefined
+    mkdir -p "$BUILD"
+    MODULE_CC_OPT="$flags -fno-omit-frame-pointer" MODULE_LD_OPT=$flags \
+        build_module
+    build_lib
+    say "library: building under sanitizers"
+    run make -C profiler -j "$JOBS" BUILD="$BUILD/san" \
+        SANITIZE=address,undefined
+    build_test app
+    say "tests: building under sanitizers"
+    run make -C t -j "$JOBS" BUILD="$BUILD" OUT="$BUILD/t" \
+        LIB="$BUILD/san/libpprof.a" SANITIZE=address,undefined unit replay
+    export DEBUG_BUILD=$BUILD
+    export TEST_NGINX_PRELOAD
+    TEST_NGINX_PRELOAD=$(runtimes asan ubsan)
+    # nginx and perl leave what lives until their end
+    export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+    [ $# -gt 0 ] || set -- t
+    exec prove -It/lib -j "${TEST_JOBS:-$JOBS}" "$@"
+    ;;
+
+tsan)
+    shift
+    need "${PKG_BUILD[@]}"
+    BUILD=$BUILD/tsan
+    LOG=$BUILD/log
+    mkdir -p "$BUILD"
+    say "library: building under the thread sanitizer"
+    run make -C profiler -j "$JOBS" BUILD="$BUILD" SANITIZE=thread
+    say "tests: building under the thread sanitizer"
+    run make -C t -j "$JOBS" BUILD="$BUILD" OUT="$BUILD/t" SANITIZE=thread \
+        UNIT_MODULE= unit
+    export TSAN_OPTIONS=halt_on_error=0:exitcode=66
+
+    # each by itself: a test of Perl may want more than the unit
+    failed=()
+
+    for unit in "$BUILD"/t/unit/*/*; do
+        case $unit in
+        *.d|*.so) continue ;;
+        esac
+
+        name=${unit#"$BUILD/t/unit/"}
+        args=()
+        [ "$name" != capture/cfi ] || args=(t/fuzz/corpus/eh_frame)
+        [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
+
+        if timeout 300 "$unit" "${args[@]}" > "$LOG-${name//\//-}" 2>&1; then
+            say "tsan: $name ok"
+        else
+            say "tsan: $name FAILED, see $LOG-${name//\//-}"
+            failed+=("$name")
+        fi
+    done
+
+    [ ${#failed[@]} -eq 0 ]
+    ;;
+
+lint)
+    need "${PKG_BUILD[@]}" "${PKG_LINT[@]}"
+    build_lib
+    export DEBUG_BUILD=$BUILD
+    prove -It/lib t/lint.t
+    say "cppcheck: profiler, ngx_module"
+    run cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 \
+        --enable=warning,portability --suppress=missingIncludeSystem \
+        --suppress=normalCheckLevelMaxBranches -j "$JOBS" \
+        -DPPROF_API= -I profiler -I profiler/include profiler
+    run cppcheck --quiet --error-exitcode=1 --inline-suppr \
+        --enable=warning,portability --suppress=missingIncludeSystem \
+        -j "$JOBS" -Dngx_inline=inline -I ngx_module ngx_module
     ;;
 
 *)

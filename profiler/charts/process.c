@@ -14,7 +14,7 @@
 
 
 enum {
-    COST_FACTOR = 1000      /* a costly number: 0.1 % of one CPU at most */
+    COST_FACTOR = 10000     /* a costly number: 0.01 % of one CPU at most */
 };
 
 

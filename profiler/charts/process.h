@@ -43,7 +43,7 @@ struct pprof_reading {
 
 /*
  * A number that takes long where there is much of it: descriptors, sampled
- * objects.  It is read again only after a thousand times what reading took,
+ * objects.  It is read again only after ten thousand times what that took,
  * and stands still between.
  */
 struct pprof_costly {
