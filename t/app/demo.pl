@@ -60,6 +60,8 @@ my ($user, @ids) = $> == 0 ? plain_user() : ();
 
 mkdir "$dir/$_" or fail("mkdir $dir/$_: $!") for qw/ run tmp /;
 File::Copy::copy("$build/t/app/acs", "$dir/acs") or fail("$dir/acs: $!");
+File::Copy::copy("$build/libpprof.so", "$dir/libpprof.so.1")
+    or fail("$dir/libpprof.so.1: $!");
 chmod 0755, "$dir/acs";
 chown @ids, "$dir/run" if @ids;
 

@@ -173,7 +173,8 @@ test_row(void)
         cell->base[(i + 3) % 4] = 2;
         cell->value[NGX_HTTP_DEBUG_TIME] = 1000 * i;
 
-        ngx_http_debug_histogram_add(cell, 1000000 * (i + 1));
+        ngx_http_debug_histogram_add(cell, 1000000 * (i + 1),
+                         ngx_http_debug_histogram_bucket(1000000 * (i + 1)));
     }
 
     /* what found no place among the exact ones */
