@@ -29,6 +29,10 @@ my %own = (
 		pprof_stackmap_add pprof_stackmap_more pprof_stackmap_read
 		pprof_stackmap_lost pprof_stackmap_create
 		pprof_stackmap_free pprof_unwind_here pprof_unwind_init /],
+	'allocs' => [qw/ nanosleep pprof_cfi_refresh pprof_own_here
+		pprof_stackmap_add pprof_stackmap_read pprof_stackmap_lost
+		pprof_stackmap_create pprof_stackmap_free pprof_unwind_here
+		pprof_unwind_init /],
 
 	# and libc's own functions behind those that are interposed
 	'locks' => [qw/ dlsym dlvsym pprof_events_clock pprof_events_hook

@@ -35,18 +35,47 @@ static _Atomic int64_t sample_since;
 
 
 /*
- * Finds SYMBOL in the object whose malloc the program uses.  A tcmalloc that
- * came with dlopen() is there too, but sees no allocation.
+ * Returns the address of a function of the tcmalloc that the program allocates
+ * with, or NULL.  A tcmalloc that came with dlopen() is there too, but sees no
+ * allocation.
+ *
+ * Where dlsym() finds malloc says nothing: in a program that is not position
+ * independent, as Debian's python3, that is its own procedure linkage table.
+ * So tcmalloc is asked whose a piece of memory is.
  */
+static void *
+find_tcmalloc(void)
+{
+    enum { NOT_OWNED = 2 };     /* MallocExtension_kNotOwned; 0 is "unknown",
+                                   before tcmalloc's own constructors ran */
+    int (*const ownership)(const void *)
+        = (int (*)(const void *)) dlsym(RTLD_DEFAULT,
+                                        "MallocExtension_GetOwnership");
+
+    if (ownership == NULL) {
+        return NULL;
+    }
+
+    /* volatile: the pair must not be optimised away */
+    void *volatile p = malloc(1);
+    const bool owned = p != NULL && ownership(p) != NOT_OWNED;
+
+    free(p);
+
+    return owned ? (void *) ownership : NULL;
+}
+
+
+/* Finds SYMBOL in the object whose malloc the program uses. */
 static void *
 find_in_malloc(const char *symbol, Dl_info *where)
 {
-    void *const mine = dlsym(RTLD_DEFAULT, "malloc");
-    void *const p = dlsym(RTLD_DEFAULT, symbol);
+    void *const own = find_tcmalloc();
+    void *const p = own == NULL ? NULL : dlsym(RTLD_DEFAULT, symbol);
     Dl_info a;
 
-    if (mine == NULL || p == NULL || dladdr(mine, &a) == 0
-        || dladdr(p, where) == 0 || a.dli_fbase != where->dli_fbase)
+    if (p == NULL || dladdr(own, &a) == 0 || dladdr(p, where) == 0
+        || a.dli_fbase != where->dli_fbase)
     {
         return NULL;
     }
@@ -109,7 +138,9 @@ pprof_tcmalloc_skip(const struct pprof_maps *maps, void *const *pcs,
     size_t depth)
 {
     const struct pprof_map *own
-        = pprof_maps_find(maps, (uintptr_t) dlsym(RTLD_DEFAULT, "malloc"));
+        = pprof_maps_find(maps,
+                          (uintptr_t) dlsym(RTLD_DEFAULT,
+                                            "MallocExtension_GetOwnership"));
     size_t n = 0;
 
     /* linked into the program itself, its frames cannot be told apart */
