@@ -330,7 +330,29 @@ asan)
     # nginx and perl leave what lives until their end
     export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-    [ $# -gt 0 ] || set -- t
+
+    # these hold our stacks and times against the true ones, and find the
+    # sanitizer's own in them: only its reports count
+    for unit in capture/sampler capture/survive capture/threads; do
+        "$BUILD/t/unit/$unit" > "$LOG" 2>&1 < /dev/null || true
+        if grep -E 'ERROR: AddressSanitizer|runtime error:' "$LOG"; then
+            say "asan: $unit FAILED, see $LOG" >&2
+            exit 1
+        fi
+        say "asan: $unit: no report"
+    done
+
+    # install.t would install this build; testlib.t lets nginx crash
+    if [ $# -eq 0 ]; then
+        for test in t/*.t; do
+            case $test in
+            */capture_survive.t|*/capture_threads.t|*/install.t) ;;
+            */capture_sampler.t|*/testlib.t) ;;
+            *) set -- "$@" "$test" ;;
+            esac
+        done
+    fi
+
     exec prove -It/lib -j "${TEST_JOBS:-$JOBS}" "$@"
     ;;
 
