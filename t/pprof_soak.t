@@ -178,7 +178,7 @@ cmp_ok($json->{total_count}, '>=', $requests, 'counted, not less');
 
 ok(wait_for(sub { $t->worker_pids() == 2
                && !grep { Debug::Nginx::title($_) =~ /shutting down/ }
-                  children_of($t->master_pid()) }, 40), 
+                  children_of($t->master_pid()) }, 40),
    'old workers are gone');
 
 sub total {

@@ -28,4 +28,5 @@ const struct pprof_kind pprof_kind_block = {
     .child = child,
     .begin = begin,
     .end = end,
+    .count = count,
 };

@@ -215,6 +215,32 @@ add_sums(struct pprof_profile *p, const struct pprof_events_kind *kind,
 
 
 static void
+count_row(void *arg, const struct pprof_stack *row)
+{
+    *(size_t *) arg += row->count != 0;
+}
+
+
+int
+pprof_events_count(const struct pprof_events_kind *kind, size_t *n)
+{
+    pprof_capture_lock();
+
+    const bool ever = state[kind->event].ever;
+
+    *n = 0;
+
+    if (ever) {
+        pprof_events_read(kind->event, count_row, n);
+    }
+
+    pprof_capture_unlock();
+
+    return ever ? 0 : -1;
+}
+
+
+static void
 add_types(struct pprof_profile *p, const struct pprof_events_kind *kind)
 {
     pprof_profile_init(p);

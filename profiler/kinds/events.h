@@ -37,6 +37,10 @@ void pprof_events_end(const struct pprof_events_kind *kind,
     struct pprof_job *job, bool gone);
 
 
+/* As struct pprof_kind's count(): -1 when it never recorded. */
+int pprof_events_count(const struct pprof_events_kind *kind, size_t *n);
+
+
 /* The functions of a kind, bound to its struct. */
 #define PPROF_EVENTS_KIND(kind)                                               \
                                                                               \
@@ -68,6 +72,12 @@ void pprof_events_end(const struct pprof_events_kind *kind,
     end(struct pprof_job *job, bool gone)                                     \
     {                                                                         \
         pprof_events_end(&kind, job, gone);                                   \
+    }                                                                         \
+                                                                              \
+    static int                                                                \
+    count(size_t *n)                                                          \
+    {                                                                         \
+        return pprof_events_count(&kind, n);                                  \
     }
 
 #endif

@@ -25,4 +25,5 @@ const struct pprof_kind pprof_kind_threadcreate = {
     .child = child,
     .begin = begin,
     .end = end,
+    .count = count,
 };

@@ -76,8 +76,12 @@ for my $acs (@acs) {
 }
 
 write_file("$dir/nginx.conf", conf());
+# a module built with a sanitizer
+my %preload = defined $ENV{TEST_NGINX_PRELOAD}
+              ? (env => { LD_PRELOAD => $ENV{TEST_NGINX_PRELOAD} }) : ();
+
 start('nginx', [$nginx, '-p', "$dir/", '-c', "$dir/nginx.conf", '-e',
-                "$dir/nginx.log", '-g', 'daemon off;']);
+                "$dir/nginx.log", '-g', 'daemon off;'], %preload);
 
 # The first process leaks; enough of it to be seen at once.
 

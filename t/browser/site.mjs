@@ -194,7 +194,11 @@ http {
                               ['-p', this.dir + '/', '-c',
                                join(this.dir, 'nginx.conf'), '-e',
                                join(this.dir, 'error.log'),
-                               '-g', 'daemon off;']);
+                               '-g', 'daemon off;'],
+                              process.env.TEST_NGINX_PRELOAD === undefined
+                              ? {}
+                              : { LD_PRELOAD:
+                                  process.env.TEST_NGINX_PRELOAD });
         await until(() => {
             if (this.nginx.p.exitCode !== null) {
                 throw new Error('nginx: ' + this.nginx.said);

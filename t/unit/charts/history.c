@@ -206,6 +206,10 @@ test_process(void)
     pthread_t threads[3];
     int fds[5];
 
+    /* with the first thread the thread sanitizer starts one of its own */
+    pthread_create(&threads[0], NULL, sleep_on, &gate);
+    pthread_join(threads[0], NULL);
+
     pprof_process_init(&p);
     pprof_process_read(&p, &r);
     ok(r.rss > 1 << 19 && r.rss < (uint64_t) 1 << 32, "resident: %" PRIu64,

@@ -49,7 +49,8 @@ main(void)
     ok(contains(&b, "<title>t &amp; u</title>"), "svg: title, escaped");
     ok(contains(&b, "<title>all (11, 100.00 %)</title>"), "svg: the whole");
     ok(contains(&b, "<title>a (6, 54.55 %)</title><rect x=\"10.0\" "
-                    "y=\"51\" width=\"643.6\""), "svg: a caller is its own and its callees'");
+                    "y=\"51\" width=\"643.6\""),
+       "svg: a caller is its own and its callees'");
     ok(contains(&b, "<title>b;&lt;x&gt; (3, 27.27 %)</title><rect x=\"331.8\""
                     " y=\"34\" width=\"321.8\""),
        "svg: a callee stands on its caller");

@@ -6,7 +6,7 @@
 #include "host.h"
 
 
-static u_char  pattern[3 * NGX_HTTP_DEBUG_OUT_CHUNK];
+static u_char  pattern[4 * NGX_HTTP_DEBUG_OUT_CHUNK];
 
 
 /* The whole text in one piece; NULL when the chain is not in order. */

@@ -1,0 +1,165 @@
+#!/usr/bin/perl
+
+# The rules of style that a machine can check: what the sources look like,
+# which room knows which, what the built files export.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use File::Find ();
+use Test::More;
+
+use lib 't/lib';
+use Debug::Nginx;
+
+###############################################################################
+
+my $build = $ENV{DEBUG_BUILD} // 'build';
+my %text;
+
+File::Find::find({ no_chdir => 1, wanted => sub {
+	$File::Find::prune = 1 if /node_modules$/;
+	return unless -f && /\.(?:c|cc|h|js|mjs|css|sh|pl|pm|t|md|in)$|
+		(?:Makefile|config|pprof-run|sampleize|README|CHANGES)$/x;
+	return if m!/corpus/!;
+	$text{$_} = read_file($_);
+} }, qw/ build.sh config docs ngx_module profiler t README.md CHANGES /);
+
+my @c = grep { /\.(?:c|cc|h)$/ } sort keys %text;
+# lines a column or three too long, which their owners will see to
+my %owed = map { $_ => 1 } map({ "profiler/capture/$_" }
+	qw/ bounds.h cfi.h events.h sampler.h threads.c /),
+	't/unit/capture/sampler.c';
+
+my @halves = grep { !$owed{$_} } grep { m!^(?:ngx_module|profiler)/|\.(?:c|h)$! && !/\.(md|t)$/ }
+	sort keys %text;
+
+cmp_ok(scalar(@c), '>', 100, 'the sources are found');
+
+# Lines of FILES for which BAD says so, with $_ the line.
+sub lines {
+	my ($name, $files, $bad) = @_;
+	my @found;
+
+	for my $file (@$files) {
+		my $n = 0;
+
+		for (split /\n/, $text{$file}) {
+			$n++;
+			push @found, "$file:$n" if $bad->();
+		}
+	}
+
+	is(join("\n", @found), '', $name);
+}
+
+# what it looks like
+
+lines('no space at the end of a line', [sort keys %text], sub { /[ \t]+$/ });
+
+lines('no tab', [grep { !/\.(?:t|md)$|Makefile$/ } sort keys %text],
+	sub { /\t/ });
+
+# shell has messages that are one line on the screen too
+lines('80 columns', [grep { !/\.(?:json)$/ } @halves], sub {
+	my $line = $_;
+	utf8::decode($line);
+	length $line > 80 && $line !~ /^ *(?:\|\| |.*\) *)?(?:die|warn|say) ["']/
+		&& $line !~ /&& die |^unix:.*\) ;;|^\*\) die/;
+});
+
+lines('no //', [grep { !/\.cc$/ } @c], sub { m!^\s*//|[;{})]\s*//\s! });
+
+is(join(' ', grep { $text{$_} !~ m!\A\s*/\*! } grep { /\.h$/ }
+	grep { !/^t/ } @c), '', 'each header begins with what it is for');
+
+is(join(' ', grep { $text{$_} ne '' && $text{$_} !~ /\n\z/ }
+	sort keys %text), '', 'the last line ends');
+
+# the names of things
+
+my %seen;
+is(join(' ', grep { $seen{m!([^/]+)$! && $1}++ }
+	grep { m{^profiler/(?!kinds/).*\.c$} } @c), '',
+	'a file of the library has a name of its own, but for kinds');
+
+is(join(' ', grep { m!^ngx_module/[^/]*$! && !/ngx_http_debug_\w+\.[ch]$/ }
+	@c), '', 'ngx_module/: the prefix is the folder');
+
+lines('ngx_module/: each function has the prefix',
+	[grep { m!^ngx_module/! } @c],
+	sub { /^(?!ngx_http_debug(?:_|\(ngx_conf_t)|typedef\b|return\b)[a-z]\w*\(/ });
+
+my @kinds = $text{'profiler/kinds/list.c'} =~ /^    &pprof_kind_(\w+),$/mg;
+cmp_ok(scalar(@kinds), '>', 9, 'kinds are found');
+
+for my $kind (@kinds) {
+	# thread is goroutine by its own name
+	my $name = $kind eq 'thread' ? 'goroutine' : $kind;
+	my ($row) = ($text{"profiler/kinds/$name.c"} // '')
+		=~ /^const struct pprof_kind pprof_kind_\Q$kind\E = (\{.*?^\};)/ms;
+	like($row, qr/\.name = "\Q$kind\E".*\.about = "/s,
+		"kind $kind: path, file and symbol have one name");
+}
+
+# who may know whom
+
+my %knows = (
+	front => [qw/ charts kinds encode /],
+	charts => [qw/ kinds encode /],
+	kinds => [qw/ encode symbols capture /],
+	encode => [qw/ symbols /],
+	symbols => [],
+	capture => [],
+);
+
+for my $room (sort keys %knows) {
+	my $allowed = join '|', $room, @{$knows{$room}};
+	$allowed .= '|pprof\.h' if $room eq 'front';
+
+	lines("$room knows only what it may",
+		[grep { m!^profiler/$room/! } @c],
+		sub { /^#include "/ && !/^#include "(?:$allowed)(?:\/|")/ });
+}
+
+# what is exported
+
+SKIP: {
+	skip 'no nm', 4 unless have_bin('nm') && -e "$build/libpprof.so";
+
+	my $nm = sub {
+		my $r = run_cmd(['nm', '--defined-only', @_]);
+		return grep { !/^_(?:init|fini|edata|end|_bss_start)$|^__odr_asan/ }
+			$r->{out} =~ /^[0-9a-f]+ [A-TV-Z] (\S+)$/mg;
+	};
+
+	my ($api) = $text{'profiler/include/pprof.h'};
+	my @api = $api =~ /^PPROF_API [^;(]*?(\w+)\(/mg;
+
+	my @hooks = map { /\bpthread_\w+|\bsem_\w+/g }
+		map { $text{"profiler/capture/$_.c"} } qw/ locks create /;
+	my %may = map { $_ => 1 } @api, @hooks;
+
+	my @so = $nm->('-D', "$build/libpprof.so");
+	is(join(' ', grep { !$may{$_} } @so), '',
+		'libpprof.so: public functions and what it interposes');
+
+	my %has = map { $_ => 1 } @so;
+	is(join(' ', grep { !$has{$_} } @api), '',
+		'libpprof.so: all of pprof.h');
+
+	is(join(' ', grep { !/^pprof_/ } $nm->('-g', "$build/libpprof.a")), '',
+		'libpprof.a: every global has the prefix');
+
+	my $so = "$build/ngx_http_debug_module.so";
+	skip 'no module', 1 unless -e $so;
+
+	is(join(' ', grep { !/^ngx_http_debug_|^ngx_module(?:s|_names|_order)$/ }
+		$nm->('-D', $so)), '', 'the module: every global has the prefix');
+}
+
+done_testing();
+
+###############################################################################
