@@ -101,6 +101,8 @@ struct ngx_http_debug_kept_job_s {
     void                    (*done)(ngx_http_debug_kept_job_t *job);
 
     ngx_http_request_t       *request;   /* by hand; NULL: it left */
+    ngx_http_cleanup_pt      *cleanup;   /* of the request, which tells so */
+    ngx_uint_t                max;       /* debug_pprof_max; 0: no limit */
     ngx_uint_t                times;
     ngx_msec_t                every;
 };
@@ -153,7 +155,8 @@ static void ngx_http_debug_kept_disk(ngx_http_debug_kept_job_t *job,
 static void ngx_http_debug_kept_rotate(ngx_http_debug_kept_job_t *job);
 
 static ngx_array_t *ngx_http_debug_kept_list(ngx_pool_t *pool,
-    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf);
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
+    ngx_str_t *prefix);
 static ngx_int_t ngx_http_debug_kept_parse(ngx_pool_t *pool, ngx_str_t *name,
     ngx_http_debug_kept_file_t *file);
 static u_char *ngx_http_debug_kept_escape(u_char *p, ngx_str_t *s);
@@ -579,6 +582,7 @@ ngx_http_debug_kept_job_start(ngx_http_debug_kept_job_t *job,
     ngx_buf_t                   *b;
     ngx_int_t                    rc;
     ngx_str_t                    host, reason, *kind;
+    ngx_uint_t                   cpu;
     ngx_chain_t                 *cl;
     ngx_http_debug_fetch_t      *f;
     ngx_http_debug_run_other_t   other;
@@ -614,6 +618,7 @@ ngx_http_debug_kept_job_start(ngx_http_debug_kept_job_t *job,
     ngx_memcpy(f->sockaddr, sockaddr, socklen);
 
     args = "";
+    cpu = 0;
 
     if (ngx_http_debug_kept_is(kind, (u_char *) "heap", 4)) {
 
@@ -623,11 +628,25 @@ ngx_http_debug_kept_job_start(ngx_http_debug_kept_job_t *job,
     } else if (ngx_http_debug_kept_is(kind, (u_char *) "profile", 7)) {
 
         args = "?seconds=30";
+        cpu = 1;
+    }
 
+    if (cpu || job->max) {
         rc = ngx_http_debug_runs_begin(&job->run, &f->name, &who,
-                                       NGX_HTTP_DEBUG_KEPT_SECONDS * 1000,
-                                       timeout, NGX_HTTP_DEBUG_RUNS_MAX, 1, 0,
-                                       &other);
+                                       cpu ? NGX_HTTP_DEBUG_KEPT_SECONDS * 1000
+                                           : 0,
+                                       timeout,
+                                       job->max ? job->max
+                                                : NGX_HTTP_DEBUG_RUNS_MAX,
+                                       cpu, 0, &other);
+
+        if (rc == NGX_AGAIN) {
+            ngx_http_debug_kept_fail(job, NGX_HTTP_SERVICE_UNAVAILABLE,
+                       "%ui profile requests are under way, as many as"
+                       " debug_pprof_max allows; ask again when one has"
+                       " ended", other.count);
+            return NGX_ERROR;
+        }
 
         if (rc != NGX_OK) {
             ngx_http_debug_kept_fail(job, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -1044,31 +1063,32 @@ ngx_http_debug_kept_disk(ngx_http_debug_kept_job_t *job, ngx_err_t err,
 static void
 ngx_http_debug_kept_rotate(ngx_http_debug_kept_job_t *job)
 {
-    u_char                      *path;
+    u_char                      *path, *p;
+    ngx_str_t                    prefix;
     ngx_uint_t                   i, n;
     ngx_array_t                 *list;
     ngx_http_debug_kept_file_t  *file;
 
-    list = ngx_http_debug_kept_list(job->pool, job->conf, NULL);
+    /* "group~peer~kind~" */
+
+    prefix = job->file.name;
+
+    for (n = 0, p = prefix.data; n < 3; p++) {
+        if (*p == '~') {
+            n++;
+        }
+    }
+
+    prefix.len = p - prefix.data;
+
+    list = ngx_http_debug_kept_list(job->pool, job->conf, NULL, &prefix);
     if (list == NULL) {
         return;
     }
 
     file = list->elts;
-    n = 0;
 
-    for (i = 0; i < list->nelts; i++) {
-
-        if (!ngx_http_debug_kept_is(&file[i].group, job->file.group.data,
-                                    job->file.group.len)
-            || !ngx_http_debug_kept_is(&file[i].peer, job->file.peer.data,
-                                       job->file.peer.len)
-            || !ngx_http_debug_kept_is(&file[i].kind, job->file.kind.data,
-                                       job->file.kind.len)
-            || ++n <= job->conf->keep)
-        {
-            continue;
-        }
+    for (i = job->conf->keep; i < list->nelts; i++) {
 
         if (ngx_http_debug_kept_path(job->pool, job->conf, &file[i].name,
                                      &path)
@@ -1087,14 +1107,15 @@ ngx_http_debug_kept_rotate(ngx_http_debug_kept_job_t *job)
 
 
 /*
- * The files in the directory, the newest first: of what CONF lets be seen,
- * all if that is NULL, who also removes what dead processes left half
- * written.  NULL: no memory.
+ * The files in the directory, the newest first: those that CONF lets be seen,
+ * or, if that is NULL, those whose names begin with PREFIX, without their
+ * sizes; then what dead processes left half written is removed too.  NULL: no
+ * memory.
  */
 
 static ngx_array_t *
 ngx_http_debug_kept_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
-    ngx_http_debug_pprof_conf_t *conf)
+    ngx_http_debug_pprof_conf_t *conf, ngx_str_t *prefix)
 {
     u_char                      *path;
     ngx_dir_t                    dir;
@@ -1137,6 +1158,13 @@ ngx_http_debug_kept_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
             continue;
         }
 
+        if (conf == NULL
+            && (name.len <= prefix->len
+                || ngx_strncmp(name.data, prefix->data, prefix->len) != 0))
+        {
+            continue;
+        }
+
         if (ngx_http_debug_kept_parse(pool, &name, &f) != NGX_OK
             || (conf != NULL
                 && !ngx_http_debug_kept_shown(conf, &f.group, &f.kind)))
@@ -1144,15 +1172,21 @@ ngx_http_debug_kept_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
             continue;
         }
 
-        if (ngx_http_debug_kept_path(pool, kcf, &f.name, &path) != NGX_OK) {
-            goto failed;
-        }
+        if (conf != NULL) {
 
-        if (ngx_link_info(path, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
-            continue;
-        }
+            if (ngx_http_debug_kept_path(pool, kcf, &f.name, &path) != NGX_OK)
+            {
+                goto failed;
+            }
 
-        f.size = ngx_file_size(&fi);
+            if (ngx_link_info(path, &fi) == NGX_FILE_ERROR
+                || !ngx_is_file(&fi))
+            {
+                continue;
+            }
+
+            f.size = ngx_file_size(&fi);
+        }
 
         file = ngx_array_push(list);
         if (file == NULL) {
@@ -1473,7 +1507,7 @@ ngx_http_debug_kept_json(ngx_http_request_t *r,
     /* a copy, so that the mutex is not held while memory is asked for */
 
     sh = ngx_palloc(r->pool, sizeof(ngx_http_debug_kept_shared_t));
-    list = ngx_http_debug_kept_list(r->pool, kcf, conf);
+    list = ngx_http_debug_kept_list(r->pool, kcf, conf, NULL);
 
     if (sh == NULL || list == NULL) {
         return NGX_ERROR;
@@ -1608,7 +1642,7 @@ ngx_http_debug_kept_page(ngx_http_request_t *r,
         goto send;
     }
 
-    list = ngx_http_debug_kept_list(r->pool, kcf, conf);
+    list = ngx_http_debug_kept_list(r->pool, kcf, conf, NULL);
     error.data = ngx_pnalloc(r->pool, NGX_HTTP_DEBUG_KEPT_ERROR);
 
     if (list == NULL || error.data == NULL) {
@@ -1703,7 +1737,7 @@ ngx_http_debug_kept_send(ngx_http_request_t *r,
                    "nginx keeps no snapshots; see debug_snapshots");
     }
 
-    list = ngx_http_debug_kept_list(r->pool, kcf, conf);
+    list = ngx_http_debug_kept_list(r->pool, kcf, conf, NULL);
     if (list == NULL) {
         return NGX_ERROR;
     }
@@ -2034,6 +2068,7 @@ ngx_http_debug_kept_take(ngx_http_request_t *r, ngx_str_t *form)
 
     job->done = ngx_http_debug_kept_hand_done;
     job->request = r;
+    job->max = take->pprof->max;
     job->times = n;
     job->every = (ngx_msec_t) every * 1000;
 
@@ -2050,6 +2085,7 @@ ngx_http_debug_kept_take(ngx_http_request_t *r, ngx_str_t *form)
 
     cln->handler = ngx_http_debug_kept_left;
     cln->data = job;
+    job->cleanup = &cln->handler;
 
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
@@ -2141,7 +2177,9 @@ ngx_http_debug_kept_hand_done(ngx_http_debug_kept_job_t *job)
         return;
     }
 
-    job->request = NULL;
+    /* the request may live on, while its answer is sent */
+
+    *job->cleanup = NULL;
     c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
@@ -2188,7 +2226,7 @@ done:
 }
 
 
-/* The client has gone, or is answered: the job goes on without. */
+/* The client has gone: the job goes on without. */
 
 static void
 ngx_http_debug_kept_left(void *data)

@@ -27,6 +27,8 @@ sub peer {
         return $c->reply(200, 'no gzip at all') if $req->{uri} =~ m!/block!;
         return $c->reply(200, "\x1f\x8b" . 'x' x (17 * 1024 * 1024))
             if $req->{uri} =~ m!/allocs!;
+        return $c->reply(200, "\x1f\x8b" . 'x' x 100000)
+            if $req->{uri} =~ m!/threadcreate!;
         return $c->reply(200, "{\"uri\":\"$req->{uri}\"}",
                          'Content-Type' => 'application/json')
             if $req->{uri} =~ m!^/debug/charts/data! && $name eq 'a';
@@ -257,5 +259,23 @@ is(http_get('/')->{status}, 200, 'traffic goes on');
 rename "$dir.away", $dir;
 is(take($form)->{status}, 201, 'and when it is back');
 is(list()->{error}, undef, 'the sentence goes');
+
+# a disk that is full in the middle of a file
+
+SKIP: {
+    skip 'no right to mount a small disk', 4
+        if $> != 0 || run_cmd(['mount', '-t', 'tmpfs', '-o',
+                               'size=16k,mode=777', 'tmpfs', $dir])->{exit};
+
+    my $size = "group=acs&peer=$A&kind=threadcreate";
+
+    $r = take($size);
+    is($r->{status}, 507, 'a full disk');
+    like($r->{body}, qr/write to .* failed \(28: No space left/, 'in words');
+    is(scalar(files()), 0, 'and nothing half written');
+    is(http_get('/')->{status}, 200, 'traffic goes on');
+
+    run_cmd(['umount', $dir]);
+}
 
 done_testing();
