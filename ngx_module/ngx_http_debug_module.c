@@ -10,6 +10,7 @@
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_history.h"
+#include "ngx_http_debug_kept.h"
 #include "ngx_http_debug_out.h"
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_pprof.h"
@@ -30,6 +31,7 @@
 typedef struct {
     ngx_http_debug_record_main_conf_t  record;     /* the first member */
     ngx_uint_t                         redirects;  /* unsigned  redirects:1; */
+    ngx_http_debug_kept_conf_t         kept;
 } ngx_http_debug_main_conf_t;
 
 
@@ -88,6 +90,10 @@ static ngx_int_t ngx_http_debug_argument(ngx_http_request_t *r, char *name,
 static ngx_int_t ngx_http_debug_only_get(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_kept(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_process(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_not_found(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_add_slash(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_slash_location(ngx_http_request_t *r,
@@ -109,6 +115,8 @@ static void ngx_http_debug_exit_process(ngx_cycle_t *cycle);
 
 static char *ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_debug_snapshots_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -186,6 +194,13 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       offsetof(ngx_http_debug_loc_conf_t, record.enable),
       NULL },
 
+    { ngx_string("debug_snapshots"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_debug_snapshots_set,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("debug_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_http_debug_zone_set,
@@ -241,6 +256,7 @@ static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
     { ngx_string("charts/"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_charts },
     { ngx_string("charts"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_slash },
     { ngx_string("assets/"), NGX_HTTP_DEBUG_ALL, ngx_http_debug_asset },
+    { ngx_string("pprof/kept/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_kept },
     { ngx_string("pprof/view"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_viewer },
     { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
     { ngx_string("pprof"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_slash },
@@ -507,7 +523,7 @@ ngx_http_debug_charts(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
     ngx_int_t  rc;
 
     if (rest->len) {
-        return ngx_http_debug_not_found(r);
+        return ngx_http_debug_process(r, dlcf, rest);
     }
 
     rc = ngx_http_debug_only_get(r);
@@ -620,7 +636,33 @@ static ngx_int_t
 ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
 {
+    if (rest->len == 4 && ngx_strncmp(rest->data, "kept", 4) == 0) {
+        return ngx_http_debug_add_slash(r);
+    }
+
     return ngx_http_debug_pprof_handler(r, &dlcf->pprof, rest, 0);
+}
+
+
+static ngx_int_t
+ngx_http_debug_kept(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    return ngx_http_debug_kept_handler(r, &dmcf->kept, &dlcf->pprof, rest);
+}
+
+
+/* "charts/<group>/<peer>/data": what a process says of itself. */
+
+static ngx_int_t
+ngx_http_debug_process(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
+    ngx_str_t *rest)
+{
+    return ngx_http_debug_pprof_process(r, &dlcf->pprof, rest);
 }
 
 
@@ -911,7 +953,8 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_debug_loc_conf_t  *prev = parent;
     ngx_http_debug_loc_conf_t  *conf = child;
 
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_debug_main_conf_t  *dmcf;
 
     ngx_conf_merge_value(conf->record.enable, prev->record.enable, 1);
 
@@ -939,7 +982,23 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         ngx_http_debug_pprof_merge_location(cf);
     }
 
-    return ngx_http_debug_pprof_merge_conf(cf, &prev->pprof, &conf->pprof);
+    if (ngx_http_debug_pprof_merge_conf(cf, &prev->pprof, &conf->pprof)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_LEGACY)) {
+        dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+
+        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, conf->pprof.pass)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -981,7 +1040,7 @@ ngx_http_debug_init(ngx_conf_t *cf)
 
     ngx_http_debug_record_listeners(&dmcf->record, &listeners);
 
-    return NGX_OK;
+    return ngx_http_debug_kept_init(cf, &dmcf->kept);
 }
 
 
@@ -1018,6 +1077,7 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
     if (dmcf) {
         ngx_http_debug_zone_enter(dmcf->record.zone);
         ngx_http_debug_history_start(dmcf->record.zone, cycle);
+        ngx_http_debug_kept_start(&dmcf->kept, cycle);
     }
 
     return NGX_OK;
@@ -1188,6 +1248,15 @@ ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_debug_snapshots_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_main_conf_t *dmcf = conf;
+
+    return ngx_http_debug_kept_set(cf, &dmcf->kept);
 }
 
 

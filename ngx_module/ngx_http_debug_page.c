@@ -57,6 +57,9 @@ static char  *ngx_http_debug_page_states[] = {
 };
 
 
+ngx_uint_t  ngx_http_debug_page_kept;
+
+
 void
 ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
     ngx_str_t *title, char *root)
@@ -115,8 +118,9 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
 
     ngx_http_debug_out_print(out,
         "</nav>\n<button id=\"theme\" type=\"button\" hidden>Auto</button>\n"
-        "</header>\n<main id=\"main\" data-page=\"%s\" data-root=\"%s\">\n"
-        "<h1>", page, root);
+        "</header>\n<main id=\"main\" data-page=\"%s\" data-root=\"%s\""
+        " data-process%s>\n"
+        "<h1>", page, root, ngx_http_debug_page_kept ? " data-kept" : "");
     ngx_http_debug_page_text(out, title);
     ngx_http_debug_out_literal(out, "</h1>\n");
 }

@@ -18,6 +18,10 @@
 #include "ngx_http_debug_zone.h"
 
 
+/* Snapshots are kept, which scripts want to know; set at worker start. */
+extern ngx_uint_t  ngx_http_debug_page_kept;
+
+
 /*
  * Begins a page: PAGE is its name for the script, TITLE its title, ROOT the
  * relative way to the mount point ("" or "../" …).  What follows goes into

@@ -26,6 +26,7 @@
 
 #define NGX_HTTP_DEBUG_PPROF_CONNECT  5000   /* ms to connect within */
 #define NGX_HTTP_DEBUG_PPROF_SILENCE  60000  /* ms that a peer may think */
+#define NGX_HTTP_DEBUG_PPROF_PROCESS  5000   /* ms for charts/.../data */
 #define NGX_HTTP_DEBUG_PPROF_MARGIN   10000  /* ms beyond seconds x 1.5 */
 #define NGX_HTTP_DEBUG_PPROF_BODY     (8 * 1024 * 1024)  /* of a POST */
 #define NGX_HTTP_DEBUG_PPROF_POLL     50     /* ms between looks at a run */
@@ -67,6 +68,7 @@ typedef struct {
     unsigned                      last:1;    /* all is in nginx's hands */
     unsigned                      logged:1;  /* in r->upstream_states */
     unsigned                      legacy:1;
+    unsigned                      process:1; /* charts/.../data */
     unsigned                      shared:1;  /* others may want a copy */
     unsigned                      gone:1;    /* the client; others wait */
     unsigned                      early:1;   /* header before the answer */
@@ -287,6 +289,117 @@ ngx_http_debug_pprof_handler(ngx_http_request_t *r,
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    rc = ngx_http_debug_pprof_start(ctx);
+
+    if (rc == NGX_DONE) {
+        r->main->count++;
+    }
+
+    return rc;
+}
+
+
+/*
+ * The same way with another end: costs the peer next to nothing, so that it
+ * is no run and is not counted as one.
+ */
+
+ngx_int_t
+ngx_http_debug_pprof_process(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       tail;
+    ngx_array_t                    *groups;
+    ngx_pool_cleanup_t             *cln;
+    ngx_http_debug_peer_t          *peer;
+    ngx_http_debug_pprof_ctx_t     *ctx;
+    ngx_http_debug_peer_group_t    *group;
+    ngx_http_upstream_main_conf_t  *umcf;
+
+    static ngx_str_t  allow = ngx_string("GET, HEAD");
+
+    if (r != r->main) {
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+
+    groups = ngx_http_debug_peers_list(r->pool, umcf, conf->pass);
+    if (groups == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_strlchr(rest->data, rest->data + rest->len, '/') == NULL
+        || ngx_http_debug_peers_find(groups, rest, &group, &peer, &tail)
+           != NGX_OK
+        || peer == NULL
+        || tail.len != sizeof("data") - 1
+        || ngx_strncmp(tail.data, "data", sizeof("data") - 1) != 0)
+    {
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
+                   "there is no such group with such a peer");
+    }
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+
+        if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
+                                             "only GET and HEAD are allowed");
+    }
+
+    if (peer->sockaddr == NULL) {
+        return ngx_http_debug_pprof_say(r, NGX_HTTP_NOT_FOUND,
+                   "%V has no listener in the second group of"
+                   " debug_pprof_pass", &peer->name);
+    }
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_debug_pprof_ctx_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_http_debug_pprof_ctx_t));
+    cln->handler = ngx_http_debug_pprof_pool_cleanup;
+
+    ctx->request = r;
+    ctx->conf = conf;
+    ctx->seconds = -1;
+    ctx->last_body = &ctx->body;
+    ctx->last_copy = &ctx->copy;
+    ctx->flags = NGX_HTTP_DEBUG_PPROF_TEXT;
+    ctx->process = 1;
+
+    ctx->upstream = group->name;
+    ctx->peer = peer->name;
+    ctx->fetch.name = peer->pass;
+    ctx->fetch.sockaddr = peer->sockaddr;
+    ctx->fetch.socklen = peer->socklen;
+    ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_PROCESS;
+
+    ctx->uri.data = ngx_pnalloc(r->pool, sizeof("/debug/charts/data?")
+                                         + r->args.len);
+    if (ctx->uri.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->uri.len = ngx_sprintf(ctx->uri.data, "/debug/charts/data%s%V",
+                               r->args.len ? "?" : "", &r->args)
+                   - ctx->uri.data;
+
+    if (ngx_http_debug_pprof_headers(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     rc = ngx_http_debug_pprof_start(ctx);
@@ -2108,6 +2221,13 @@ ngx_http_debug_pprof_failed(ngx_http_debug_pprof_ctx_t *ctx)
 
         if (status < 400) {
             status = NGX_HTTP_BAD_GATEWAY;
+        }
+
+        if (ctx->process) {
+            return ngx_http_debug_pprof_say(ctx->request, status,
+                       "%V says nothing of its process (it answered %ui at"
+                       " /debug/charts/data); libpprof and debugcharts do",
+                       &f->name, f->status);
         }
 
         return ngx_http_debug_pprof_say(ctx->request, status,

@@ -130,5 +130,15 @@ ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
 ngx_int_t ngx_http_debug_pprof_handler(ngx_http_request_t *r,
     ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest, ngx_uint_t legacy);
 
+/*
+ * Answers "charts/REST", which is to be "<group>/<peer>/data", with what that
+ * peer says of its own process at /debug/charts/data.  Returns what a content
+ * handler returns.
+ *
+ * Context: worker, request.
+ */
+ngx_int_t ngx_http_debug_pprof_process(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest);
+
 
 #endif /* _NGX_HTTP_DEBUG_PPROF_H_INCLUDED_ */

@@ -101,6 +101,9 @@ const PAGES = [
     ['viewer, top', () => view({ src: acs(0) + '/heap', view: 'top' }), flame],
     ['viewer, function', () => view({ src: acs(0) + '/heap', view: 'function',
                                       fn: 'handle_order' }), flame],
+    ['snapshots', () => s.base + 'pprof/kept/?src=acs/127.0.0.1:'
+                        + s.acs[0].port,
+     p => p.getByRole('button', { name: 'Take one now' }).waitFor()],
 ];
 
 for (const [name, url, ready, forgive = [/502|504/]] of PAGES) {
@@ -230,7 +233,7 @@ test('charts: a second brings a point, with ink', opt, async t => {
     await until(async () => (await charts(p)).last >= a.last + 2,
                 'two more seconds');
     assert.deepEqual(a.shown.map(c => c.id),
-                     ['req', 'lat', 'status', 'thr']);
+                     ['req', 'lat', 'status', 'mem', 'cpu', 'thr']);
 
     /* the color of p99 is on the canvas */
     await until(() => p.evaluate(() => {
@@ -727,6 +730,40 @@ test('Copy works on plain http, where there is no clipboard', opt,
     await p.getByText('Copied').waitFor();
     assert.match(await p.evaluate(() => String(getSelection())),
                  /^go tool pprof -http=: 'http.*\/profile\?seconds=30'$/);
+});
+
+
+test('snapshots: taken by nginx and by hand, and their growth', opt,
+     async t => {
+    const p = await b.page(t), peer = `127.0.0.1:${s.acs[0].port}`;
+    const list = async () => JSON.parse((await fetchText(
+        s.base + 'pprof/kept/?json')).body);
+
+    /* the timer's first round comes a few seconds after the start */
+    await until(async () => (await list()).kept.some(k => k.peer === peer),
+                'the first of the timer');
+
+    const before = (await list()).kept.length;
+
+    await p.goto(s.base + 'pprof/kept/?src=acs/' + peer + '&kind=heap');
+    await p.getByRole('button', { name: 'Take one now' }).click();
+    await until(async () => (await list()).kept.length > before, 'one more');
+    await p.waitForFunction(() =>
+        document.querySelectorAll('tbody tr').length >= 2);
+
+    await p.getByRole('button', { name: 'Every 10 min, 6 times' }).click();
+    await p.getByText('5 more to come').waitFor();
+    assert.equal((await list()).planned[0].left, 5);
+    assert.deepEqual(await violations(p), []);
+
+    await p.getByRole('button', { name: 'Show growth' }).click();
+    await p.waitForURL(/pprof\/view\?/);
+
+    const url = new URL(p.url());
+
+    assert.match(url.searchParams.get('src'), /^pprof\/kept\/acs\//);
+    assert.match(url.searchParams.get('base'), /^pprof\/kept\/acs\//);
+    await flame(p);
 });
 
 
