@@ -2237,7 +2237,7 @@ ngx_http_debug_kept_left(void *data)
 }
 
 
-/* Plans what follows; a second wish for the same takes the place of the first. */
+/* Plans what follows; a second wish for the same replaces the first. */
 
 static ngx_int_t
 ngx_http_debug_kept_plan(ngx_http_debug_kept_job_t *job)
