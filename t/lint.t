@@ -59,7 +59,7 @@ sub lines {
 
 lines('no space at the end of a line', [sort keys %text], sub { /[ \t]+$/ });
 
-lines('no tab', [grep { !/\.(?:t|md)$|Makefile$/ } sort keys %text],
+lines('no tab', [grep { !/\.(?:t|md|pl)$|Makefile$/ } sort keys %text],
 	sub { /\t/ });
 
 # shell has messages that are one line on the screen too
