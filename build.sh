@@ -156,7 +156,10 @@ build_module()
     say "module: building"
     assets "$tree/objs/ngx_http_debug"
     run make -C "$tree" -f objs/Makefile -j "$JOBS" modules
-    cp "$tree/objs/ngx_http_debug_module.so" "$out/"
+
+    # never in place: an nginx that runs with it would execute the change
+    cp "$tree/objs/ngx_http_debug_module.so" "$out/.new.so"
+    mv -f "$out/.new.so" "$out/ngx_http_debug_module.so"
 
     say "module: $out/ngx_http_debug_module.so"
 }

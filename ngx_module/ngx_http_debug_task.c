@@ -18,11 +18,17 @@ typedef struct {
     ngx_http_debug_task_pt   step;
     void                    *data;
     ngx_event_t              event;
+    ngx_event_t              guard;    /* its timer keeps a worker that exits
+                                          from leaving before the end */
 } ngx_http_debug_task_t;
+
+
+#define NGX_HTTP_DEBUG_TASK_GUARD  60000   /* ms */
 
 
 static ngx_int_t ngx_http_debug_task_send(ngx_http_debug_task_t *task);
 static void ngx_http_debug_task_handler(ngx_event_t *ev);
+static void ngx_http_debug_task_guard(ngx_event_t *ev);
 static void ngx_http_debug_task_cleanup(void *data);
 
 
@@ -70,6 +76,12 @@ ngx_http_debug_task_run(ngx_http_request_t *r, ngx_str_t *type,
     task->event.data = task;
     task->event.log = r->connection->log;
 
+    task->guard.handler = ngx_http_debug_task_guard;
+    task->guard.data = r->connection;
+    task->guard.log = r->connection->log;
+
+    ngx_add_timer(&task->guard, NGX_HTTP_DEBUG_TASK_GUARD);
+
     r->main->count++;
 
     ngx_post_event(&task->event, &ngx_posted_next_events);
@@ -94,6 +106,8 @@ ngx_http_debug_task_handler(ngx_event_t *ev)
         return;
     }
 
+    ngx_del_timer(&task->guard);
+
     ngx_http_set_log_request(c->log, r);
 
     ngx_http_finalize_request(r, ngx_http_debug_task_send(task));
@@ -114,6 +128,13 @@ ngx_http_debug_task_send(ngx_http_debug_task_t *task)
 }
 
 
+static void
+ngx_http_debug_task_guard(ngx_event_t *ev)
+{
+    ngx_add_timer(ev, NGX_HTTP_DEBUG_TASK_GUARD);
+}
+
+
 /* The client left. */
 
 static void
@@ -123,5 +144,9 @@ ngx_http_debug_task_cleanup(void *data)
 
     if (task->event.posted) {
         ngx_delete_posted_event(&task->event);
+    }
+
+    if (task->guard.timer_set) {
+        ngx_del_timer(&task->guard);
     }
 }

@@ -170,6 +170,9 @@ END
 		ready => { port => $port, unix => $sock });
 
 	my $stop = load(sub {
+		# a connection each: all of them leave a port waiting
+		select undef, undef, undef, 0.002;
+
 		my $r = Debug::Nginx::http_get('/', port => $port);
 		return $r->{body} eq 'x' x 10_000 ? '' : "$r->{status}";
 	});
