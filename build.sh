@@ -370,7 +370,7 @@ tsan)
     say "tests: building under the thread sanitizer"
     run make -C t -j "$JOBS" BUILD="$BUILD" OUT="$BUILD/t" SANITIZE=thread \
         UNIT_MODULE= unit
-    export TSAN_OPTIONS=halt_on_error=0:exitcode=66
+    export TSAN_OPTIONS=halt_on_error=0:exitcode=66:die_after_fork=0
 
     # each by itself: a test of Perl may want more than the unit
     failed=()
