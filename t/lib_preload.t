@@ -130,6 +130,8 @@ is(Debug::Nginx::run_cmd([$run, '-l', "unix:$dir/d", $^X, '-e', $code])->{exit},
 ok(Debug::Nginx::wait_for(sub {
 	ask("$dir/d", '/debug/pprof/symbol')->{status} == 200
 }, 5), 'daemon: its child answers');
+# its parent may have answered, before there was a child
+Debug::Nginx::wait_for(sub { -s "$dir/pid" }, 5);
 kill 'KILL', Debug::Nginx::read_file("$dir/pid");
 
 # what the command line shows

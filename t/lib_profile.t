@@ -330,7 +330,8 @@ sub accuracy {
 				< $kernel * 0.02 + (2 + sqrt $threads) / $hz,
 				"$hz Hz: $total s of $kernel, $threads threads");
 			cmp_ok($kernel, '<', $most + 0.05, "$hz Hz: $most at most");
-			cmp_ok($lost, '<', $kernel * 0.1,
+			# on a busy machine more threads end before they are seen
+			cmp_ok($lost, '<', $kernel * 0.2,
 				"$hz Hz: nearly all have a stack");
 		}
 	}
