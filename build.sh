@@ -252,7 +252,7 @@ test)
     build_test
     export DEBUG_BUILD=$BUILD
     [ $# -gt 0 ] || set -- t
-    exec prove -It/lib -j "${TEST_JOBS:-$((JOBS * 2))}" "$@"
+    exec prove -It/lib -j "${TEST_JOBS:-$JOBS}" "$@"
     ;;
 
 bench)
