@@ -252,7 +252,7 @@ SKIP: {
 
 	my $sock = "$dir/sqlite";
 	my $sql = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1'
-		. ' FROM n WHERE i < 3000000) SELECT sum(i * 1.0) FROM n,'
+		. ' FROM n WHERE i < 10000000) SELECT sum(i * 1.0) FROM n,'
 		. ' (SELECT 1 UNION SELECT 2 UNION SELECT 3);';
 	my $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock",
 		'sqlite3', ':memory:', $sql], ready => { unix => $sock });
@@ -260,7 +260,7 @@ SKIP: {
 	my $r = ask($sock, 'profile?seconds=1');
 	is($r->{status}, 200, 'sqlite: profile');
 	is($app->wait(60), 0, 'sqlite: exit status');
-	is($app->out(), "13500004500000.0\n", 'sqlite: its answer');
+	is($app->out(), "150000015000000.0\n", 'sqlite: its answer');
 }
 
 # nginx: master and two workers, through HUP and QUIT
@@ -297,6 +297,7 @@ END
 		ready => sub { my @s = glob "$dir/n/*.sock"; @s >= 3 });
 
 	my $stop = load(sub {
+		select undef, undef, undef, 0.005;
 		my $r = Debug::Nginx::http_get('/', port => $port);
 		return $r->{body} eq 'n' x 5000 ? '' : "$r->{status} $r->{error}";
 	});
