@@ -330,9 +330,9 @@ sub accuracy {
 				< $kernel * 0.02 + (2 + sqrt $threads) / $hz,
 				"$hz Hz: $total s of $kernel, $threads threads");
 			cmp_ok($kernel, '<', $most + 0.05, "$hz Hz: $most at most");
-			# on a busy machine more threads end before they are seen
-			cmp_ok($lost, '<', $kernel * 0.2,
-				"$hz Hz: nearly all have a stack");
+			# threads that end within a period were never seen
+			cmp_ok($lost, '<', $kernel * 0.4,
+				"$hz Hz: most have a stack");
 		}
 	}
 
