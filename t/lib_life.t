@@ -89,7 +89,7 @@ sub quiet {
 }
 
 my @all = qw/ threads descriptors forks execs spawns daemon user root
-	exits deaf full embeds readonly /;
+	exits deaf memory full embeds readonly /;
 
 # or those named: prove t/lib_life.t :: descriptors
 for my $name (@ARGV ? @ARGV : @all) {
@@ -348,6 +348,84 @@ sub test_full {
 	is(Debug::Kinds::all_kinds($sock), '', 'every kind');
 	is($app->stop(), 3, 'exit status');
 	quiet($app, 'full', qr/^full: Too many open files\n\z/);
+}
+
+# Each allocation of a request fails, one after the other; then all from there
+# on.  Whoever asks gets a profile, a sentence, or no answer where there was no
+# memory to read what was asked; the program, and the next who asks, notice
+# nothing.
+
+sub test_memory {
+	my ($tcmalloc) = map { glob "$_/libtcmalloc.so.4" }
+		qw{ /usr/lib/*-linux-gnu /usr/lib64 /usr/lib };
+	plan(skip_all => 'no tcmalloc') unless defined $tcmalloc;
+
+	my $sock = "$dir/memory.s";
+	my $file = "$dir/memory.control";
+	Debug::Nginx::write_file($file, pack 'Q3');
+
+	my $app = Debug::App->start(cmd => [$life, 'deaf'],
+		env => { PPROF_LISTEN => "unix:$sock", FAILING_FILE => $file,
+			LD_PRELOAD => "$build/t/preload/failing.so $tcmalloc "
+				. "$build/libpprof.so",
+			TCMALLOC_SAMPLE_PARAMETER => 4096,
+			TCMALLOC_STACKTRACE_METHOD => 'libgcc' },
+		ready => { unix => $sock });
+
+	# all at once: a file that is written in two steps would lie between
+	my $set = sub {
+		open my $fh, '+<:raw', $file or die "$file: $!\n";
+		syswrite $fh, pack 'Q3', 0, @_;
+		close $fh;
+	};
+
+	# records there are
+	ask($sock, "$_?rate=1") for qw/ mutex block threadcreate /;
+	ask($sock, 'allocs?rate=4096');
+
+	for my $kind ('heap', 'heap?debug=1', 'heap?gc=1', 'growth', 'allocs',
+		'goroutine', 'goroutine?debug=1', 'goroutine?debug=2',
+		'goroutine?format=svg', 'mutex', 'mutex?debug=1', 'block',
+		'threadcreate?debug=1', 'symbol', 'cmdline', '', 'nosuch',
+		'profile?seconds=1', 'heap?seconds=1', 'goroutine?seconds=1')
+	{
+		$set->(0, 0);
+		my $whole = ask($sock, $kind);
+		my ($calls) = unpack 'Q', Debug::Nginx::read_file($file);
+		ok(is_answer($whole) && $calls > 5, "$kind: $calls allocations");
+
+		# all of the first, where a connection and a request are made
+		my $most = $kind =~ /seconds/ ? 6 : 60;
+		$most = 1e9 if $ENV{TEST_LONG};
+		my $step = $calls / $most;
+		my @at = $step <= 1 ? (1 .. $calls) : ((map { 1 + int($_ * $step) }
+			0 .. $most - 1), $kind =~ /seconds/ ? () : 1 .. 30);
+		my (@bad, $none);
+
+		for my $count (1, 1e9) {
+			for my $at (@at) {
+				$set->($at, $count);
+				my $r = ask($sock, $kind, timeout => 20);
+				$set->(0, 0);
+
+				if (!$r->{status} && $r->{error} ne 'timeout') {
+					$none++;
+				} elsif (!is_answer($r)) {
+					push @bad, "$at, $count: $r->{status} $r->{error} "
+						. substr $r->{body}, 0, 100;
+				}
+
+				last if !$app->alive();
+			}
+		}
+
+		is(join("\n", @bad), '', "$kind: a profile or a sentence");
+		cmp_ok($none // 0, '<', 60, "$kind: seldom none");
+		ok($app->alive(), "$kind: the program lives") or last;
+	}
+
+	is($app->stop(), 3, 'exit status');
+	quiet($app, 'memory', qr/^\z/);
 }
 
 # What pprof_stop() leaves, and dlclose() after it.
