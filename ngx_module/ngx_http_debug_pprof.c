@@ -24,8 +24,6 @@
 
 static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx, ngx_str_t *rest);
-static ngx_http_debug_peer_t *ngx_http_debug_pprof_default(ngx_array_t *groups,
-    ngx_http_debug_peer_group_t **group);
 static ngx_int_t ngx_http_debug_pprof_add_slash(ngx_http_request_t *r);
 
 
@@ -163,9 +161,9 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
 
     ctx->upstream = group->name;
     ctx->peer = peer->name;
-    ctx->fetch.name = peer->pass;
-    ctx->fetch.sockaddr = peer->sockaddr;
-    ctx->fetch.socklen = peer->socklen;
+
+    ngx_http_debug_pprof_request_aim(&ctx->fetch, conf, group, peer);
+
     ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_PROCESS;
 
     ctx->uri.data = ngx_pnalloc(r->pool, sizeof("/debug/charts/data?")
@@ -290,34 +288,21 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
 
     kind = ngx_http_debug_pprof_kind(&tail);
 
-    if (peer != NULL) {
-        ctx->upstream = group->name;
-        ctx->peer = peer->name;
-    }
-
     ctx->kind = tail;
     ctx->flags = kind ? kind->flags : 0;
 
-    if (peer == NULL) {
-        return NGX_DECLINED;
-    }
+    if (peer != NULL) {
+        ctx->upstream = group->name;
+        ctx->peer = peer->name;
 
-    ctx->fetch.name = peer->pass;
-    ctx->fetch.sockaddr = peer->sockaddr;
-    ctx->fetch.socklen = peer->socklen;
+        ngx_http_debug_pprof_request_aim(&ctx->fetch, ctx->conf, group, peer);
+    }
 
     return NGX_DECLINED;
 }
 
 
-/*
- * The first live peer of the first group that has any, and then always that
- * one while it lives: what a client asks next is to reach the same process.
- * When none lives, the first one all the same, since to be asked costs it
- * nothing.
- */
-
-static ngx_http_debug_peer_t *
+ngx_http_debug_peer_t *
 ngx_http_debug_pprof_default(ngx_array_t *groups,
     ngx_http_debug_peer_group_t **group)
 {
