@@ -201,9 +201,9 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
 {
     ngx_int_t                       rc;
     ngx_str_t                       tail, path;
-    ngx_array_t                    *groups, one;
+    ngx_array_t                    *groups, *one;
     ngx_http_debug_peer_t          *peer;
-    ngx_http_debug_peer_group_t    *group, alone;
+    ngx_http_debug_peer_group_t    *group, *alone;
     ngx_http_debug_pprof_kind_t    *kind;
     ngx_http_upstream_main_conf_t  *umcf;
 
@@ -264,18 +264,21 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
 
         if (tail.len == 0) {
 
-            alone = *group;
-
-            if (peer != NULL) {
-                alone.peers.elts = peer;
-                alone.peers.nelts = 1;
+            one = ngx_array_create(r->pool, 1,
+                                   sizeof(ngx_http_debug_peer_group_t));
+            if (one == NULL) {
+                return NGX_ERROR;
             }
 
-            ngx_memzero(&one, sizeof(ngx_array_t));
-            one.elts = &alone;
-            one.nelts = 1;
+            alone = ngx_array_push(one);
+            *alone = *group;
 
-            return ngx_http_debug_pprof_index(r, ctx->conf, &one,
+            if (peer != NULL) {
+                alone->peers.elts = peer;
+                alone->peers.nelts = 1;
+            }
+
+            return ngx_http_debug_pprof_index(r, ctx->conf, one,
                                               (peer != NULL) ? 2 : 1,
                                               ctx->legacy);
         }
