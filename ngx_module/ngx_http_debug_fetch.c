@@ -19,6 +19,9 @@
 /* of one read, and the most that a header may have */
 #define NGX_HTTP_DEBUG_FETCH_BUFFER  32768
 
+/* of the answer to HEAD, which is no more than that */
+#define NGX_HTTP_DEBUG_FETCH_HEAD    8192
+
 
 static void ngx_http_debug_fetch_event_handler(ngx_event_t *ev);
 static void ngx_http_debug_fetch_write(ngx_http_debug_fetch_t *f);
@@ -45,15 +48,22 @@ static void ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
 ngx_int_t
 ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
 {
+    size_t             size;
     ngx_int_t          rc;
     ngx_connection_t  *c;
+
+    if (f->level == 0) {
+        f->level = NGX_LOG_ERR;
+    }
+
+    size = f->head ? NGX_HTTP_DEBUG_FETCH_HEAD : NGX_HTTP_DEBUG_FETCH_BUFFER;
 
     f->start_time = ngx_current_msec;
     f->connect_time = (ngx_msec_t) -1;
     f->header_time = (ngx_msec_t) -1;
     f->length = -1;
 
-    f->buffer.start = ngx_palloc(f->pool, NGX_HTTP_DEBUG_FETCH_BUFFER);
+    f->buffer.start = ngx_palloc(f->pool, size);
     f->parse = ngx_pcalloc(f->pool, sizeof(ngx_http_request_t));
 
     if (f->buffer.start == NULL
@@ -67,7 +77,7 @@ ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
 
     f->buffer.pos = f->buffer.start;
     f->buffer.last = f->buffer.start;
-    f->buffer.end = f->buffer.start + NGX_HTTP_DEBUG_FETCH_BUFFER;
+    f->buffer.end = f->buffer.start + size;
 
     /*
      * A program that does not listen is an answer here and no event for
@@ -95,7 +105,7 @@ ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
                                          : NGX_HTTP_DEBUG_FETCH_INTERNAL;
         f->peer.connection = NULL;
 
-        ngx_log_error(NGX_LOG_ERR, f->log, f->err,
+        ngx_log_error(f->level, f->log, f->err,
                       "connect() to %V for a profile failed", &f->name);
         return NGX_ERROR;
     }
@@ -321,7 +331,7 @@ ngx_http_debug_fetch_ssl_done(ngx_http_debug_fetch_t *f)
         rc = SSL_get_verify_result(c->ssl->connection);
 
         if (rc != X509_V_OK) {
-            ngx_log_error(NGX_LOG_ERR, f->log, 0,
+            ngx_log_error(f->level, f->log, 0,
                           "certificate of %V verify error: (%l:%s)",
                           &f->name, rc, X509_verify_cert_error_string(rc));
             ngx_http_debug_fetch_end(f, NGX_HTTP_DEBUG_FETCH_TLS, 0);
@@ -329,7 +339,7 @@ ngx_http_debug_fetch_ssl_done(ngx_http_debug_fetch_t *f)
         }
 
         if (ngx_ssl_check_host(c, &f->ssl_name) != NGX_OK) {
-            ngx_log_error(NGX_LOG_ERR, f->log, 0,
+            ngx_log_error(f->level, f->log, 0,
                           "certificate of %V does not match \"%V\"",
                           &f->name, &f->ssl_name);
             ngx_http_debug_fetch_end(f, NGX_HTTP_DEBUG_FETCH_TLS, 0);
@@ -843,7 +853,7 @@ ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
         reason.len = p - text;
         reason.data = text;
 
-        ngx_log_error(NGX_LOG_ERR, f->log, err, "%V %V", &f->name, &reason);
+        ngx_log_error(f->level, f->log, err, "%V %V", &f->name, &reason);
     }
 
     f->end(f);
@@ -882,6 +892,18 @@ ngx_http_debug_fetch_close(ngx_http_debug_fetch_t *f)
     if (pool != NULL) {
         ngx_destroy_pool(pool);
     }
+}
+
+
+void
+ngx_http_debug_fetch_host(ngx_http_debug_fetch_t *f, ngx_str_t *host)
+{
+    if (f->sockaddr->sa_family == AF_UNIX) {
+        ngx_str_set(host, "localhost");
+        return;
+    }
+
+    *host = f->name;
 }
 
 
