@@ -63,4 +63,16 @@ foreach my $object (sort keys %own) {
 	}
 }
 
+# this room's own list of threads is asked in handlers, too; the rest of its
+# file is for the serving thread
+
+SKIP: {
+	my @code = `objdump -dr --disassemble=pprof_own_here $objects/own.o 2>&1`;
+	skip 'no objdump', 2 if $? != 0;
+
+	ok((grep { /<pprof_own_here>:/ } @code), 'pprof_own_here() is found');
+	is(join('', grep { /R_\w+_(?:PLT32|CALL26|JUMP26)|__tls_get_addr/ } @code),
+		'', 'pprof_own_here() calls nothing');
+}
+
 done_testing();

@@ -7,7 +7,7 @@
  *     life execs N      executes itself N times while it computes
  *     life spawns N     posix_spawn(), vfork() and system(), N times each
  *     life daemon PID   daemon(), writes its number to PID
- *     life user UID     gives up root at SIGUSR1; with one argument more, at once
+ *     life user UID     gives up root at SIGUSR1; one argument more: at once
  *     life root DIR     chroot() at SIGUSR1
  *     life exits MSEC   exit(7) in main() while threads compute, so long after
  *                       SIGUSR1
