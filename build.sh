@@ -30,7 +30,7 @@ PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            libevent-dev libdw-dev pkg-config)
 PKG_DEMO=(wrk curl golang-go)
 PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
-          g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+          valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3)
 PKG_FUZZ=(clang libclang-rt-14-dev)
