@@ -254,6 +254,18 @@ foreach my $user ('', 'nobody') {
 	}
 }
 
+# the build id is that of what runs, whatever the file is by now
+
+my ($whole) = `readelf -n $dir/c.so` =~ /Build ID: (\S+)/;
+my ($other) = `readelf -n $dir/else.so` =~ /Build ID: (\S+)/;
+
+isnt($whole, $other, 'two builds');
+is((gone('', 'true', '-b'))[0], "$whole $dir/gone/gone.so", 'build id');
+is((gone('', 'rm FILE', '-b'))[0], "$whole $dir/gone/gone.so deleted",
+	'build id: deleted');
+is((gone('', "cp $dir/else.so FILE.new; mv FILE.new FILE", '-b'))[0],
+	"$whole $dir/gone/gone.so deleted", 'build id: replaced');
+
 # without build id: by the inode
 
 run("gcc -O1 -fPIC -shared -Wl,--build-id=none -o $dir/noid.so $dir/c.c");

@@ -2,14 +2,15 @@
  * Loads shared objects and prints what their functions are called, for
  * t/symbols.t.
  *
- *   names [-d debug-root] [-c command] [-l pprof-lines] object…
+ *   names [-d debug-root] [-c command] [-l pprof-lines] [-b] object…
  *
  * Each object exports addresses(), which fills an array with addresses and
  * returns how many.  COMMAND is run by the shell between the loading and the
  * naming.  A line for each address: what pprof_names_find() returned, the
  * start's distance from the address, name, system name.  With -l, that program
  * is asked for lines, and they follow: "| name file:line", the innermost first,
- * and at the end what came of it.
+ * and at the end what came of it.  -b: only the first address's build id and
+ * file.
  */
 
 #include <dlfcn.h>
@@ -31,12 +32,13 @@ main(int argc, char **argv)
     size_t              n = 0;
     const char         *command = NULL, *program = NULL;
     struct pprof_lines  lines;
+    bool                only_id = false;
     int                 ch;
 
     pprof_names_init(&names);
     pprof_lines_init(&lines);
 
-    while ((ch = getopt(argc, argv, "d:c:l:")) != -1) {
+    while ((ch = getopt(argc, argv, "d:c:l:b")) != -1) {
         if (ch == 'd') {
             names.debug_root = optarg;
 
@@ -45,6 +47,9 @@ main(int argc, char **argv)
 
         } else if (ch == 'l') {
             program = optarg;
+
+        } else if (ch == 'b') {
+            only_id = true;
 
         } else {
             return 2;
@@ -72,6 +77,18 @@ main(int argc, char **argv)
     if (pprof_maps_load(&maps) != 0) {
         perror("maps");
         return 1;
+    }
+
+    if (only_id && n > 0) {
+        const struct pprof_map  *map = pprof_maps_find(&maps,
+                                                       (uintptr_t) at[0]);
+        char                     hex[2 * PPROF_BUILD_ID_MAX + 1];
+
+        printf("%s %s%s\n", pprof_maps_build_id(&maps, map, hex), map->file,
+               map->deleted ? " deleted" : "");
+        pprof_maps_free(&maps);
+
+        return 0;
     }
 
     if (program != NULL) {
