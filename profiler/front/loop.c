@@ -559,6 +559,7 @@ take_client(struct pprof_loop *loop)
 static void
 measure(struct pprof_loop *loop)
 {
+    pprof_tables_refresh();
     loop->measure_at = now_msec() + pprof_charts_measure(loop->charts);
 }
 
