@@ -16,9 +16,8 @@
 
 /* What a response points into. */
 struct memory {
-    struct pprof_job     job;
-    struct pprof_header  headers[PPROF_HEADERS_MAX];
-    char                 scratch[64];
+    struct pprof_job      job;
+    struct pprof_headers  headers;
 };
 
 
@@ -121,8 +120,9 @@ pprof_handle(const struct pprof_request *request,
     }
 
     response->status = m->job.answer.status;
-    response->headers = m->headers;
-    response->nheaders = pprof_answer_headers(&m->job, m->headers, m->scratch);
+    pprof_answer_headers(&m->job, &m->headers);
+    response->headers = m->headers.list;
+    response->nheaders = m->headers.n;
     response->memory = m;
     response->body = m->job.answer.body.data;
     response->body_len = strcmp(request->method, "HEAD") == 0

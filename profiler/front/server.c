@@ -178,13 +178,13 @@ send_answer(struct evhttp_request *req, const struct pprof_job *job)
 {
     const struct pprof_answer *a = &job->answer;
     struct evkeyvalq *out = evhttp_request_get_output_headers(req);
-    struct pprof_header headers[PPROF_HEADERS_MAX];
-    char scratch[64], length[24];
+    struct pprof_headers headers;
+    char length[24];
 
-    const size_t n = pprof_answer_headers(job, headers, scratch);
+    pprof_answer_headers(job, &headers);
 
-    for (size_t i = 0; i < n; i++) {
-        evhttp_add_header(out, headers[i].name, headers[i].value);
+    for (size_t i = 0; i < headers.n; i++) {
+        evhttp_add_header(out, headers.list[i].name, headers.list[i].value);
     }
 
     /* a connection lives for one request: a fork() may copy it */

@@ -9,6 +9,7 @@
 #include "capture/sampler.h"
 #include "capture/threads.h"
 #include "kinds/kind.h"
+#include "symbols/maps.h"
 
 
 static struct {
@@ -112,11 +113,21 @@ pprof_kinds_prepare(void)
 {
     pprof_kinds_init();
 
+    /* here, so that the serving thread need not wait for the loader's lock */
+    (void) pprof_kinds_build_id();
+
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->prepare != NULL) {
             pprof_kinds[i]->prepare();
         }
     }
+}
+
+
+const char *
+pprof_kinds_build_id(void)
+{
+    return pprof_maps_own_build_id();
 }
 
 

@@ -28,6 +28,14 @@ void pprof_kinds_init(void);
 void pprof_kinds_prepare(void);
 
 /*
+ * Returns the build id of the program, lower-case hex; "" when it has none.
+ * The string is static.
+ *
+ * Context: thread-safe; the first call may wait for the loader's lock.
+ */
+const char *pprof_kinds_build_id(void);
+
+/*
  * Called by pprof_stop(): the kinds give back what they keep between
  * requests.
  *

@@ -123,6 +123,8 @@ test_load(void)
     ok(libc != NULL && strstr(libc->file, "/libc.so.6") != NULL, "libc");
     is_int(strlen(pprof_maps_build_id(&m, libc, hex)), 40,
            "libc has a build id");
+    is(pprof_maps_own_build_id(),
+       pprof_maps_build_id(&m, &m.maps[0], hex), "and the program its own");
 
     const struct pprof_map  *anon = pprof_maps_find(&m, (uintptr_t) jit);
 
@@ -287,7 +289,7 @@ test_build_id(void)
 int
 main(void)
 {
-    plan(67);
+    plan(68);
 
     test_parse();
     test_load();
