@@ -3,7 +3,7 @@
 # Builds, shows and tests ngx_http_debug_module and libpprof.
 #
 #   ./build.sh            build/ngx_http_debug_module.so, libpprof.so,
-#                         libpprof.a, pprof-run, sampleize
+#                         libpprof.a, pprof-run, pprof-lines, sampleize
 #   ./build.sh demo       an application behind nginx, under load, to look at
 #   ./build.sh test [t…]  every test, or those named
 #   ./build.sh module     the nginx module alone; NGINX_SRC=<tree> builds it
@@ -27,7 +27,7 @@ JOBS=$(nproc)
 
 PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
-           libevent-dev pkg-config)
+           libevent-dev libdw-dev pkg-config)
 PKG_DEMO=(wrk curl golang-go)
 PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
           g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
@@ -182,7 +182,8 @@ build_lib()
     need "${PKG_BUILD[@]}"
     say "library: building"
     run make -C profiler -j "$JOBS" BUILD="$BUILD" ${1:+SANITIZE="$1"}
-    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run, sampleize"
+    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run, pprof-lines," \
+        "sampleize"
 }
 
 
@@ -303,7 +304,7 @@ install)
     fi
 
     say "installed: ${DESTDIR:-}${PREFIX:-/usr/local}/bin/pprof-run," \
-        "sampleize, and lib/libpprof.so"
+        "sampleize, lib/libpprof.so, libexec/pprof-lines"
     say "installed: ${DESTDIR:-}$modules/ngx_http_debug_module.so"
     ;;
 

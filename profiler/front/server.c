@@ -65,6 +65,8 @@ struct visit {
     struct event          *watch;       /* does the client leave? */
     struct event          *timer;       /* in phase WAITING */
     enum phase             phase;
+    _Atomic bool           gone;        /* the client left, or we stop; for
+                                           the thread to see */
     pthread_t              thread;      /* in every phase but WAITING */
     char                  *body;        /* a copy: a thread may read it when
                                            the client has left */
@@ -221,6 +223,15 @@ finish(struct visit *v)
 }
 
 
+static bool
+is_gone(void *arg)
+{
+    struct visit *v = arg;
+
+    return v->gone;
+}
+
+
 /* A thread's work: one step of a visit. */
 static void *
 run_step(void *arg)
@@ -366,6 +377,7 @@ on_watch(evutil_socket_t fd, short what, void *arg)
     event_free(v->watch);
     v->watch = NULL;
     v->req = NULL;
+    v->gone = true;
 
     pthread_mutex_lock(&v->server->shared.lock);
     v->fd = -1;
@@ -510,6 +522,8 @@ on_request(struct evhttp_request *req, void *arg)
     v->server = s;
     pprof_request_route(job, &s->policy, method_name(req), path, query,
                         v->body, len);
+    job->gone = is_gone;
+    job->gone_arg = v;
     free(uri);
 
     if (job->kind != NULL && s->nvisits >= VISITS_MAX) {
@@ -588,6 +602,10 @@ static void
 abandon_all(struct pprof_server *s)
 {
     struct visit *v;
+
+    TAILQ_FOREACH(v, &s->shared.all, link) {
+        v->gone = true;
+    }
 
     while ((v = TAILQ_FIRST(&s->shared.all)) != NULL) {
         const enum phase phase = v->phase;

@@ -66,7 +66,8 @@ enum kind {
     BY_SYMBOL,
     BY_PLT,
     BY_FDE,
-    BY_MAP
+    BY_MAP,
+    BY_TEXT     /* "start" is where the text is */
 };
 
 
@@ -621,7 +622,7 @@ find_file(struct pprof_names *n, const struct pprof_maps *maps,
 static size_t
 entry_hash(uintptr_t start, enum kind kind)
 {
-    const uint64_t  x = ((uint64_t) start * 4 + kind) * 0x9e3779b97f4a7c15u;
+    const uint64_t  x = ((uint64_t) start * 8 + kind) * 0x9e3779b97f4a7c15u;
 
     return x >> 32;
 }
@@ -804,6 +805,7 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
         switch (kind) {
 
         case BY_SYMBOL:
+        case BY_TEXT:
             e = symbol_entry(n, maps, name, "");
             break;
 
@@ -908,4 +910,23 @@ pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     }
 
     return make_up(n, maps, map, bias, fde_start, out);
+}
+
+
+int
+pprof_names_symbol(struct pprof_names *n, const struct pprof_maps *maps,
+    const char *symbol, struct pprof_name *out)
+{
+    *out = (struct pprof_name) {
+        .name = "[unknown]",
+        .system_name = "[unknown]"
+    };
+
+    if (answer(n, maps, symbol, (uintptr_t) symbol, BY_TEXT, out) == -1) {
+        return -1;
+    }
+
+    out->start = 0;
+
+    return 0;
 }
