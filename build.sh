@@ -32,7 +32,7 @@ PKG_DEMO=(wrk curl golang-go)
 PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
           g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
-          redis-server memcached python3 sqlite3)
+          redis-server memcached python3 sqlite3 postgresql)
 PKG_FUZZ=(clang libclang-rt-14-dev)
 PKG_BENCH=(wrk curl golang-go valgrind)
 PKG_LINT=(cppcheck)
