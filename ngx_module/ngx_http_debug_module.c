@@ -87,7 +87,6 @@ static ngx_int_t ngx_http_debug_filter(ngx_http_request_t *r,
     ngx_http_debug_filter_t *filter);
 static ngx_int_t ngx_http_debug_argument(ngx_http_request_t *r, char *name,
     ngx_str_t *value);
-static ngx_int_t ngx_http_debug_only_get(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_kept(ngx_http_request_t *r,
@@ -356,7 +355,7 @@ ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -400,7 +399,7 @@ ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -447,7 +446,7 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -507,7 +506,7 @@ ngx_http_debug_overview(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -526,7 +525,7 @@ ngx_http_debug_charts(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_process(r, dlcf, rest);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
 
     return rc == NGX_DECLINED ? ngx_http_debug_page_charts(r) : rc;
 }
@@ -542,7 +541,7 @@ ngx_http_debug_viewer(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
 
     return rc == NGX_DECLINED ? ngx_http_debug_page_viewer(r) : rc;
 }
@@ -554,7 +553,7 @@ ngx_http_debug_asset(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
 
     return rc == NGX_DECLINED ? ngx_http_debug_page_asset(r, rest) : rc;
 }
@@ -609,26 +608,6 @@ ngx_http_debug_argument(ngx_http_request_t *r, char *name, ngx_str_t *value)
     value->len = dst - value->data;
 
     return NGX_OK;
-}
-
-
-/* NGX_DECLINED: go on. */
-
-static ngx_int_t
-ngx_http_debug_only_get(ngx_http_request_t *r)
-{
-    static ngx_str_t  allow = ngx_string("GET, HEAD");
-
-    if (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) {
-        return NGX_DECLINED;
-    }
-
-    if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
-                                         "only GET and HEAD are allowed");
 }
 
 

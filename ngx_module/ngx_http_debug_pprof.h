@@ -70,6 +70,9 @@ typedef struct {
 /* all kinds that are known, in the order of the page; a nameless one ends */
 extern ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[];
 
+/* Finds a known kind; NULL when NAME is none. */
+ngx_http_debug_pprof_kind_t *ngx_http_debug_pprof_kind(ngx_str_t *name);
+
 extern ngx_conf_enum_t       ngx_http_debug_pprof_busy[];
 extern ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds;
 

@@ -26,23 +26,18 @@ ngx_http_debug_pprof_index(ngx_http_request_t *r,
     ngx_http_debug_pprof_conf_t *conf, ngx_array_t *groups, ngx_uint_t depth,
     ngx_uint_t legacy)
 {
+    ngx_int_t                     rc;
     ngx_uint_t                    i, j;
     ngx_http_debug_out_t          out;
     ngx_http_debug_peer_t        *peer;
     ngx_http_debug_peer_group_t  *group;
 
     static char      *roots[] = { "../", "../../", "../../../" };
-    static ngx_str_t  allow = ngx_string("GET, HEAD");
     static ngx_str_t  title = ngx_string("Profiles");
 
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-
-        if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
-                                             "this page takes GET, HEAD");
+    rc = ngx_http_debug_answer_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     ngx_http_debug_out_init(&out, r->pool);
