@@ -970,7 +970,7 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_LEGACY)) {
         dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
 
-        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, conf->pprof.pass)
+        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, &conf->pprof)
             != NGX_OK)
         {
             return NGX_CONF_ERROR;
