@@ -287,6 +287,24 @@ fuzz)
             "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
         sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
     done
+
+    # those of the module live inside an nginx that tests its configuration
+    for driver in t/fuzz/module/*.c; do
+        name=$(basename "$driver" .c)
+        mkdir -p "$BUILD/fuzz/$name"
+        say "fuzz: $name, $seconds s"
+        printf '%s\n' "load_module $BUILD/t/fuzz/module/$name.so;" \
+            "error_log stderr;" "pid $BUILD/fuzz/nginx.pid;" "events { }" \
+            > "$BUILD/fuzz/nginx.conf"
+        run env ASAN_OPTIONS=detect_leaks=0 \
+            LD_PRELOAD="$(clang -print-file-name="libclang_rt.asan-$(uname \
+                -m).so")" \
+            NGX_FUZZ="-max_total_time=$seconds -max_len=20000
+                -artifact_prefix=$BUILD/fuzz/$name-
+                $BUILD/fuzz/$name $ROOT/t/fuzz/corpus/$name" \
+            nginx -t -e stderr -p "$BUILD/fuzz" -c "$BUILD/fuzz/nginx.conf"
+        sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
+    done
     ;;
 
 install)

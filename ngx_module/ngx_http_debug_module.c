@@ -670,25 +670,37 @@ ngx_http_debug_add_slash(ngx_http_request_t *r)
 
 /*
  * Makes the relative redirect to this URI with a slash.  A user of pprof
- * types "go tool pprof host/debug" and means the CPU profile: send the
- * Go client there.
+ * types "go tool pprof host/debug", or ".../debug/pprof", and means the CPU
+ * profile: send the Go client there.
  */
 
 static ngx_int_t
 ngx_http_debug_slash_location(ngx_http_request_t *r, ngx_str_t *location)
 {
     u_char                     *p, *last;
+    ngx_str_t                   profile;
     ngx_table_elt_t            *ua;
     ngx_http_debug_loc_conf_t  *dlcf;
 
     static ngx_str_t  go = ngx_string("Go-http-client/");
-    static ngx_str_t  profile = ngx_string("pprof/profile");
+    static ngx_str_t  below = ngx_string("pprof/profile");
+    static ngx_str_t  beside = ngx_string("profile");
 
     dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
     last = r->uri.data + r->uri.len;
 
     for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
+
+    if (r->uri.len <= dlcf->mount.len) {
+        profile = below;
+
+    } else if (last - p == 5 && ngx_strncmp(p, "pprof", 5) == 0) {
+        profile = beside;
+
+    } else {
+        ngx_str_null(&profile);
+    }
 
     location->data = ngx_pnalloc(r->pool, 3 * (last - p) + sizeof("./")
                                           + profile.len + 1 + r->args.len);
