@@ -30,7 +30,7 @@ PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            libevent-dev libdw-dev pkg-config)
 PKG_DEMO=(wrk curl golang-go)
 PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
-          g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+          valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql)
 PKG_FUZZ=(clang libclang-rt-14-dev)
@@ -403,17 +403,27 @@ tsan)
         args=()
         [ "$name" != capture/cfi ] || args=(t/fuzz/corpus/eh_frame)
 
-        # hold our stacks against libgcc's, and find the sanitizer's in them
-        case $name in
-        capture/survive|capture/unwind) continue ;;
-        esac
-
         [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
 
-        if timeout 300 "$unit" "${args[@]}" > "$LOG-${name//\//-}" 2>&1; then
+        log=$LOG-${name//\//-}
+        timeout 300 "$unit" "${args[@]}" > "$log" 2>&1 && rc=0 || rc=$?
+
+        # these hold our stacks and times against the true ones, and find the
+        # sanitizer's own in them (its qsort(), what creating a thread costs
+        # it): only its reports count
+        case $name in
+        capture/sampler|capture/survive|capture/unwind)
+            if [ $rc = 1 ] && grep -q '^1\.\.' "$log" \
+                && ! grep -q 'WARNING: ThreadSanitizer' "$log"
+            then
+                rc=0
+            fi ;;
+        esac
+
+        if [ $rc = 0 ]; then
             say "tsan: $name ok"
         else
-            say "tsan: $name FAILED, see $LOG-${name//\//-}"
+            say "tsan: $name FAILED ($rc), see $log"
             failed+=("$name")
         fi
     done

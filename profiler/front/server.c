@@ -563,6 +563,8 @@ on_second(evutil_socket_t fd, short what, void *arg)
     (void) fd;
     (void) what;
 
+    pprof_tables_refresh();
+
     const unsigned msec = pprof_charts_measure(s->charts);
     const struct timeval next = { .tv_sec = msec / 1000,
                                   .tv_usec = msec % 1000 * 1000 };

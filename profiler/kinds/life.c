@@ -1,6 +1,7 @@
 #include "kinds/life.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "capture/cfi.h"
@@ -45,6 +46,32 @@ pprof_tables_drop(void)
     if (--capture.users == 0) {
         pprof_cfi_clear();
     }
+}
+
+
+void
+pprof_tables_refresh(void)
+{
+    pprof_capture_lock();
+
+    const bool used = capture.users > 0;
+
+    if (used) {
+        pprof_tables_use();
+    }
+
+    pprof_capture_unlock();
+
+    if (!used) {
+        return;
+    }
+
+    /* not under the lock: a fork() would wait for it */
+    (void) pprof_cfi_refresh();
+
+    pprof_capture_lock();
+    pprof_tables_drop();
+    pprof_capture_unlock();
 }
 
 
