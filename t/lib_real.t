@@ -52,7 +52,10 @@ sub talk {
 	return $s;
 }
 
-for my $name (qw/ watcher redis memcached lighttpd sqlite nginx postgres /) {
+my @all = qw/ watcher redis memcached lighttpd sqlite nginx postgres /;
+
+# or those named: prove t/lib_real.t :: redis
+for my $name (@ARGV ? @ARGV : @all) {
 	subtest $name => sub {
 		no strict 'refs';
 		&{"test_$name"}();

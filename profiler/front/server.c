@@ -25,6 +25,8 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,6 +49,7 @@ enum {
     IDLE_SEC       = 30,        /* a client that neither sends nor reads */
     STACK_SIZE     = 1 << 20,   /* bytes; symbols/names.h needs half of it */
     ACCEPT_PAUSE_MSEC = 500,    /* after accept() failed */
+    REFUSE_MSEC    = 100,       /* for a request that is refused to come */
 };
 
 
@@ -104,6 +107,8 @@ struct pprof_server {
     struct pprof_charts    *charts;     /* NULL: no memory for them */
     struct evconnlistener  *listener;   /* belongs to HTTP */
     unsigned                nvisits;
+    int                     spare_fd;   /* given up to refuse in words when
+                                           no other is to be had; -1: none */
 };
 
 
@@ -585,13 +590,85 @@ on_accept_again(evutil_socket_t fd, short what, void *arg)
 }
 
 
-/* Out of descriptors, say.  The listener would be readable for ever. */
+/*
+ * Answers the client at FD, whose request may be on its way, without evhttp
+ * and the descriptors that a profile would need.
+ */
+static void
+refuse_client(int fd)
+{
+    struct pprof_job job = { .ask.method = "GET" };
+    struct pprof_header headers[PPROF_HEADERS_MAX];
+    struct pprof_buf text = { 0 };
+    struct pollfd ready = { .fd = fd, .events = POLLIN };
+    char scratch[64], request[4096];
+
+    job.answer.retry_after = 1;
+    pprof_answer_error(&job.answer, 503, "the program has no free descriptor; "
+                       "retry later, or raise its limit (ulimit -n)");
+
+    const size_t n = pprof_answer_headers(&job, headers, scratch);
+
+    pprof_buf_string(&text, "HTTP/1.1 503 Service Unavailable\r\n");
+
+    for (size_t i = 0; i < n; i++) {
+        pprof_buf_printf(&text, "%s: %s\r\n", headers[i].name,
+                         headers[i].value);
+    }
+
+    pprof_buf_printf(&text, "Connection: close\r\nContent-Length: %zu\r\n"
+                     "\r\n", job.answer.body.len);
+    pprof_buf_append(&text, job.answer.body.data, job.answer.body.len);
+
+    /* what stays unread makes the client see a reset */
+    if (!text.failed && poll(&ready, 1, REFUSE_MSEC) == 1
+        && recv(fd, request, sizeof(request), 0) > 0)
+    {
+        (void) !send(fd, text.data, text.len, MSG_NOSIGNAL);
+    }
+
+    pprof_buf_free(&text);
+    pprof_buf_free(&job.answer.body);
+}
+
+
+/* Takes one client by the spare descriptor.  Returns false when it cannot. */
+static bool
+refuse_next(struct pprof_server *s)
+{
+    if (s->spare_fd == -1) {
+        return false;
+    }
+
+    close(s->spare_fd);
+
+    const int fd = accept4(s->listen.fd, NULL, NULL,
+                           SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd != -1) {
+        refuse_client(fd);
+        close(fd);
+    }
+
+    s->spare_fd = fcntl(s->shared.wake_fd, F_DUPFD_CLOEXEC, 0);
+
+    return fd != -1;
+}
+
+
+/*
+ * Out of descriptors, say.  The listener would be readable for ever.
+ */
 static void
 on_accept_error(struct evconnlistener *listener, void *arg)
 {
     const struct timeval pause = { .tv_usec = ACCEPT_PAUSE_MSEC * 1000 };
 
     (void) arg;     /* evhttp's */
+
+    if ((errno == EMFILE || errno == ENFILE) && refuse_next(serving)) {
+        return;
+    }
 
     if (evtimer_add(serving->accept_again, &pause) == 0) {
         evconnlistener_disable(listener);
@@ -754,6 +831,10 @@ free_server(struct pprof_server *s)
         close(s->shared.wake_fd);
     }
 
+    if (s->spare_fd != -1) {
+        close(s->spare_fd);
+    }
+
     pthread_mutex_destroy(&s->shared.lock);
     free(s);
 }
@@ -803,6 +884,11 @@ after_fork_in_child(void)
 
         close(s->listen.fd);
         close(s->shared.wake_fd);
+
+        if (s->spare_fd != -1) {
+            close(s->spare_fd);
+        }
+
         running.server = NULL;
     }
 
@@ -836,6 +922,7 @@ start_locked(const char *listen, const struct pprof_options *options)
     TAILQ_INIT(&s->shared.done);
     TAILQ_INIT(&s->shared.all);
     s->shared.wake_fd = -1;
+    s->spare_fd = -1;
     s->listen.fd = -1;
     s->pid = getpid();
 
@@ -853,6 +940,7 @@ start_locked(const char *listen, const struct pprof_options *options)
         goto failed;
     }
 
+    s->spare_fd = fcntl(s->shared.wake_fd, F_DUPFD_CLOEXEC, 0);
     pprof_kinds_prepare();
     pthread_once(&once, add_fork_handlers);
 
