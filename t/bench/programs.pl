@@ -95,7 +95,7 @@ sub ask {
 
     return unless defined $p->{sock};
 
-    wait_for(sub { -S $p->{sock} }, 10) or die "$name: does not listen\n";
+    wait_for(sub { http_open(unix => $p->{sock}) }, 10) or die "$name: does not listen\n";
 
     return unless defined $ask;
 
