@@ -495,7 +495,7 @@ is_empty(sem_t *sem)
 
 /* Apart, so that the quick way saves no registers for it. */
 SLOW static int
-wait_sem(sem_t *sem, const void *caller)
+wait_for_sem(sem_t *sem, const void *caller)
 {
     if (libc.sem_wait == NULL) {
         find_all();
@@ -513,7 +513,7 @@ EXPORT int
 sem_wait(sem_t *sem)
 {
     if (RARE(libc.sem_wait == NULL || is_empty(sem))) {
-        return wait_sem(sem, CALLER);
+        return wait_for_sem(sem, CALLER);
     }
 
     return libc.sem_wait(sem);

@@ -14,6 +14,7 @@
 use strict;
 use warnings;
 
+use Cwd;
 use FindBin;
 use IO::Handle;
 use IPC::Open2;
@@ -23,7 +24,7 @@ use lib "$FindBin::Bin/../lib";
 use Debug::Bench;
 use Debug::Nginx;
 
-my $build = $ENV{DEBUG_BUILD} // 'build';
+my $build = Cwd::abs_path($ENV{DEBUG_BUILD} // 'build');
 my $src = "$FindBin::Bin/big";
 my $dir = temp_dir('big');
 my $AGAIN = short() ? 0 : 5;            # times after the first
@@ -383,6 +384,16 @@ for my $kind (@kinds) {
 }
 
 
+table(['the big programs', 'MB', 'functions', 'threads that wait',
+       'blocks of 16 KiB'],
+      map { my ($name, $file) = @$_;
+            my $symbols = run_cmd(['nm', $file], timeout => 120)->{out};
+
+            [$name, sprintf('%.1f', (-s $file) / 1e6),
+             commas(scalar(() = $symbols =~ / [tTwW] /g)), $THREADS,
+             commas($BLOCKS)] } ['C++', $cpp], ['Go', $go]);
+
+
 # Columns: an engine, and whether the first time or later.
 
 sub columns {
@@ -413,18 +424,20 @@ columns('a big program: answer, KiB', 'bytes', '%.1f', ['libpprof', 1],
 # How long the program's own malloc waits for one who reads the heap: the
 # least of several longest, since what else the machine does only adds.
 
-my @stalls = (['longest malloc, ms', 'undisturbed', 'while heap is read']);
+my @stalls = (['longest malloc, ms', 'undisturbed', 'while heap is read',
+               'of this, the lock']);
 my $worst = 0;
 
 for my $sample (short() ? 524288 : (524288, 65536)) {
     local $ENV{TCMALLOC_SAMPLE_PARAMETER} = $sample;
     local $ENV{PPROF_HEAP_SAMPLE} = $sample;
     my $p = $engines{libpprof}->();
+    my $lock = 1000 * order($p, 'lock');
     my (@calm, @read);
 
     for (1 .. (short() ? 1 : 15)) {
         order($p, 'stall');
-        sleep 0.02;
+        sleep 0.05;
         push @calm, 1000 * order($p, 'calm');
         order($p, 'stall');
         http($p, 'heap');
@@ -436,17 +449,11 @@ for my $sample (short() ? 524288 : (524288, 65536)) {
     my ($calm, $read) = map { (sort { $a <=> $b } @$_)[0] } \@calm, \@read;
 
     $worst = $read if $read > $worst;
-    push @stalls, [sprintf('%d KiB a sample, 1 GiB of blocks', $sample / 1024),
-                   sprintf('%.2f', $calm), sprintf('%.2f', $read)];
+    push @stalls, [sprintf('heap sample of %d KiB', $sample / 1024),
+                   map { sprintf '%.2f', $_ } $calm, $read, $lock];
 }
 
 table(@stalls);
-
-printf "The program has %d MB and %s functions, the one in Go %d MB and %s;"
-       . " both %d threads\nthat wait and %d blocks of 16 KiB.\n\n",
-       map({ (-s) / 1e6, commas(scalar(() = run_cmd(['nm', $_],
-                 timeout => 120)->{out} =~ / [tTwW] /g)) } $cpp, $go),
-       $THREADS, $BLOCKS;
 
 bar('longest malloc while heap is read', $worst, 5, 'ms');
 print "\n";

@@ -11,13 +11,14 @@
 use strict;
 use warnings;
 
+use Cwd;
 use FindBin;
 
 use lib "$FindBin::Bin/../lib";
 use Debug::Bench;
 use Debug::Nginx;
 
-my $build = $ENV{DEBUG_BUILD} // 'build';
+my $build = Cwd::abs_path($ENV{DEBUG_BUILD} // 'build');
 my $dir = temp_dir('bench');
 my %parts = (
     programs => sub { script('programs') },

@@ -16,6 +16,7 @@
 use strict;
 use warnings;
 
+use Cwd;
 use FindBin;
 use IO::Handle;
 use IO::Select;
@@ -28,7 +29,7 @@ use lib "$FindBin::Bin/../lib";
 use Debug::Bench;
 use Debug::Nginx;
 
-my $build = $ENV{DEBUG_BUILD} // 'build';
+my $build = Cwd::abs_path($ENV{DEBUG_BUILD} // 'build');
 my $dir = temp_dir('bench');
 my $GENERATIONS = $ENV{BENCH_GENERATIONS} // (short() ? 1 : 24);
 my $ROUNDS = $ENV{BENCH_ROUNDS} // (short() ? 2 : 30);
@@ -43,24 +44,25 @@ my %tcmalloc = (LD_PRELOAD => "$gcc $tcmalloc",
 # Name, what is started before the program, its environment, the case that it
 # is compared with, what is asked for meanwhile.
 
+my %recorded = (PPROF_MUTEX_RATE => 1, PPROF_BLOCK_RATE => 10000);
 my @CASES = (
     ['without', [], {}],
+    ['a thread that sleeps, no libpprof', [],
+        { LD_PRELOAD => "$build/t/bench/asleep.so" }, 0],
     ['libpprof, nobody asks', [@bare], {}, 0],
-    ['profile at 100 Hz', [@bare], {}, 0, 'profile?seconds=600'],
-    ['profile at 1000 Hz', [@bare], {}, 0, 'profile?seconds=600&hz=1000'],
+    ['profile at 100 Hz', [@bare], {}, 2, 'profile?seconds=600'],
+    ['profile at 1000 Hz', [@bare], {}, 2, 'profile?seconds=600&hz=1000'],
     ['gperftools\' profile, 100 Hz', [@bare],
-        { PPROF_CPU_ENGINE => 'gperftools' }, 0, 'profile?seconds=600'],
-    ['mutex and block recorded', [@bare],
-        { PPROF_MUTEX_RATE => 1, PPROF_BLOCK_RATE => 10000 }, 0],
+        { PPROF_CPU_ENGINE => 'gperftools' }, 2, 'profile?seconds=600'],
+    ['mutex and block recorded', [@bare], \%recorded, 2],
     ['tcmalloc instead of its malloc', [], \%tcmalloc, 0],
-    ['libpprof, no heap sample', [@run, '-s', 0], {}, 6],
-    ['heap sample, 512 KiB', [@run], {}, 6],
-    ['heap sample, 64 KiB', [@run, '-s', 65536], {}, 6],
-    ['heap sample and allocs, 512 KiB', [@run],
-        { PPROF_ALLOC_SAMPLE => 524288 }, 6],
-    ['heap sample, profile at 100 Hz', [@run], {}, 6, 'profile?seconds=600'],
+    ['both, nobody asks, no heap sample', [@run, '-s', 0], {}, 7],
+    ['heap sample, 512 KiB', [@run], {}, 8],
+    ['heap sample, 64 KiB', [@run, '-s', 65536], {}, 8],
+    ['allocs, too, 512 KiB', [@run], { PPROF_ALLOC_SAMPLE => 524288 }, 9],
+    ['heap sample, profile at 100 Hz', [@run], {}, 9, 'profile?seconds=600'],
 );
-my $BAR = 2;
+my $BAR = 3;
 
 
 # -- the programs: a sub that starts one, with what does one piece of work
@@ -228,10 +230,13 @@ sub generation {
 
         for my $i (0 .. $#p) {
             my $k = ($i + $round) % @p;
-            my $before = cpu_clock($p[$k]{pid});
+            my $before = threads_clock($p[$k]{pid});
 
             $work->($p[$k]);
-            $cpu[$k] = cpu_clock($p[$k]{pid}) - $before;
+
+            # it goes to sleep a moment after the answer
+            sleep 0.0003;
+            $cpu[$k] = threads_clock($p[$k]{pid}) - $before;
         }
 
         for my $k (0 .. $#p) {
@@ -284,13 +289,13 @@ $slept = cpu_clock($sleeper->{pid}) - $slept;
 $since = time - $since;
 finish_program($sleeper);
 
-my @rows = (['CPU time of the same work',
+my @rows = (['CPU time of the same work', 'against',
              map { ($_, 'may be off') } @names]);
 
 for my $k (0 .. $#CASES) {
     my ($case, $base) = @{ $CASES[$k] }[0, 3];
 
-    push @rows, [($base // 0) == 6 ? "tcmalloc, $case" : $case, map {
+    push @rows, ["$k $case", $base // '', map {
         my $r = $ratio{$_}[$k];
 
         defined $base ? (percent(median(@$r)),
@@ -299,11 +304,10 @@ for my $k (0 .. $#CASES) {
     } @names];
 }
 
-table(@rows);
+table(['a program that sleeps', 'ms of CPU a second'],
+      ['libpprof, nobody asks', sprintf '%.3f', 1000 * $slept / $since]);
 
-printf "Rows that begin with \"tcmalloc,\" are against tcmalloc alone, the"
-       . " others against the\nprogram as it is. A program that sleeps uses"
-       . " %.3f ms of CPU a second with libpprof.\n\n", 1000 * $slept / $since;
+table(@rows);
 
 bar("$_, profile at 100 Hz", 100 * median(@{ $ratio{$_}[$BAR] }), 1, '%')
     for @names;

@@ -10,6 +10,8 @@
  *               seconds of CPU that these used
  *   stall       begins to allocate and free large blocks all the time
  *   calm        ends that; answers with the longest that one took, in seconds
+ *   lock        how long tcmalloc's lock is held to read its heap sample, in
+ *               seconds: the least of several
  *   heap, growth, start, stop
  *               what gperftools itself has: the heap's sample and its growth,
  *               its CPU profile, to /dev/null; answers "done"
@@ -176,6 +178,27 @@ static void stall()
 }
 
 
+/* What GetHeapSample() and libpprof call; the lock is held inside. */
+static double hold_lock()
+{
+    auto   read = (void **(*)(MallocExtension *, int *))
+                  dlsym(RTLD_DEFAULT, "_ZN22TCMallocImplementation"
+                                      "15ReadStackTracesEPi");
+    double least = 1e9;
+
+    for (int i = 0; i < 20; i++) {
+        int    period;
+        double start = seconds(CLOCK_THREAD_CPUTIME_ID);
+        void **rows = read(MallocExtension::instance(), &period);
+
+        least = std::min(least, seconds(CLOCK_THREAD_CPUTIME_ID) - start);
+        delete[] rows;
+    }
+
+    return least;
+}
+
+
 static void own_profiler(bool start)
 {
     static void *library = dlopen("libprofiler.so.0", RTLD_NOW);
@@ -241,6 +264,9 @@ int main(int argc, char **argv)
             stalling = 0;
             staller.join();
             printf("done %.9f\n", longest_stall);
+
+        } else if (strcmp(line, "lock") == 0) {
+            printf("done %.9f\n", hold_lock());
 
         } else if (strcmp(line, "heap") == 0) {
             std::string text;

@@ -21,7 +21,7 @@ use Time::HiRes ();
 use Debug::Nginx;
 
 our @EXPORT = qw/
-    heading table bar finish median spread commas short percent cpu_clock note
+    heading table bar finish median spread commas short percent cpu_clock threads_clock note
 /;
 
 my $missed = 0;
@@ -134,8 +134,24 @@ sub commas {
 }
 
 
-# Seconds of CPU that process PID has used, with all threads, those that
-# ended too.  The kernel makes a clock's number of a pid.
+# Seconds of CPU that the threads of process PID have used, those that are
+# there now.
+
+sub threads_clock {
+    my ($pid) = @_;
+    my $sum = 0;
+
+    for my $file (glob "/proc/$pid/task/*/schedstat") {
+        $sum += (split ' ', read_file($file))[0] // 0;
+    }
+
+    return $sum / 1e9;
+}
+
+
+# Seconds of CPU that process PID has used, with threads that ended.  The
+# kernel makes a clock's number of a pid.  While a process has a timer on its
+# CPU time (gperftools' profiler), this clock goes by the kernel's ticks.
 
 sub cpu_clock {
     my ($pid) = @_;
