@@ -9,7 +9,8 @@
 #   ./build.sh module     the nginx module alone; NGINX_SRC=<tree> builds it
 #                         against that nginx source tree
 #   ./build.sh lib        the library alone
-#   ./build.sh bench      the tables of docs/benchmarks.md
+#   ./build.sh bench [module|library|pages] [part…]
+#                         the tables of docs/benchmarks.md, or some of them
 #   ./build.sh asan|tsan  the tests under sanitizers
 #   ./build.sh fuzz [sec] each fuzz driver for so many seconds (60)
 #   ./build.sh lint       the rules of style that a machine can check
@@ -34,7 +35,8 @@ PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql)
 PKG_FUZZ=(clang libclang-rt-14-dev)
-PKG_BENCH=(wrk curl golang-go valgrind)
+PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
+           redis-server sqlite3 chromium)
 PKG_LINT=(cppcheck)
 
 
@@ -257,11 +259,39 @@ test)
     ;;
 
 bench)
+    shift
+    parts=(module library pages)
+    options=()
+
+    # of one of them, some tables: "bench library locks heap"
+    if [ $# -gt 0 ]; then
+        parts=("$1")
+        options=("${@:2}")
+    fi
+
+    case ${parts[0]} in
+    module|library|pages) ;;
+    *)
+        say "bench: module, library or pages, not \"$1\"" >&2
+        exit 2
+        ;;
+    esac
+
     need "${PKG_BUILD[@]}" "${PKG_BENCH[@]}"
     build_module
+    build_lib
+    build_test bench
+    build_test demo
     export DEBUG_BUILD=$BUILD
-    say
-    exec perl -It/lib t/bench/module.pl
+    status=0
+
+    # a bar that is missed is no reason not to see the rest
+    for part in "${parts[@]}"; do
+        say
+        perl -It/lib "t/bench/$part.pl" "${options[@]}" || status=$?
+    done
+
+    exit "$status"
     ;;
 
 fuzz)
