@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
+#include "ngx_http_debug_history.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
@@ -106,6 +107,10 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
     if (ngx_http_debug_fetch_start(f) != NGX_OK) {
         ngx_http_debug_pprof_carry_cleanup(ctx);
         return ngx_http_debug_pprof_answer_failed(ctx);
+    }
+
+    if (!(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT)) {
+        ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
     }
 
     return ngx_http_debug_pprof_carry_wait(ctx);

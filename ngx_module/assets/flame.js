@@ -20,6 +20,10 @@ const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",'
 /* What a function belongs to: a Go package, a C++ namespace, else a file. */
 
 export function packageOf(f) {
+    if (!f.named) {
+        return f.module.replace(/^.*\//, '');
+    }
+
     const go = /^((?:.*\/)?[^/.(<: ]+)\.[^:]/.exec(f.name);
 
     if (go && !f.name.includes('::')) {
@@ -530,7 +534,7 @@ export class Flame {
                 continue;
             }
 
-            const dim = this.hits && !this.below[d.k] && d.k !== 0;
+            const dim = this.order?.length && !this.below[d.k] && d.k !== 0;
 
             c.fillStyle = d.hit ? p.hit : dim ? p.dim : this.color(d.k);
             c.fillRect(d.x, y, Math.max(d.w - (d.w > 3 ? 1 : 0), 0.6),
