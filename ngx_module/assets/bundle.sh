@@ -27,8 +27,9 @@ node_modules/.bin/esbuild "$from/app.js" --bundle --minify --format=esm \
     --outfile=pages/app.js
 node_modules/.bin/esbuild "$from/theme.js" --minify --log-level=warning \
     --outfile=pages/theme.js
-# without its legend and title: ours are others
-sed 's/\.u-\(title\|legend\|inline\)[^}]*}//g' $uplot/uPlot.min.css \
+# without its legend, title and font: ours are others
+sed -e 's/\.u-\(title\|legend\|inline\|series\|axis\)[^}]*}//g' \
+    -e 's/font-family:[^;]*;line-height:[^;]*;//' $uplot/uPlot.min.css \
     | cat - "$from/app.css" \
     | node_modules/.bin/esbuild --loader=css --minify --log-level=warning \
     > pages/app.css
