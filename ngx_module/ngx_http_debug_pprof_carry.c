@@ -109,10 +109,6 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
         return ngx_http_debug_pprof_answer_failed(ctx);
     }
 
-    if (!(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT)) {
-        ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
-    }
-
     return ngx_http_debug_pprof_carry_wait(ctx);
 }
 
@@ -231,6 +227,12 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
     /* told when it has ended */
 
     ctx->foreign = ngx_http_debug_pprof_answer_is_foreign(f);
+
+    if (f->status == NGX_HTTP_OK && !ctx->foreign
+        && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT))
+    {
+        ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
+    }
 
     return NGX_OK;
 }
