@@ -28,7 +28,8 @@ node_modules/.bin/esbuild "$from/app.js" --bundle --minify --format=esm \
 node_modules/.bin/esbuild "$from/theme.js" --minify --log-level=warning \
     --outfile=pages/theme.js
 # without its legend, title and font: ours are others
-sed -e 's/\.u-\(title\|legend\|inline\|series\|axis\)[^}]*}//g' \
+sed -e 's/\.u-\(title\|legend\|inline\|series\)[^}]*}//g' \
+    -e 's/^\.uplot, [^}]*}//' \
     -e 's/font-family:[^;]*;line-height:[^;]*;//' $uplot/uPlot.min.css \
     | cat - "$from/app.css" \
     | node_modules/.bin/esbuild --loader=css --minify --log-level=warning \

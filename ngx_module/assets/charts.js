@@ -76,19 +76,8 @@ function begin() {
     addEventListener('visibilitychange', () => draw());
     addEventListener('keydown', keys);
 
-    /* read-only, for the tests */
-    globalThis.__charts = () => ({
-        rows: live.rows.t.length, last: live.rows.last, range: live.range,
-        paused: live.paused, zoom: live.zoom, step: live.rows.step,
-        shown: charts.map(c => ({ id: c.id, min: c.plot.scales.x.min,
-                                  max: c.plot.scales.x.max,
-                                  points: c.plot.data[0].length,
-                                  width: c.plot.bbox.width / devicePixelRatio,
-                                  at: c.plot.data[0][c.plot.cursor.idx] ?? null,
-                                  band: c.plot.data[3]?.filter((v, i) => v
-                                            > c.plot.data[2][i]).length ?? 0,
-                                  series: c.series.map(s => s.name) }))
-    });
+    /* for the tests to look at */
+    globalThis.__charts = { live, all: () => charts };
 }
 
 
@@ -101,7 +90,7 @@ function pick() {
 /* --- the page's frame --- */
 
 const TILES = [['req', 'Requests'], ['p99', 'Response time p99'],
-               ['err', '5xx share'], ['rss', 'Memory, RSS'], ['cpu', 'CPU'],
+               ['err', '5xx share'], ['rss', 'Memory'], ['cpu', 'CPU'],
                ['thr', 'Threads']];
 const PROCESS = ['rss', 'cpu', 'thr'];
 
@@ -784,10 +773,9 @@ function make(def) {
                   drag: { x: true, y: false, setScale: false },
                   points: { size: 6 } },
         scales: { x: { time: true }, y: kind.scale },
-        axes: [{ ...axis, size: 22, incrs: STEPS,
-                 space: u => u.scales.x.max - u.scales.x.min <= FINE ? 60
-                                                                     : 44,
-                 values: xValues },
+        axes: [{ ...axis, size: 22, values: xValues,
+                 incrs: u => STEPS.filter(s => isFine(u) || s >= 60),
+                 space: u => isFine(u) ? 60 : 44 },
                { ...axis, size: 62, space: 26, gap: 6,
                  splits: kind.splits,
                  filter: (u, s) => s,
@@ -857,8 +845,10 @@ function alone(u, si, show, gaps) {
 }
 
 
+const isFine = u => u.scales.x.max - u.scales.x.min <= FINE;
+
 function xValues(u, splits) {
-    const fine = u.scales.x.max - u.scales.x.min <= FINE;
+    const fine = isFine(u);
 
     const last = u.bbox.width / devicePixelRatio - (fine ? 18 : 8);
 
@@ -1052,7 +1042,8 @@ function draw(force = false) {
                         ? 'A server has no process of its own.'
                         : 'The process says nothing of this'
                           + (why ? ': ' + why : '.')
-                      : 'No requests in this time.';
+                : c.id === 'gc' ? 'None in this time.'
+                                : 'No requests in this time.';
         }
 
         const min = c.plot.scales.y.min;
@@ -1172,9 +1163,21 @@ function tiles() {
     set('p99', some(time)(what('p99', max)));
     set('err', e5 === null ? '–' : share(status ? e5 / status : 0),
         status > 0 && e5 / status >= 0.01);
-    set('rss', some(bytes)(of('rss', add) ?? of('heap', add)));
+    const rss = of('rss', add), threads = of('threads', add);
+    const heap = of('heap', add), goroutines = of('goroutine', add);
+    const label = (id, text) => ui[id].previousSibling.textContent = text;
+
+    /* a Go program tells other things of itself */
+    if (main.dataset.process !== undefined) {
+        label('rss', rss === null && heap !== null ? 'Heap in use'
+                                                   : 'Memory, RSS');
+        label('thr', threads === null && goroutines !== null
+                     ? 'Goroutines' : 'Threads');
+    }
+
+    set('rss', some(bytes)(rss ?? heap));
     set('cpu', user === null ? '–' : share(user + (sys ?? 0)));
-    set('thr', some(number)(of('threads', add) ?? of('goroutine', add)));
+    set('thr', some(number)(threads ?? goroutines));
 }
 
 

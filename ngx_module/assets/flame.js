@@ -13,8 +13,6 @@ import { format, percent, signed } from './profile.js';
 
 export const ROW = 20;                                  /* pixels */
 const SLOTS = 12;
-const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",'
-             + ' "DejaVu Sans", sans-serif';
 
 
 /* What a function belongs to: a Go package, a C++ namespace, else a file. */
@@ -524,7 +522,7 @@ export class Flame {
 
         c.setTransform(dpr, 0, 0, dpr, 0, 0);
         c.clearRect(0, 0, W, h);
-        c.font = '12px ' + FONT;
+        c.font = '12px ' + getComputedStyle(host).fontFamily;
         c.textBaseline = 'middle';
 
         for (const d of list) {

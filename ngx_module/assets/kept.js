@@ -250,8 +250,9 @@ async function draw() {
         return;
     }
 
+    /* a process that started anew has not grown from what was before */
     if (!list.some(k => k.id === chosen.base)) {
-        chosen.base = list.at(-1)?.id;
+        chosen.base = list.findLast(k => k.pid === list[0].pid)?.id;
     }
 
     if (!list.some(k => k.id === chosen.to)) {
@@ -261,7 +262,8 @@ async function draw() {
     const focus = document.activeElement?.id;
 
     ui.body.replaceChildren(...list.map((k, i) => {
-        const m = got[i], before = got[i + 1];
+        const m = got[i];
+        const before = list[i + 1]?.pid === k.pid ? got[i + 1] : null;
         const grown = m?.value !== null && before?.value !== null && before
                       ? m.value - before.value : null;
         const src = { src: 'pprof/kept/' + k.id };

@@ -83,7 +83,7 @@ test('charts: an hour has bands, marks and links to the snapshots', opt,
               `${req.band} of ${req.points} have a band`);
     await p.getByRole('link', { name: /heap profile of 10\.0\.0\.7/ })
            .first().click();
-    await p.waitForFunction(() => globalThis.__flame?.());
+    await flame(p);
     await p.getByRole('link', { name: 'Snapshots' }).waitFor();
 });
 
@@ -110,6 +110,31 @@ test('snapshots: growth against the one before, and in one click', opt,
     await p.getByRole('button', { name: 'Top' }).click();
     assert.match(await p.locator('tbody tr').first().innerText(),
                  /^\+.*main\.decodeOrder/s);
+});
+
+
+test('snapshots: another process is no base', opt, async t => {
+    const p = await b.page(t);
+
+    await p.route('**/kept/?json', async route => {
+        const res = await route.fetch(), data = await res.json();
+
+        data.kept.at(-1).pid = 4141;
+        await route.fulfill({ json: data });
+    });
+    await p.goto(s.base + 'pprof/kept/');
+
+    const rows = p.locator('tbody tr');
+
+    await until(async () => await rows.count() >= 3, 'three');
+
+    const n = await rows.count();
+
+    await rows.nth(n - 2).getByLabel(/^Base/).and(p.locator(':checked'))
+              .waitFor();
+    assert.match(await rows.nth(n - 2).innerText(), /MiB\t–/);
+    await rows.nth(n - 1).getByLabel(/^Base/).check();
+    await p.getByText(/not the same process/).waitFor();
 });
 
 

@@ -285,6 +285,8 @@ test('charts: a second brings a point, with ink', opt, async t => {
         return n > 3;
     }), 'p99 is drawn');
     assert.match(await p.locator('.tile').first().textContent(), /\d+ \/s/);
+    assert.equal(await p.locator('.u-cursor-x:visible').count(), 0,
+                 'no cursor without a pointer');
 });
 
 
@@ -397,6 +399,8 @@ test('charts: a Go program with debugcharts', opt, async t => {
     await until(async () => /heap in use\s*[\d.]+ [KM]iB/
                             .test(await legend('mem')), 'memory');
     assert.match(await legend('cpu'), /user\s*25%\s*system\s*5%/);
+    assert.match(await p.locator('.tiles').innerText(),
+                 /Heap in use\s*[\d.]+ [KM]iB\s*CPU\s*30%\s*Goroutines\s*\d/);
     assert.match(await legend('pprof'), /goroutine\s*\d+\s*heap\s*3/);
 });
 

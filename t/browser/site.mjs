@@ -368,10 +368,40 @@ export async function browser() {
 
 /* --- what a page shows --- */
 
-/* what __flame() says, when there is a picture */
-export const flame = p => p.waitForFunction(() => globalThis.__flame?.())
-                           .then(h => h.jsonValue());
-export const charts = p => p.evaluate(() => globalThis.__charts?.());
+/* the picture's numbers, when there is one */
+
+export const flame = p => p.waitForFunction(() => {
+    const { flame: f, state } = globalThis.__flame ?? {};
+
+    return f?.t && state.time !== undefined && {
+        nodes: f.t.n, drawn: f.drawn.size, zoom: f.zoomed, current: f.cur,
+        total: f.t.value[0], unit: f.t.unit, time: state.time,
+        narrowest: Math.min(...[...f.drawn.values()].map(d => d.w))
+    };
+}).then(h => h.jsonValue());
+
+
+/* what the charts hold and show */
+
+export const charts = p => p.evaluate(() => {
+    if (!globalThis.__charts) {
+        return undefined;
+    }
+
+    const { live, all } = globalThis.__charts;
+
+    return {
+        rows: live.rows.t.length, last: live.rows.last, range: live.range,
+        paused: live.paused, zoom: live.zoom, step: live.rows.step,
+        shown: all().map(({ id, plot, series }) => ({
+            id, min: plot.scales.x.min, max: plot.scales.x.max,
+            series: series.map(x => x.name), points: plot.data[0].length,
+            width: plot.bbox.width / devicePixelRatio,
+            at: plot.data[0][plot.cursor.idx] ?? null,
+            band: plot.data[3]?.filter((v, i) => v > plot.data[2][i]).length
+        }))
+    };
+});
 
 export const PHONE = { hasTouch: true, isMobile: true,
                        viewport: { width: 390, height: 844 } };
@@ -435,6 +465,7 @@ export function everyPage(test, opt, b, name, go, ready, forgive = []) {
         await p.shot('200');
         await p.setViewportSize({ width: 1000, height: 1400 });
         await p.emulateMedia({ media: 'print', colorScheme: 'dark' });
+        await p.evaluate(() => dispatchEvent(new Event('beforeprint')));
         assert.ok(await fits(p), 'nor on paper');
         assert.equal(await p.locator('.bar:visible, .tools:visible,'
                                      + ' .seg:visible, footer:visible')
@@ -445,6 +476,14 @@ export function everyPage(test, opt, b, name, go, ready, forgive = []) {
             return [s.backgroundColor, s.color];
         }), ['rgb(255, 255, 255)', 'rgb(23, 32, 44)'], 'dark on white');
         assert.equal(await p.locator('h1:visible').count(), 1);
+
+        /* what is drawn too: its first pixel */
+        await until(() => p.evaluate(() => {
+            const c = document.querySelector('.flame-canvas');
+
+            return !c || !c.clientWidth || c.getContext('2d').getImageData(
+                1, 1, 1, 1).data[0] > 180;
+        }), 'a light picture');
     });
 }
 

@@ -522,6 +522,27 @@ test('the saved SVG stands alone', opt, async t => {
 });
 
 
+test('the server\'s own flame graph is a file that a browser shows', opt,
+     async t => {
+    const p = await b.page(t, { forgive: [/^foreign: file:/] });
+    const at = s.base + acs(0) + '/heap?format=';
+    const picture = await fetchText(at + 'svg');
+
+    lib.writeFile(lib.join(dir, 'torch.svg'), picture.body);
+    await p.goto('file://' + lib.join(dir, 'torch.svg'));
+
+    const frame = p.locator('g', { has: p.locator('title',
+                                   { hasText: /^session_put \(/ }) });
+    const { width } = await frame.locator('rect').first().boundingBox();
+
+    assert.ok(width > 100, `session_put is ${width} wide`);
+
+    const { body } = await fetchText(at + 'folded');
+
+    assert.match(body, /^(?:[^;\n]+;)*session_put \d+$/m);
+});
+
+
 test('Copy works on plain http, where there is no clipboard', opt,
      async t => {
     const p = await b.page(t);
