@@ -373,6 +373,7 @@ asan)
     run make -C profiler -j "$JOBS" BUILD="$BUILD/san" \
         SANITIZE=address,undefined
     build_test app
+    build_test preload
     say "tests: building under sanitizers"
     run make -C t -j "$JOBS" BUILD="$BUILD" OUT="$BUILD/t" \
         LIB="$BUILD/san/libpprof.a" SANITIZE=address,undefined unit replay

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_kept_take.h"
 #include "ngx_http_debug_peers.h"
 
@@ -526,36 +527,16 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 static ngx_int_t
 ngx_http_debug_take_header(ngx_http_debug_fetch_t *f)
 {
-    ngx_uint_t                  i;
-    ngx_int_t                   pid;
-    ngx_list_part_t            *part;
-    ngx_table_elt_t            *h;
+    ngx_int_t               pid;
+    ngx_table_elt_t        *h;
     ngx_http_debug_take_t  *job;
 
-    static ngx_str_t  name = ngx_string("X-Pprof-Pid");
-
     job = f->data;
-    part = &f->headers.part;
-    h = part->elts;
+    h = ngx_http_debug_header_get(&f->headers, "X-Pprof-Pid");
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == name.len
-            && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0)
-        {
-            pid = ngx_atoi(h[i].value.data, h[i].value.len);
-            job->save.file.pid = (pid > 0) ? pid : 0;
-        }
+    if (h != NULL) {
+        pid = ngx_atoi(h->value.data, h->value.len);
+        job->save.file.pid = (pid > 0) ? pid : 0;
     }
 
     return NGX_OK;

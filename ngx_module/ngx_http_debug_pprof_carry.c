@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
+#include "ngx_http_debug_history.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
@@ -214,6 +215,12 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
     /* told when it has ended */
 
     ctx->foreign = ngx_http_debug_pprof_answer_is_foreign(f);
+
+    if (f->status == NGX_HTTP_OK && !ctx->foreign
+        && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT))
+    {
+        ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
+    }
 
     return NGX_OK;
 }
