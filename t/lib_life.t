@@ -351,9 +351,8 @@ sub test_full {
 }
 
 # Each allocation of a request fails, one after the other; then all from there
-# on.  Whoever asks gets a profile, a sentence, or no answer where there was no
-# memory to read what was asked; the program, and the next who asks, notice
-# nothing.
+# on.  Whoever asks gets a profile or a sentence all the same; the program, and
+# the next who asks, notice nothing.
 
 sub test_memory {
 	my ($tcmalloc) = map { glob "$_/libtcmalloc.so.4" }
@@ -392,15 +391,14 @@ sub test_memory {
 		$set->(0, 0);
 		my $whole = ask($sock, $kind);
 		my ($calls) = unpack 'Q', Debug::Nginx::read_file($file);
-		ok(is_answer($whole) && $calls > 5, "$kind: $calls allocations");
+		ok(is_answer($whole) && $calls > 0, "$kind: $calls allocations");
 
-		# all of the first, where a connection and a request are made
-		my $most = $kind =~ /seconds/ ? 6 : 60;
+		my $most = $kind =~ /seconds/ ? 4 : 60;
 		$most = 1e9 if $ENV{TEST_LONG};
 		my $step = $calls / $most;
-		my @at = $step <= 1 ? (1 .. $calls) : ((map { 1 + int($_ * $step) }
-			0 .. $most - 1), $kind =~ /seconds/ ? () : 1 .. 30);
-		my (@bad, $none);
+		my @at = $step <= 1 ? (1 .. $calls)
+			: map { 1 + int($_ * $step) } 0 .. $most - 1;
+		my @bad;
 
 		for my $count (1, 1e9) {
 			for my $at (@at) {
@@ -408,19 +406,14 @@ sub test_memory {
 				my $r = ask($sock, $kind, timeout => 20);
 				$set->(0, 0);
 
-				if (!$r->{status} && $r->{error} ne 'timeout') {
-					$none++;
-				} elsif (!is_answer($r)) {
-					push @bad, "$at, $count: $r->{status} $r->{error} "
-						. substr $r->{body}, 0, 100;
-				}
+				push @bad, "$at, $count: $r->{status} $r->{error} "
+					. substr $r->{body}, 0, 100 unless is_answer($r);
 
 				last if !$app->alive();
 			}
 		}
 
 		is(join("\n", @bad), '', "$kind: a profile or a sentence");
-		cmp_ok($none // 0, '<', 60, "$kind: seldom none");
 		ok($app->alive(), "$kind: the program lives") or last;
 	}
 

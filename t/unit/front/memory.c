@@ -3,10 +3,8 @@
  * starts, answers and stops, and in pprof_handle().  There is an answer or an
  * error, and nothing is left.
  *
- * The linker leads every malloc() of the library here (t/Makefile).  Those of
- * libevent are left alone: when strdup() fails in its
- * evhttp_connection_base_bufferevent_new(), version 2.1.12 frees what it has
- * not made yet, and crashes.
+ * The linker leads every malloc() of the library here (t/Makefile).  lib_life.t
+ * has those of libc and zlib in the library's threads fail as well.
  */
 
 #include <errno.h>
