@@ -285,6 +285,35 @@ like(http_get('/two/pprof/', headers => { %me, %{ $_->[0] } })->{headers}
         [{ 'User-Agent' => 'Go-http-client/1.1' }, 'text/plain', 'Go'],
         [{ Accept => 'text/plain' }, 'text/plain', 'text/plain'];
 
+# a name that is not resolved, where nginx can wait for one
+
+SKIP: {
+    skip('this nginx has no "server … resolve"', 3)
+        unless $t->has(qr!(?:nginx|Angie)/(?:1\.(?:27\.[3-9]|29|[3-9]\d))!);
+
+    my $new = Debug::Nginx->new();
+    my $nobody = free_port();
+
+    $new->run(<<"EOC");
+%%TEST_GLOBALS%%
+events { }
+http {
+    %%TEST_GLOBALS_HTTP%%
+    resolver 127.0.0.1:$nobody;
+    upstream later { zone later 64k; server nothere.test:80 resolve; }
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location / { proxy_pass http://later; }
+        location /debug/ { debug; }
+    }
+}
+EOC
+    like(http_get('/debug/pprof/')->{body}, qr/no address yet/, 'unresolved');
+    like(lines('/debug/pprof/')->{later}, qr/no address yet/, 'in text');
+    like(http_get('/debug/pprof/heap')->{body}, qr/no upstream has one/,
+         'nobody to ask');
+}
+
 # a client that leaves meanwhile
 
 http_get('/debug/pprof/', abort => 0.2) for 1 .. 3;
