@@ -3,7 +3,7 @@
 # Builds, shows and tests ngx_http_debug_module and libpprof.
 #
 #   ./build.sh            build/ngx_http_debug_module.so, libpprof.so,
-#                         libpprof.a, pprof-run, sampleize
+#                         libpprof.a, pprof-run, pprof-lines, sampleize
 #   ./build.sh demo       an application behind nginx, under load, to look at
 #   ./build.sh test [t…]  every test, or those named
 #   ./build.sh module     the nginx module alone; NGINX_SRC=<tree> builds it
@@ -28,12 +28,13 @@ JOBS=$(nproc)
 
 PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
-           libevent-dev pkg-config)
-PKG_DEMO=(wrk curl golang-go)
-PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
-          g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+           libdw-dev pkg-config)
+PKG_DEMO=(libevent-dev wrk curl golang-go)
+PKG_TEST=(libevent-dev wrk curl golang-go google-perftools lighttpd binutils
+          procps valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu
+          libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
-          redis-server memcached python3 sqlite3)
+          redis-server memcached python3 sqlite3 postgresql)
 PKG_FUZZ=(clang libclang-rt-14-dev)
 PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
            redis-server sqlite3 chromium)
@@ -184,7 +185,8 @@ build_lib()
     need "${PKG_BUILD[@]}"
     say "library: building"
     run make -C profiler -j "$JOBS" BUILD="$BUILD" ${1:+SANITIZE="$1"}
-    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run, sampleize"
+    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run, pprof-lines," \
+        "sampleize"
 }
 
 
@@ -316,6 +318,24 @@ fuzz)
             "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
         sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
     done
+
+    # those of the module live inside an nginx that tests its configuration
+    for driver in t/fuzz/module/*.c; do
+        name=$(basename "$driver" .c)
+        mkdir -p "$BUILD/fuzz/$name"
+        say "fuzz: $name, $seconds s"
+        printf '%s\n' "load_module $BUILD/t/fuzz/module/$name.so;" \
+            "error_log stderr;" "pid $BUILD/fuzz/nginx.pid;" "events { }" \
+            > "$BUILD/fuzz/nginx.conf"
+        run env ASAN_OPTIONS=detect_leaks=0 \
+            LD_PRELOAD="$(clang -print-file-name="libclang_rt.asan-$(uname \
+                -m).so")" \
+            NGX_FUZZ="-max_total_time=$seconds -max_len=20000
+                -artifact_prefix=$BUILD/fuzz/$name-
+                $BUILD/fuzz/$name $ROOT/t/fuzz/corpus/$name" \
+            nginx -t -e stderr -p "$BUILD/fuzz" -c "$BUILD/fuzz/nginx.conf"
+        sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
+    done
     ;;
 
 install)
@@ -333,7 +353,7 @@ install)
     fi
 
     say "installed: ${DESTDIR:-}${PREFIX:-/usr/local}/bin/pprof-run," \
-        "sampleize, and lib/libpprof.so"
+        "sampleize, lib/libpprof.so, libexec/pprof-lines"
     say "installed: ${DESTDIR:-}$modules/ngx_http_debug_module.so"
     ;;
 
@@ -354,6 +374,7 @@ asan)
     run make -C profiler -j "$JOBS" BUILD="$BUILD/san" \
         SANITIZE=address,undefined
     build_test app
+    build_test preload
     say "tests: building under sanitizers"
     run make -C t -j "$JOBS" BUILD="$BUILD" OUT="$BUILD/t" \
         LIB="$BUILD/san/libpprof.a" SANITIZE=address,undefined unit replay
@@ -414,17 +435,27 @@ tsan)
         args=()
         [ "$name" != capture/cfi ] || args=(t/fuzz/corpus/eh_frame)
 
-        # hold our stacks against libgcc's, and find the sanitizer's in them
-        case $name in
-        capture/survive|capture/unwind) continue ;;
-        esac
-
         [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
 
-        if timeout 300 "$unit" "${args[@]}" > "$LOG-${name//\//-}" 2>&1; then
+        log=$LOG-${name//\//-}
+        timeout 300 "$unit" "${args[@]}" > "$log" 2>&1 && rc=0 || rc=$?
+
+        # these hold our stacks and times against the true ones, and find the
+        # sanitizer's own in them (its qsort(), what creating a thread costs
+        # it): only its reports count
+        case $name in
+        capture/sampler|capture/survive|capture/unwind)
+            if [ $rc = 1 ] && grep -q '^1\.\.' "$log" \
+                && ! grep -q 'WARNING: ThreadSanitizer' "$log"
+            then
+                rc=0
+            fi ;;
+        esac
+
+        if [ $rc = 0 ]; then
             say "tsan: $name ok"
         else
-            say "tsan: $name FAILED, see $LOG-${name//\//-}"
+            say "tsan: $name FAILED ($rc), see $log"
             failed+=("$name")
         fi
     done
@@ -444,7 +475,6 @@ lint)
     # what it does not follow: queue macros, an address that is taken before
     # the value is there, memory that a list owns, &local as an argument
     run cppcheck "${checks[@]}" --std=c11 -D__x86_64__ -D'ElfW(x)=Elf64_##x' \
-        --suppress=uninitvar:profiler/front/server.c \
         --suppress=uninitvar:profiler/kinds/heap.c \
         --suppress=memleak:profiler/encode/profile.c \
         --suppress=returnDanglingLifetime:profiler/symbols/demangle.c \

@@ -35,13 +35,20 @@ ngx_http_debug_header_add(ngx_http_request_t *r, char *name, ngx_str_t *value)
 ngx_table_elt_t *
 ngx_http_debug_header_find(ngx_http_request_t *r, char *lowcase)
 {
+    return ngx_http_debug_header_get(&r->headers_in.headers, lowcase);
+}
+
+
+ngx_table_elt_t *
+ngx_http_debug_header_get(ngx_list_t *headers, char *name)
+{
     size_t            len;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    len = ngx_strlen(lowcase);
-    part = &r->headers_in.headers.part;
+    len = ngx_strlen(name);
+    part = &headers->part;
     h = part->elts;
 
     for (i = 0; /* void */ ; i++) {
@@ -57,7 +64,7 @@ ngx_http_debug_header_find(ngx_http_request_t *r, char *lowcase)
         }
 
         if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) lowcase, len) == 0)
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
         {
             return &h[i];
         }
@@ -149,6 +156,43 @@ ngx_http_debug_answer_text(ngx_http_request_t *r, ngx_uint_t status,
 
     return ngx_http_debug_answer_chain(r, status, &type, out,
                                        b->last - b->pos);
+}
+
+
+ngx_int_t ngx_cdecl
+ngx_http_debug_answer_say(ngx_http_request_t *r, ngx_uint_t status,
+    const char *fmt, ...)
+{
+    u_char    *p, text[1024];
+    va_list    args;
+    ngx_str_t  sentence;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(text, text + sizeof(text), fmt, args);
+    va_end(args);
+
+    sentence.len = p - text;
+    sentence.data = text;
+
+    return ngx_http_debug_answer_text(r, status, &sentence);
+}
+
+
+ngx_int_t
+ngx_http_debug_answer_only_get(ngx_http_request_t *r)
+{
+    static ngx_str_t  allow = ngx_string("GET, HEAD");
+
+    if (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
+                                         "only GET and HEAD are allowed");
 }
 
 

@@ -33,6 +33,9 @@ ngx_int_t ngx_http_debug_header_add(ngx_http_request_t *r, char *name,
 ngx_table_elt_t *ngx_http_debug_header_find(ngx_http_request_t *r,
     char *lowcase);
 
+/* The same in any list of ngx_table_elt_t; case does not matter. */
+ngx_table_elt_t *ngx_http_debug_header_get(ngx_list_t *headers, char *name);
+
 /*
  * Sends STATUS, the media TYPE and the LENGTH bytes of OUT, never to be
  * stored by anybody.  OUT may be NULL if LENGTH is 0; its last buffer gets
@@ -51,9 +54,19 @@ ngx_int_t ngx_http_debug_answer_chain(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t ngx_http_debug_answer_text(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *sentence);
 
+/* The same with a format, as ngx_sprintf() has it; at most 1 KB. */
+ngx_int_t ngx_cdecl ngx_http_debug_answer_say(ngx_http_request_t *r,
+    ngx_uint_t status, const char *fmt, ...);
+
 /* The same for a literal. */
 #define ngx_http_debug_answer_literal(r, status, text)                        \
     ngx_http_debug_answer_text(r, status, &(ngx_str_t) ngx_string(text))
+
+/*
+ * Refuses what is neither GET nor HEAD.  Returns NGX_DECLINED when it is, or
+ * what a content handler returns.
+ */
+ngx_int_t ngx_http_debug_answer_only_get(ngx_http_request_t *r);
 
 /*
  * Redirects to LOCATION, which is relative to the request's own URI: the

@@ -166,6 +166,75 @@ ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone, uint64_t second)
 }
 
 
+void
+ngx_http_debug_history_taken(ngx_str_t *group, ngx_str_t *peer,
+    ngx_str_t *kind)
+{
+    uint64_t                 n;
+    ngx_time_t              *tp;
+    ngx_http_debug_zone_t   *zone;
+    ngx_http_debug_taken_t  *t;
+
+    zone = ngx_http_debug_history_dumb.data;
+
+    if (zone == NULL
+        || group->len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || peer->len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || kind->len > NGX_HTTP_DEBUG_TAKEN_NAME)
+    {
+        return;
+    }
+
+    n = __atomic_fetch_add(&zone->ntaken, 1, __ATOMIC_RELAXED);
+    t = &zone->taken[n % NGX_HTTP_DEBUG_TAKEN];
+
+    __atomic_store_n(&t->time, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+
+    t->group_len = group->len;
+    t->peer_len = peer->len;
+    t->kind_len = kind->len;
+    ngx_memcpy(t->group, group->data, group->len);
+    ngx_memcpy(t->peer, peer->data, peer->len);
+    ngx_memcpy(t->kind, kind->data, kind->len);
+
+    tp = ngx_timeofday();
+
+    __atomic_store_n(&t->time, (uint64_t) tp->sec * 1000 + tp->msec,
+                     __ATOMIC_RELEASE);
+}
+
+
+ngx_int_t
+ngx_http_debug_history_get_taken(ngx_http_debug_zone_t *zone, uint64_t n,
+    ngx_http_debug_taken_t *taken)
+{
+    uint64_t                 time;
+    ngx_http_debug_taken_t  *t;
+
+    t = &zone->taken[n % NGX_HTTP_DEBUG_TAKEN];
+
+    time = __atomic_load_n(&t->time, __ATOMIC_ACQUIRE);
+
+    *taken = *t;
+
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+
+    /* two that write the same slot can mix their names, not break them */
+
+    if (time == 0
+        || time != ngx_http_debug_load(&t->time)
+        || taken->group_len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || taken->peer_len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || taken->kind_len > NGX_HTTP_DEBUG_TAKEN_NAME)
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
 size_t
 ngx_http_debug_history_size(void)
 {

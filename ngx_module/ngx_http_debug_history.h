@@ -77,5 +77,19 @@ void ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone,
 void ngx_http_debug_history_start(ngx_http_debug_zone_t *zone,
     ngx_cycle_t *cycle);
 
+/*
+ * A profile of KIND is taken now; charts mark it.  One whose names are longer
+ * than 128 bytes is not remembered.  Context: worker, request.
+ */
+void ngx_http_debug_history_taken(ngx_str_t *group, ngx_str_t *peer,
+    ngx_str_t *kind);
+
+/*
+ * Copies the profile that was taken as number N, of zone->ntaken so far.
+ * NGX_OK, or NGX_DECLINED: it is forgotten, or being written.
+ */
+ngx_int_t ngx_http_debug_history_get_taken(ngx_http_debug_zone_t *zone,
+    uint64_t n, ngx_http_debug_taken_t *taken);
+
 
 #endif /* _NGX_HTTP_DEBUG_HISTORY_H_INCLUDED_ */

@@ -70,6 +70,10 @@ static void ngx_http_debug_json_row(ngx_http_debug_out_t *out,
     ngx_http_debug_row_t *row);
 static ngx_uint_t ngx_http_debug_json_shown(ngx_http_debug_entity_t *e,
     ngx_uint_t kinds, ngx_str_t *name);
+static void ngx_http_debug_json_taken(ngx_http_debug_json_t *js,
+    ngx_uint_t shown);
+static ngx_uint_t ngx_http_debug_json_same(ngx_str_t *filter,
+    ngx_str_t *name);
 static void ngx_http_debug_json_history_head(ngx_http_debug_json_t *js);
 static ngx_uint_t ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter);
@@ -587,9 +591,67 @@ ngx_http_debug_json_history_step(void *data)
         }
     }
 
+    ngx_http_debug_json_taken(js, shown);
+
     ngx_http_debug_out_literal(js->out, "]}\n");
 
     return NGX_OK;
+}
+
+
+/* Profiles that were taken are marks too: [ms, kind, group, peer]. */
+
+static void
+ngx_http_debug_json_taken(ngx_http_debug_json_t *js, ngx_uint_t shown)
+{
+    uint64_t                i, n;
+    ngx_str_t               group, peer, kind;
+    ngx_http_debug_taken_t  taken;
+
+    n = ngx_http_debug_load(&js->zone->ntaken);
+
+    for (i = n - ngx_min(n, NGX_HTTP_DEBUG_TAKEN); i < n; i++) {
+
+        if (ngx_http_debug_history_get_taken(js->zone, i, &taken) != NGX_OK
+            || taken.time <= js->since)
+        {
+            continue;
+        }
+
+        group.len = taken.group_len;
+        group.data = taken.group;
+        peer.len = taken.peer_len;
+        peer.data = taken.peer;
+        kind.len = taken.kind_len;
+        kind.data = taken.kind;
+
+        if (js->filter.server.len
+            || !ngx_http_debug_json_same(&js->filter.upstream, &group)
+            || !ngx_http_debug_json_same(&js->filter.peer, &peer))
+        {
+            continue;
+        }
+
+        ngx_http_debug_out_print(js->out, "%s[%uL,", shown++ ? "," : "",
+                                 taken.time);
+        ngx_http_debug_json_string(js->out, &kind);
+        ngx_http_debug_out_literal(js->out, ",");
+        ngx_http_debug_json_string(js->out, &group);
+        ngx_http_debug_out_literal(js->out, ",");
+        ngx_http_debug_json_string(js->out, &peer);
+        ngx_http_debug_out_literal(js->out, "]");
+    }
+}
+
+
+/* Whether NAME is what the filter wants. */
+
+static ngx_uint_t
+ngx_http_debug_json_same(ngx_str_t *filter, ngx_str_t *name)
+{
+    return filter->len == 0
+           || (filter->len == name->len
+               && ngx_strncmp(filter->data, name->data, name->len) == 0);
 }
 
 

@@ -87,7 +87,6 @@ static ngx_int_t ngx_http_debug_filter(ngx_http_request_t *r,
     ngx_http_debug_filter_t *filter);
 static ngx_int_t ngx_http_debug_argument(ngx_http_request_t *r, char *name,
     ngx_str_t *value);
-static ngx_int_t ngx_http_debug_only_get(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_kept(ngx_http_request_t *r,
@@ -356,7 +355,7 @@ ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -400,7 +399,7 @@ ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -447,7 +446,7 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -507,7 +506,7 @@ ngx_http_debug_overview(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -526,7 +525,7 @@ ngx_http_debug_charts(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_process(r, dlcf, rest);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
 
     return rc == NGX_DECLINED ? ngx_http_debug_page_charts(r) : rc;
 }
@@ -542,7 +541,7 @@ ngx_http_debug_viewer(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return ngx_http_debug_not_found(r);
     }
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
 
     return rc == NGX_DECLINED ? ngx_http_debug_page_viewer(r) : rc;
 }
@@ -554,7 +553,7 @@ ngx_http_debug_asset(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_debug_only_get(r);
+    rc = ngx_http_debug_answer_only_get(r);
 
     return rc == NGX_DECLINED ? ngx_http_debug_page_asset(r, rest) : rc;
 }
@@ -609,26 +608,6 @@ ngx_http_debug_argument(ngx_http_request_t *r, char *name, ngx_str_t *value)
     value->len = dst - value->data;
 
     return NGX_OK;
-}
-
-
-/* NGX_DECLINED: go on. */
-
-static ngx_int_t
-ngx_http_debug_only_get(ngx_http_request_t *r)
-{
-    static ngx_str_t  allow = ngx_string("GET, HEAD");
-
-    if (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) {
-        return NGX_DECLINED;
-    }
-
-    if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_ALLOWED,
-                                         "only GET and HEAD are allowed");
 }
 
 
@@ -691,25 +670,37 @@ ngx_http_debug_add_slash(ngx_http_request_t *r)
 
 /*
  * Makes the relative redirect to this URI with a slash.  A user of pprof
- * types "go tool pprof host/debug" and means the CPU profile: send the
- * Go client there.
+ * types "go tool pprof host/debug", or ".../debug/pprof", and means the CPU
+ * profile: send the Go client there.
  */
 
 static ngx_int_t
 ngx_http_debug_slash_location(ngx_http_request_t *r, ngx_str_t *location)
 {
     u_char                     *p, *last;
+    ngx_str_t                   profile;
     ngx_table_elt_t            *ua;
     ngx_http_debug_loc_conf_t  *dlcf;
 
     static ngx_str_t  go = ngx_string("Go-http-client/");
-    static ngx_str_t  profile = ngx_string("pprof/profile");
+    static ngx_str_t  below = ngx_string("pprof/profile");
+    static ngx_str_t  beside = ngx_string("profile");
 
     dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
     last = r->uri.data + r->uri.len;
 
     for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
+
+    if (r->uri.len <= dlcf->mount.len) {
+        profile = below;
+
+    } else if (last - p == 5 && ngx_strncmp(p, "pprof", 5) == 0) {
+        profile = beside;
+
+    } else {
+        ngx_str_null(&profile);
+    }
 
     location->data = ngx_pnalloc(r->pool, 3 * (last - p) + sizeof("./")
                                           + profile.len + 1 + r->args.len);
@@ -991,7 +982,7 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_LEGACY)) {
         dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
 
-        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, conf->pprof.pass)
+        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, &conf->pprof)
             != NGX_OK)
         {
             return NGX_CONF_ERROR;

@@ -70,6 +70,9 @@ typedef struct {
 /* all kinds that are known, in the order of the page; a nameless one ends */
 extern ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[];
 
+/* Finds a known kind; NULL when NAME is none. */
+ngx_http_debug_pprof_kind_t *ngx_http_debug_pprof_kind(ngx_str_t *name);
+
 extern ngx_conf_enum_t       ngx_http_debug_pprof_busy[];
 extern ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds;
 
@@ -110,9 +113,10 @@ char *ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
- * Answers with the page of GROUPS, an array of ngx_http_debug_peer_group_t.
- * Its links are relative to itself, DEPTH steps below the page that has all
- * groups.  Returns what a content handler returns.
+ * Answers with the page of GROUPS, an array of ngx_http_debug_peer_group_t in
+ * the request's pool, after a look at their peers.  Its links are relative to
+ * itself, DEPTH steps below the page that has all groups.  Returns what a
+ * content handler returns.
  *
  * Context: worker, request.
  */

@@ -44,6 +44,8 @@
 #define NGX_HTTP_DEBUG_HOSTS         256     /* names that clients can choose */
 
 #define NGX_HTTP_DEBUG_MARKS         64      /* reloads that are remembered */
+#define NGX_HTTP_DEBUG_TAKEN         32      /* profiles that are */
+#define NGX_HTTP_DEBUG_TAKEN_NAME    128
 
 #define NGX_HTTP_DEBUG_CODES         24      /* exact status codes of a cell */
 #define NGX_HTTP_DEBUG_CLASSES       6       /* the rest, by first digit */
@@ -102,6 +104,19 @@ typedef struct {
 } ngx_http_debug_entity_t;
 
 
+/* a profile that somebody fetched */
+
+typedef struct {
+    uint64_t  time;          /* ms since the epoch; 0: being written */
+    uint32_t  group_len;
+    uint32_t  peer_len;
+    uint32_t  kind_len;
+    u_char    group[NGX_HTTP_DEBUG_TAKEN_NAME];
+    u_char    peer[NGX_HTTP_DEBUG_TAKEN_NAME];
+    u_char    kind[NGX_HTTP_DEBUG_TAKEN_NAME];
+} ngx_http_debug_taken_t;
+
+
 typedef struct {
     uint64_t  magic;
     uint64_t  version;
@@ -119,6 +134,9 @@ typedef struct {
     uint64_t  tick;          /* the last second that history has */
     uint64_t  nmarks;        /* reloads so far; the last ones are in mark */
     uint64_t  mark[NGX_HTTP_DEBUG_MARKS];       /* ms since the epoch */
+
+    uint64_t  ntaken;        /* as nmarks */
+    ngx_http_debug_taken_t  taken[NGX_HTTP_DEBUG_TAKEN];
 
     uint64_t  dropped;       /* records that went to the overflow entity */
     uint64_t  warned;        /* generation that logged it */

@@ -60,6 +60,25 @@ is($r->{headers}{'x-content-type-options'}, 'nosniff', 'profile: nosniff');
 like($r->{headers}{'content-disposition'}, qr/filename="profile"/,
 	'profile: file name');
 
+# which process it is, and which build: on whatever answer
+
+(my $build_id) = `readelf -n $^X 2>/dev/null` =~ /Build ID: (\w+)/;
+
+for my $path ('/debug/pprof/', '/debug/pprof', '/debug/pprof/heap',
+	'/debug/pprof/cmdline', '/debug/pprof/symbol', '/debug/pprof/nosuch',
+	'/debug/pprof/heap?seconds=x', '/debug/charts/data', '/pprof/heap')
+{
+	$r = ask($path);
+	is($r->{headers}{'x-pprof-pid'}, $app->pid(), "$path: pid");
+	is($r->{headers}{'x-pprof-build-id'}, $build_id, "$path: build id");
+}
+
+is(ask('/debug/pprof/heap', method => 'HEAD')->{headers}{'x-pprof-pid'},
+	$app->pid(), 'HEAD: pid');
+is(ask('/debug/pprof/heap', method => 'PUT')->{headers}{'x-pprof-pid'},
+	$app->pid(), 'PUT: pid');
+like($build_id, qr/^[0-9a-f]{32,}$/, 'perl has a build id');
+
 # a proxy speaks HTTP/1.0, and must see when an answer breaks off
 
 $r = ask('/debug/pprof/heap', version => '1.0');
@@ -203,7 +222,7 @@ like($r->{status}, qr/^4/, '64 KB of header');
 $r = ask('/debug/pprof/symbol', method => 'POST', body => 'a' x 9e6);
 ok($r->{status} == 413 || $r->{error} ne '', '9 MB of body');
 
-# more data than one request, while it waits: evhttp would end the program
+# more data than one request, while it waits
 
 $r = Debug::Nginx::http_request(["GET /debug/pprof/profile?seconds=1 "
 	. "HTTP/1.1\r\nHost: l\r\n\r\n", \0.2, "GET / HTTP/1.1\r\n" x 20],
@@ -230,6 +249,25 @@ is(ask('/pprof/cmdline')->{body}, $^X, '/pprof/cmdline');
 is(ask('/debug/pprof/cmdline')->{body}, $^X, 'still answers');
 is($app->err(), '', 'nothing on stderr');
 is($app->out(), '', 'nothing on stdout');
+
+# a program that was linked without a build id says none
+
+SKIP: {
+	Debug::Nginx::write_file("$dir/bare.c",
+		"#include <unistd.h>\nint main(void) { for (;;) pause(); }\n");
+	skip('no compiler', 2) if system("\${CC:-cc} -Wl,--build-id=none "
+		. "-o $dir/bare $dir/bare.c 2>/dev/null");
+
+	my $bare = Debug::App->start(
+		cmd => ["$build/pprof-run", '-l', "unix:$dir/bare.pprof",
+			"$dir/bare"],
+		ready => { unix => "$dir/bare.pprof" },
+	);
+
+	$r = Debug::Nginx::http_get('/debug/pprof/', unix => "$dir/bare.pprof");
+	is($r->{headers}{'x-pprof-pid'}, $bare->pid(), 'no build id: pid');
+	is($r->{headers}{'x-pprof-build-id'}, undef, 'no build id: none said');
+}
 
 done_testing();
 

@@ -254,6 +254,18 @@ foreach my $user ('', 'nobody') {
 	}
 }
 
+# the build id is that of what runs, whatever the file is by now
+
+my ($whole) = `readelf -n $dir/c.so` =~ /Build ID: (\S+)/;
+my ($other) = `readelf -n $dir/else.so` =~ /Build ID: (\S+)/;
+
+isnt($whole, $other, 'two builds');
+is((gone('', 'true', '-b'))[0], "$whole $dir/gone/gone.so", 'build id');
+is((gone('', 'rm FILE', '-b'))[0], "$whole $dir/gone/gone.so deleted",
+	'build id: deleted');
+is((gone('', "cp $dir/else.so FILE.new; mv FILE.new FILE", '-b'))[0],
+	"$whole $dir/gone/gone.so deleted", 'build id: replaced');
+
 # without build id: by the inode
 
 run("gcc -O1 -fPIC -shared -Wl,--build-id=none -o $dir/noid.so $dir/c.c");
@@ -290,6 +302,80 @@ SKIP: {
 		'C++ without runtime: anonymous namespace');
 }
 
+# lines: in the file, of what was inlined there, in a separate debug file, of
+# a file that is gone
+
+my %at;
+for my $source (qw/ c.c cxx.cc /) {
+	my $number;
+	for (split /\n/, slurp("$dir/$source")) {
+		$number++;
+		$at{$1} = $number if /^(?:HERE )?.*?\b(hidden|exported|quiet|parse)\(.*\{/;
+	}
+}
+
+@n = names("-l $build/pprof-lines", 'c.so');
+
+is($n[0], "0 1 hidden | hidden | - c.c:$at{hidden}", 'lines: static function');
+is($n[2], "0 0 exported | exported | - c.c:$at{exported}",
+	'lines: global function');
+like($n[8], qr/^lines of 5 of 8 addresses/, 'lines: how many');
+
+like((names("-l $build/pprof-lines", 'cxx.so'))[0],
+	qr/ \| - cxx\.cc:$at{parse}$/, 'lines: C++');
+
+is((names("-l $build/pprof-lines", 'stripped.so'))[1],
+	'0 1 exported | exported', 'lines: stripped, so there are none');
+
+run("objcopy --only-keep-debug $dir/c.so $debug");
+
+@n = names("-d $dir/root -l $build/pprof-lines", 'stripped.so');
+is($n[0], "0 1 hidden | hidden | - c.c:$at{hidden}",
+	'lines: a separate debug file');
+
+# compressed, as Debian's are
+
+run("objcopy --only-keep-debug --compress-debug-sections $dir/c.so $debug");
+
+@n = names("-d $dir/root -l $build/pprof-lines", 'stripped.so');
+is($n[0], "0 1 hidden | hidden | - c.c:$at{hidden}",
+	'lines: a separate debug file, compressed');
+
+run("objcopy --only-keep-debug $dir/else.so $debug");
+
+@n = names("-d $dir/root -l $build/pprof-lines", 'stripped.so');
+is($n[1], '0 1 exported | exported', 'lines: not those of another build');
+
+SKIP: {
+	skip 'not root', 2 if $>;
+
+	my @m = gone('', 'rm FILE', "-l $build/pprof-lines");
+	is($m[0], "0 1 hidden | hidden | - c.c:$at{hidden}", 'lines: deleted');
+
+	@m = gone('', "cp $dir/else.so FILE.new; mv FILE.new FILE",
+		"-l $build/pprof-lines");
+	is($m[0], "0 1 hidden | hidden | - c.c:$at{hidden}", 'lines: replaced');
+}
+
+# by other compilers' ways: DWARF 4, and clang without .debug_aranges
+
+for (['DWARF 4', 'gcc -gdwarf-4'], ['clang', 'clang -g'],
+	['split DWARF', 'gcc -g -gsplit-dwarf'])
+{
+	my ($name, $cc) = @$_;
+
+	SKIP: {
+		skip "$name: no clang", 1
+			if $cc =~ /^clang/ && system('clang --version > /dev/null 2>&1');
+
+		run("cd $dir && $cc -O1 -fPIC -shared -Wl,--build-id"
+			. " -o $dir/other.so $dir/c.c 2> /dev/null");
+		like((names("-l $build/pprof-lines", 'other.so'))[2],
+			qr/^0 0 exported \| exported \| - c\.c:$at{exported}$/,
+			"lines: $name");
+	}
+}
+
 # several at once
 
 @n = names('', 'c.so', 'cxx.so', 'stripped.so');
@@ -311,6 +397,14 @@ sub spew {
 	close $fh;
 }
 
+sub slurp {
+	my ($file) = @_;
+
+	open my $fh, '<', $file or die "$file: $!\n";
+	local $/;
+	return scalar <$fh>;
+}
+
 sub run {
 	my ($command) = @_;
 
@@ -329,7 +423,7 @@ sub names {
 # The names in an object whose file is changed after it was loaded.
 
 sub gone {
-	my ($user, $command) = @_;
+	my ($user, $command, $options) = @_;
 
 	my $place = "$dir/gone";
 	run("rm -rf $place; mkdir $place; chmod 777 $place");
@@ -337,7 +431,8 @@ sub gone {
 
 	$command =~ s/FILE/$place\/gone.so/g;
 
-	my $line = "$place/names -d $dir/none -c '$command' $place/gone.so";
+	my $line = "$place/names -d $dir/none @{[ $options // '' ]}"
+		. " -c '$command' $place/gone.so";
 	$line = "setpriv --reuid $user --clear-groups $line" if $user;
 
 	return map { chomp; $_ } `$line`;

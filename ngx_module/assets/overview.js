@@ -4,8 +4,8 @@
  */
 
 import { format, percent } from './profile.js';
-import { ask, peerKey, Rows } from './history.js';
-import { el, failure, root, Table } from './ui.js';
+import { ask, askProcess, peerKey, Rows } from './history.js';
+import { el, root, Table } from './ui.js';
 
 const MINUTE = 60;
 
@@ -14,8 +14,9 @@ const STATES = ['failing', 'errors', 'slow', 'idle', 'up'];
 const LOOK = { failing: 'bad', errors: 'bad', slow: 'warn', idle: '',
                up: 'ok' };
 
-/* a peer is slow beyond this, when its sisters are three times as fast */
-const SLOW = 0.5;
+/* a peer is slow beyond this, when its sisters are three times as fast, and
+ * beyond that in any case */
+const SLOW = 0.5, SLOWER = 2;
 
 let pill, table, host, rows = new Rows(), fails = 0, memory = new Map();
 
@@ -76,16 +77,8 @@ async function askMemory() {
             memory.set(id, m);
 
             try {
-                const res = await fetch(new URL(
-                    ['charts', group, peer, 'data'].map(encodeURIComponent)
-                    .join('/') + '?since=' + (Date.now() - 5000), root()),
-                    { cache: 'no-store', signal: AbortSignal.timeout(4000) });
-
-                if (!res.ok) {
-                    throw await failure(res);
-                }
-
-                const data = await res.json();
+                const data = await askProcess(group, peer,
+                                              Date.now() - 5000, 4000);
 
                 m.rss = data.Process?.at(-1)?.Rss
                         ?? data.BytesAllocated?.at(-1)?.Value;
@@ -145,8 +138,8 @@ function show() {
                                   .map(q => q.p99).sort((a, b) => a - b);
             const usual = others[others.length >> 1];
 
-            p.slow = p.p99 > SLOW && (usual === undefined
-                                      || p.p99 > 3 * usual);
+            p.slow = p.p99 > SLOWER || p.p99 > SLOW && (usual === undefined
+                                                    || p.p99 > 3 * usual);
             p.state = p.failed ? 'failing' : p.s5 ? 'errors'
                     : p.slow ? 'slow' : p.n ? 'up' : 'idle';
         }
@@ -186,7 +179,9 @@ function show() {
     const all = list.length === 1 ? '1 peer' : list.length + ' peers';
     const what = { errors: 'with errors', idle: 'idle' }[worst] ?? worst;
 
-    say(LOOK[worst], k === list.length
+    /* who is only idle takes nothing away from the others */
+    say(worst === 'idle' && k < list.length ? 'ok' : LOOK[worst],
+        k === list.length
         ? list.length === 1 ? `The peer is ${what}` : `All ${all} ${what}`
         : worst === 'idle' ? `All busy peers up, ${k} idle`
                            : `${k} of ${all} ${what}`);
@@ -215,12 +210,15 @@ function make() {
                                           title: why } : text;
     const dash = (v, f) => v === null || v === undefined ? '–' : f(v);
     const seconds = v => format(v, 'seconds');
+    const charts = p => new URL('charts/?' + new URLSearchParams({
+        src: p.group + '/' + p.peer }), root()).href;
     const at = (p, ...more) => new URL(['pprof', p.group, p.peer].map(
         encodeURIComponent).join('/') + '/' + more.join('/'), root()).href;
 
     table = new Table([
         { key: 'peer', text: 'Peer', class: 'l mono', head: true,
-          value: p => p.peer ?? '', cell: p => p.peer },
+          value: p => p.peer ?? '', cell: p => ({ content: el('a',
+              { href: charts(p) }, p.peer) }) },
         { key: 'group', text: 'Upstream', class: 'l pc',
           value: p => p.group ?? '', cell: p => p.group },
         { key: 'state', text: 'State', class: 'l',
@@ -231,7 +229,7 @@ function make() {
           title: 'Mean of the last minute',
           cell: p => bad(dash(p.p99, seconds), p.slow,
                          `Over ${SLOW * 1000} ms and three times its`
-                         + ' sisters') },
+                         + ` sisters, or over ${SLOWER} s`) },
         { key: 'e5', text: '5xx', value: p => p.e5,
           title: 'Share of the last minute\'s requests',
           cell: p => bad(dash(p.e5, v => percent(v, 1)), p.s5 > 0,
@@ -259,10 +257,9 @@ function make() {
                   src: `pprof/${encodeURIComponent(p.group)}/`
                        + `${encodeURIComponent(p.peer)}/heap` }),
                   root()).href }, 'heap'), ' ',
-              el('a', { href: new URL('charts/?' + new URLSearchParams({
-                  src: p.group + '/' + p.peer }), root()).href },
-                 'charts')) }) }
+              el('a', { href: charts(p) }, 'charts')) }) }
     ], { caption: 'Every peer, the worst of the last minute first' });
+    table.table.classList.add('cards');
 }
 
 

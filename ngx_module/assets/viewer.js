@@ -36,12 +36,8 @@ export function start(element) {
     drops();
     open();
 
-    /* read-only, for the tests */
-    globalThis.__flame = () => flame?.t && ({
-        nodes: flame.t.n, drawn: flame.drawn.size, zoom: flame.zoomed,
-        current: flame.cur, total: flame.t.value[0], unit: flame.t.unit,
-        time: state.time
-    });
+    /* for the tests to look at */
+    globalThis.__flame = { flame, state };
 }
 
 
@@ -543,6 +539,7 @@ async function toggleCompare() {
         el('label', { class: 'btn' }, 'a file',
            el('input', { type: 'file', class: 'sr', onchange: e => {
                ui.panel.hidden = true;
+               ui.compare.setAttribute('aria-expanded', 'false');
                files([...e.target.files], true);
            } })));
 
@@ -677,8 +674,9 @@ function head() {
     } else if (b) {
         const gap = Math.abs(p.time - b.time) / 1000;
 
-        text = (grown >= 0 ? 'grew ' : 'shrank ')
-               + format(Math.abs(grown), u)
+        text = (grown === 0 ? 'the same total'
+                : (grown > 0 ? 'grew ' : 'shrank ')
+                  + format(Math.abs(grown), u))
                + (gap >= 1 && p.time && b.time
                   ? ' in ' + format(gap, 'seconds') : '');
 
@@ -693,6 +691,8 @@ function head() {
     ui.pill.className = 'pill' + (b && !normalized() && grown > 0 ? ' bad'
                                   : b && grown < 0 ? ' info' : '');
     ui.width.hidden = ui.key.hidden = !b;
+    ui.width.lastChild.textContent = /^inuse/.test(shown.types[type].type)
+                                     ? 'In use now' : 'Now';
     ui.norm.hidden = !b;
     ui.norm.setAttribute('aria-pressed', String(normalized()));
     ui.invert.setAttribute('aria-pressed', String(param('invert') === '1'));

@@ -16,9 +16,8 @@
 
 /* What a response points into. */
 struct memory {
-    struct pprof_job     job;
-    struct pprof_header  headers[PPROF_HEADERS_MAX];
-    char                 scratch[64];
+    struct pprof_job      job;
+    struct pprof_headers  headers;
 };
 
 
@@ -60,11 +59,23 @@ wait_window(const struct pprof_request *request, unsigned seconds)
 }
 
 
+static bool
+is_gone(void *arg)
+{
+    const struct pprof_request *request = arg;
+
+    return request->gone(request->arg) != 0;
+}
+
+
 /* Returns 0, or -1 with errno ECANCELED. */
 static int
 run_job(struct pprof_job *job, const struct pprof_request *request)
 {
     const unsigned seconds = job->ask.seconds;
+
+    job->gone = request->gone == NULL ? NULL : is_gone;
+    job->gone_arg = (void *) request;
 
     if (seconds != 0 && job->kind->begin != NULL) {
         if (job->kind->begin(job) == -1) {
@@ -121,8 +132,9 @@ pprof_handle(const struct pprof_request *request,
     }
 
     response->status = m->job.answer.status;
-    response->headers = m->headers;
-    response->nheaders = pprof_answer_headers(&m->job, m->headers, m->scratch);
+    pprof_answer_headers(&m->job, &m->headers);
+    response->headers = m->headers.list;
+    response->nheaders = m->headers.n;
     response->memory = m;
     response->body = m->job.answer.body.data;
     response->body_len = strcmp(request->method, "HEAD") == 0

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kinds/env.h"
+#include "kinds/life.h"
 
 
 int
@@ -323,6 +325,7 @@ parse_extras(struct pprof_job *job, const char *query)
 
     ask->gc = is_set(query, "gc");
     ask->wall = is_set(query, "wall");
+    ask->lines = is_set(query, "lines");
 
     if (pprof_query_get(query, "hz", text, sizeof(text))) {
         if (pprof_int_parse(text, &n) != 0 || n < 1 || n > PPROF_HZ_MAX) {
@@ -526,35 +529,50 @@ pprof_request_route(struct pprof_job *job, const struct pprof_policy *policy,
 }
 
 
-size_t
-pprof_answer_headers(const struct pprof_job *job, struct pprof_header *h,
-    char scratch[64])
+static void
+add_header(struct pprof_headers *h, const char *name, const char *value)
+{
+    h->list[h->n++] = (struct pprof_header) { name, value };
+}
+
+
+void
+pprof_answer_headers(const struct pprof_job *job, struct pprof_headers *h)
 {
     const struct pprof_answer *a = &job->answer;
-    size_t n = 0;
+    const char *build_id = pprof_kinds_build_id();
 
-    h[n++] = (struct pprof_header) { "Content-Type", a->type };
-    h[n++] = (struct pprof_header) { "X-Content-Type-Options", "nosniff" };
-    h[n++] = (struct pprof_header) { "Cache-Control", "no-store" };
+    h->n = 0;
+
+    add_header(h, "Content-Type", a->type);
+    add_header(h, "X-Content-Type-Options", "nosniff");
+    add_header(h, "Cache-Control", "no-store");
+
+    /* asked each time: a fork() makes it another one */
+    snprintf(h->pid, sizeof(h->pid), "%ld", (long) getpid());
+    add_header(h, "X-Pprof-Pid", h->pid);
+
+    if (*build_id != '\0') {
+        add_header(h, "X-Pprof-Build-Id", build_id);
+    }
 
     if (a->status >= 400) {
-        h[n++] = (struct pprof_header) { "X-Go-Pprof", "1" };
+        add_header(h, "X-Go-Pprof", "1");
     }
 
     if (a->file != NULL) {
-        snprintf(scratch, 64, "attachment; filename=\"%s\"", a->file);
-        h[n++] = (struct pprof_header) { "Content-Disposition", scratch };
+        snprintf(h->special, sizeof(h->special),
+                 "attachment; filename=\"%s\"", a->file);
+        add_header(h, "Content-Disposition", h->special);
 
     } else if (a->retry_after != 0) {
-        snprintf(scratch, 64, "%u", a->retry_after);
-        h[n++] = (struct pprof_header) { "Retry-After", scratch };
+        snprintf(h->special, sizeof(h->special), "%u", a->retry_after);
+        add_header(h, "Retry-After", h->special);
 
     } else if (a->allow != NULL) {
-        h[n++] = (struct pprof_header) { "Allow", a->allow };
+        add_header(h, "Allow", a->allow);
 
     } else if (a->status == 301) {
-        h[n++] = (struct pprof_header) { "Location", "pprof/" };
+        add_header(h, "Location", "pprof/");
     }
-
-    return n;
 }

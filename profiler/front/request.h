@@ -19,7 +19,7 @@
 enum {
     PPROF_SECONDS_DEFAULT = 30,     /* Go's */
     PPROF_SECONDS_MAX     = 3600,   /* unless the options say otherwise */
-    PPROF_HEADERS_MAX     = 8,
+    PPROF_HEADERS_MAX     = 7,
     PPROF_PATH_MAX        = 256     /* bytes, normalised, with a zero */
 };
 
@@ -72,11 +72,17 @@ void pprof_request_route(struct pprof_job *job,
     const struct pprof_policy *policy, const char *method, const char *path,
     const char *query, const void *body, size_t body_len);
 
-/*
- * Fills HEADERS, room for PPROF_HEADERS_MAX, for JOB's answer.  SCRATCH, 64
- * bytes, holds what is not static.  Returns how many there are.
- */
-size_t pprof_answer_headers(const struct pprof_job *job,
-    struct pprof_header *headers, char scratch[64]);
+/* An answer's headers, and the text of those that are not static. */
+struct pprof_headers {
+    struct pprof_header  list[PPROF_HEADERS_MAX];
+    size_t               n;
+    char                 special[64];   /* of the one that depends on the
+                                           answer */
+    char                 pid[24];
+};
+
+/* Fills H, which is not to be moved then, for JOB's answer. */
+void pprof_answer_headers(const struct pprof_job *job,
+    struct pprof_headers *h);
 
 #endif

@@ -20,6 +20,7 @@ static struct {
     { .name = "PPROF_THREADCREATE" },
     { .name = "PPROF_MUTEX_RATE" },
     { .name = "PPROF_BLOCK_RATE" },
+    { .name = "PPROF_LINES" },
 };
 
 enum { KNOWN = sizeof(known) / sizeof(known[0]) };

@@ -20,6 +20,12 @@
 #include "kinds/write.h"
 
 
+enum {
+    TURN_MSEC = 5,          /* until another look */
+    TURNS     = 2000        /* 16 requests of half a second each, and some */
+};
+
+
 /* What one thread has beside its stack, for debug=2. */
 struct thread {
     pid_t     tid;
@@ -181,6 +187,31 @@ now_nanos(void)
 }
 
 
+/*
+ * One dump at a time; the others wait for theirs.  By looking again and not by
+ * a lock, which the child of a fork() might find taken for ever.
+ */
+static int
+take_turns(struct dump *dump)
+{
+    const struct timespec pause = { 0, TURN_MSEC * 1000000L };
+    int n;
+
+    for (int i = 0; i < TURNS; i++) {
+        n = pprof_threads_dump(0, visit, dump);
+
+        if (n != -1 || errno != EBUSY) {
+            break;
+        }
+
+        nanosleep(&pause, NULL);
+        errno = EBUSY;
+    }
+
+    return n;
+}
+
+
 /* Adds all threads, SIGN times.  Returns 0, or -1 with the answer given. */
 static int
 take(struct dump *dump, int64_t sign, struct pprof_answer *a)
@@ -191,7 +222,7 @@ take(struct dump *dump, int64_t sign, struct pprof_answer *a)
     pprof_tables_use();
     pprof_capture_unlock();
 
-    const int n = pprof_threads_dump(0, visit, dump);
+    const int n = take_turns(dump);
     const int error = errno;
 
     pprof_capture_lock();
@@ -200,7 +231,7 @@ take(struct dump *dump, int64_t sign, struct pprof_answer *a)
 
     if (n == -1 && error == EBUSY) {
         a->retry_after = 1;
-        pprof_answer_error(a, 503, "another dump of the threads is under way; "
+        pprof_answer_error(a, 503, "other dumps of the threads are under way; "
                            "retry in 1 s");
         return -1;
     }

@@ -47,6 +47,7 @@ struct pprof_ask {
     long long    rate;          /* of what is sampled; -1: not said */
     enum pprof_format  format;
     bool         wall;          /* all time, not only the processor's */
+    bool         lines;         /* files and lines too */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */
     size_t       body_len;
@@ -70,6 +71,11 @@ struct pprof_job {
     struct pprof_ask          ask;
     struct pprof_answer       answer;
     void                     *state;    /* between begin() and end() */
+
+    /* Whether nobody waits for the answer any more; end() may ask, in its
+       thread, what takes long.  NULL: cannot be told. */
+    bool                    (*gone)(void *gone_arg);
+    void                     *gone_arg;
 };
 
 

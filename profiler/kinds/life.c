@@ -1,6 +1,7 @@
 #include "kinds/life.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "capture/cfi.h"
@@ -9,6 +10,7 @@
 #include "capture/sampler.h"
 #include "capture/threads.h"
 #include "kinds/kind.h"
+#include "symbols/maps.h"
 
 
 static struct {
@@ -44,6 +46,32 @@ pprof_tables_drop(void)
     if (--capture.users == 0) {
         pprof_cfi_clear();
     }
+}
+
+
+void
+pprof_tables_refresh(void)
+{
+    pprof_capture_lock();
+
+    const bool used = capture.users > 0;
+
+    if (used) {
+        pprof_tables_use();
+    }
+
+    pprof_capture_unlock();
+
+    if (!used) {
+        return;
+    }
+
+    /* not under the lock: a fork() would wait for it */
+    (void) pprof_cfi_refresh();
+
+    pprof_capture_lock();
+    pprof_tables_drop();
+    pprof_capture_unlock();
 }
 
 
@@ -112,11 +140,21 @@ pprof_kinds_prepare(void)
 {
     pprof_kinds_init();
 
+    /* here, so that the serving thread need not wait for the loader's lock */
+    (void) pprof_kinds_build_id();
+
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->prepare != NULL) {
             pprof_kinds[i]->prepare();
         }
     }
+}
+
+
+const char *
+pprof_kinds_build_id(void)
+{
+    return pprof_maps_own_build_id();
 }
 
 

@@ -28,6 +28,14 @@ void pprof_kinds_init(void);
 void pprof_kinds_prepare(void);
 
 /*
+ * Returns the build id of the program, lower-case hex; "" when it has none.
+ * The string is static.
+ *
+ * Context: thread-safe; the first call may wait for the loader's lock.
+ */
+const char *pprof_kinds_build_id(void);
+
+/*
  * Called by pprof_stop(): the kinds give back what they keep between
  * requests.
  *
@@ -63,5 +71,13 @@ void pprof_capture_unlock(void);
  */
 void pprof_tables_use(void);
 void pprof_tables_drop(void);
+
+/*
+ * Called once a second while the library listens: where tables are in use,
+ * makes those of what the program has loaded since.
+ *
+ * Context: the serving thread.
+ */
+void pprof_tables_refresh(void);
 
 #endif

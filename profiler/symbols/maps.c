@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,42 @@ find_build_id(struct pprof_object *o, const uint8_t *notes, size_t len)
 }
 
 
+/* Fills O, which is new, from what the loader says of it. */
+static void
+read_segments(struct pprof_object *o, const struct dl_phdr_info *info)
+{
+    uint8_t  notes[NOTES_MAX];
+
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr)  *ph = &info->dlpi_phdr[i];
+        const uintptr_t    addr = info->dlpi_addr + ph->p_vaddr;
+
+        if (ph->p_type == PT_LOAD) {
+            if (addr + ph->p_memsz > o->end) {
+                o->end = addr + ph->p_memsz;
+            }
+
+            if (o->start == 0 || addr < o->start) {
+                o->start = addr;
+            }
+
+            if (o->text == 0 && (ph->p_flags & PF_X)) {
+                o->text = addr;
+                o->text_end = addr + ph->p_memsz;
+                o->text_offset = ph->p_offset;
+            }
+        }
+
+        if (ph->p_type == PT_NOTE && o->build_id_len == 0) {
+            const size_t  want = ph->p_memsz < NOTES_MAX ? ph->p_memsz
+                                                         : NOTES_MAX;
+
+            find_build_id(o, notes, pprof_maps_read(addr, notes, want));
+        }
+    }
+}
+
+
 /*
  * Runs under the loader's lock, which an allocator may be waiting for in
  * another thread while it holds its own (tcmalloc unwinding with libunwind):
@@ -168,35 +205,7 @@ gather_object(struct dl_phdr_info *info, size_t size, void *data)
         .phnum = info->dlpi_phnum
     };
 
-    uint8_t  notes[NOTES_MAX];
-
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr)  *ph = &info->dlpi_phdr[i];
-        const uintptr_t    addr = info->dlpi_addr + ph->p_vaddr;
-
-        if (ph->p_type == PT_LOAD) {
-            if (addr + ph->p_memsz > o->end) {
-                o->end = addr + ph->p_memsz;
-            }
-
-            if (o->start == 0 || addr < o->start) {
-                o->start = addr;
-            }
-
-            if (o->text == 0 && (ph->p_flags & PF_X)) {
-                o->text = addr;
-                o->text_end = addr + ph->p_memsz;
-                o->text_offset = ph->p_offset;
-            }
-        }
-
-        if (ph->p_type == PT_NOTE && o->build_id_len == 0) {
-            const size_t  want = ph->p_memsz < NOTES_MAX ? ph->p_memsz
-                                                         : NOTES_MAX;
-
-            find_build_id(o, notes, pprof_maps_read(addr, notes, want));
-        }
-    }
+    read_segments(o, info);
 
     return 0;
 }
@@ -667,21 +676,70 @@ pprof_maps_object(const struct pprof_maps *m, const struct pprof_map *map)
 }
 
 
+/* Writes O's build id into HEX; "" when it has none. */
+static void
+print_build_id(const struct pprof_object *o,
+    char hex[2 * PPROF_BUILD_ID_MAX + 1])
+{
+    static const char  digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < o->build_id_len; i++) {
+        hex[2 * i] = digits[o->build_id[i] >> 4];
+        hex[2 * i + 1] = digits[o->build_id[i] & 15];
+    }
+
+    hex[2 * o->build_id_len] = '\0';
+}
+
+
 char *
 pprof_maps_build_id(const struct pprof_maps *m, const struct pprof_map *map,
     char hex[2 * PPROF_BUILD_ID_MAX + 1])
 {
     const struct pprof_object  *o = pprof_maps_object(m, map);
-    const size_t                n = o == NULL ? 0 : o->build_id_len;
 
-    for (size_t i = 0; i < n; i++) {
-        static const char  digits[] = "0123456789abcdef";
+    *hex = '\0';
 
-        hex[2 * i] = digits[o->build_id[i] >> 4];
-        hex[2 * i + 1] = digits[o->build_id[i] & 15];
+    if (o != NULL) {
+        print_build_id(o, hex);
     }
 
-    hex[2 * n] = '\0';
-
     return hex;
+}
+
+
+static char  own_build_id[2 * PPROF_BUILD_ID_MAX + 1];
+
+
+/* The loader names the program first: the second object is not wanted. */
+static int
+take_build_id(struct dl_phdr_info *info, size_t size, void *data)
+{
+    struct pprof_object  o = {.bias = info->dlpi_addr};
+
+    (void) size;
+    (void) data;
+
+    read_segments(&o, info);
+    print_build_id(&o, own_build_id);
+
+    return 1;
+}
+
+
+static void
+find_own_build_id(void)
+{
+    dl_iterate_phdr(take_build_id, NULL);
+}
+
+
+const char *
+pprof_maps_own_build_id(void)
+{
+    static pthread_once_t  once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, find_own_build_id);
+
+    return own_build_id;
 }

@@ -108,6 +108,15 @@ char *pprof_maps_build_id(const struct pprof_maps *m,
     const struct pprof_map *map, char hex[2 * PPROF_BUILD_ID_MAX + 1]);
 
 /*
+ * Returns the build id of the program itself, lower case; "" when it has
+ * none.  Looked up by the first call, which may wait for the loader's lock.
+ * The string is static.
+ *
+ * Context: thread-safe.
+ */
+const char *pprof_maps_own_build_id(void);
+
+/*
  * Copies LEN bytes from ADDR of this process to BUF, as far as they can be
  * read: memory that is gone is no fault.
  *

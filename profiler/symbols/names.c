@@ -66,7 +66,8 @@ enum kind {
     BY_SYMBOL,
     BY_PLT,
     BY_FDE,
-    BY_MAP
+    BY_MAP,
+    BY_TEXT     /* "start" is where the text is */
 };
 
 
@@ -102,13 +103,21 @@ image_free(struct image *im)
 }
 
 
+static void
+file_close(struct pprof_names_file *f)
+{
+    image_free(&f->image);
+    image_free(&f->debug);
+    free(f->table.rows);
+    *f = (struct pprof_names_file) {0};
+}
+
+
 void
 pprof_names_free(struct pprof_names *n)
 {
     for (size_t i = 0; i < n->nfiles; i++) {
-        image_free(&n->files[i].image);
-        image_free(&n->files[i].debug);
-        free(n->files[i].table.rows);
+        file_close(&n->files[i]);
     }
 
     for (size_t i = 0; i < n->nslots; i++) {
@@ -607,6 +616,7 @@ find_file(struct pprof_names *n, const struct pprof_maps *maps,
     struct pprof_names_file  *f = &n->files[map->object];
 
     if (!f->opened && !open_file(n, f, maps, map)) {
+        file_close(f);
         errno = ENOMEM;
         return NULL;
     }
@@ -621,7 +631,7 @@ find_file(struct pprof_names *n, const struct pprof_maps *maps,
 static size_t
 entry_hash(uintptr_t start, enum kind kind)
 {
-    const uint64_t  x = ((uint64_t) start * 4 + kind) * 0x9e3779b97f4a7c15u;
+    const uint64_t  x = ((uint64_t) start * 8 + kind) * 0x9e3779b97f4a7c15u;
 
     return x >> 32;
 }
@@ -677,11 +687,11 @@ find_entry(struct pprof_names *n, uintptr_t start, enum kind kind)
  * Sets the __cxa_demangle() of a C++ runtime that is loaded somewhere in the
  * program, perhaps by dlopen() and for one plugin's eyes only.  Looked up
  * here and not by dlsym(), which would wait for a dlopen() under way.
+ * False: out of memory.
  */
-static void
+static bool
 find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
 {
-    n->demangler_known = true;
     n->demangler = __cxa_demangle;
 
     for (size_t i = 0; i < maps->nmaps && n->demangler == NULL; i++) {
@@ -697,6 +707,10 @@ find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
         }
 
         const struct pprof_names_file  *f = find_file(n, maps, map);
+
+        if (f == NULL && errno == ENOMEM) {
+            return false;
+        }
 
         if (f == NULL || !f->image.usable
             || !pprof_elf_dynsym(&f->image.elf, &s))
@@ -719,6 +733,10 @@ find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
             }
         }
     }
+
+    n->demangler_known = true;
+
+    return true;
 }
 
 
@@ -767,8 +785,8 @@ symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
         return make_entry(symbol, len, NULL, suffix);
     }
 
-    if (!n->demangler_known) {
-        find_demangler(n, maps);
+    if (!n->demangler_known && !find_demangler(n, maps)) {
+        return NULL;
     }
 
     struct pprof_names_entry  *e = make_entry(symbol, len, NULL, "");
@@ -804,6 +822,7 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
         switch (kind) {
 
         case BY_SYMBOL:
+        case BY_TEXT:
             e = symbol_entry(n, maps, name, "");
             break;
 
@@ -908,4 +927,23 @@ pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     }
 
     return make_up(n, maps, map, bias, fde_start, out);
+}
+
+
+int
+pprof_names_symbol(struct pprof_names *n, const struct pprof_maps *maps,
+    const char *symbol, struct pprof_name *out)
+{
+    *out = (struct pprof_name) {
+        .name = "[unknown]",
+        .system_name = "[unknown]"
+    };
+
+    if (answer(n, maps, symbol, (uintptr_t) symbol, BY_TEXT, out) == -1) {
+        return -1;
+    }
+
+    out->start = 0;
+
+    return 0;
 }

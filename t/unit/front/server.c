@@ -61,6 +61,41 @@ send_text(const char *path, const char *text)
 }
 
 
+static const char *
+header(const struct pprof_response *response, const char *name)
+{
+    for (size_t i = 0; i < response->nheaders; i++) {
+        if (strcmp(response->headers[i].name, name) == 0) {
+            return response->headers[i].value;
+        }
+    }
+
+    return "none";
+}
+
+
+/* The pid in an answer made by hand, as a number. */
+static int
+handle_pid(void)
+{
+    struct pprof_request request = {
+        .size = sizeof(request), .method = "GET",
+        .path = "/debug/pprof/cmdline"
+    };
+    struct pprof_response response = { .size = sizeof(response) };
+
+    if (pprof_handle(&request, &response) == -1) {
+        return -1;
+    }
+
+    const int pid = atoi(header(&response, "X-Pprof-Pid"));
+
+    pprof_response_free(&response);
+
+    return pid;
+}
+
+
 static int
 gone_at_once(void *arg)
 {
@@ -77,7 +112,7 @@ main(void)
     struct stat st;
     int status, calls = 0;
 
-    plan(41);
+    plan(44);
     ok(mkdtemp(dir) != NULL, "directory");
     snprintf(path, sizeof(path), "%s/s", dir);
     snprintf(spec, sizeof(spec), "unix:%s", path);
@@ -127,7 +162,10 @@ main(void)
     is_int(response.status, 200, "its status");
     ok(response.body_len > 20 && memcmp(response.body, "\x1f\x8b", 2) == 0,
        "gzip");
+    is(header(&response, "X-Pprof-Build-Id"), pprof_kinds_build_id(),
+       "says the build id");
     pprof_response_free(&response);
+    is_int(handle_pid(), getpid(), "says the pid");
 
     const int fds = count("/proc/self/fd");
     const int threads = count("/proc/self/task");
@@ -151,6 +189,15 @@ main(void)
     snprintf(text, sizeof(text), "%s.%d", path, (int) pid);
     unlink(text);
     ok(stat(path, &st) == 0, "its end leaves the parent's file");
+
+    const pid_t other = fork();
+
+    if (other == 0) {
+        _exit(handle_pid() != getpid());
+    }
+
+    waitpid(other, &status, 0);
+    is_int(status, 0, "a child says its own pid");
 
     /* stopped with a profile under way */
     const int client = send_text(path, "GET /debug/pprof/profile?seconds=60 "

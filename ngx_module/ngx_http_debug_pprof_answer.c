@@ -1,0 +1,275 @@
+
+/*
+ * What the client gets of a peer's answer, or instead of one.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_fetch.h"
+#include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_pprof_ctx.h"
+#include "ngx_http_debug_runs.h"
+#include "ngx_http_debug_send.h"
+
+
+ngx_int_t
+ngx_http_debug_pprof_answer_peer(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx)
+{
+    if (ngx_http_debug_header_add(r, "X-Debug-Upstream", &ctx->upstream)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_header_add(r, "X-Debug-Peer", &ctx->peer);
+}
+
+
+/*
+ * What GET would begin with, without the profile: net/http/pprof would take
+ * the whole of it and throw it away.
+ */
+
+ngx_int_t
+ngx_http_debug_pprof_answer_head(ngx_http_request_t *r,
+    ngx_http_debug_pprof_ctx_t *ctx)
+{
+    static ngx_str_t  binary = ngx_string("application/octet-stream");
+    static ngx_str_t  text = ngx_string("text/plain; charset=utf-8");
+
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK,
+                        (ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT) ? &text
+                                                                 : &binary,
+                        NULL, -1);
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    ngx_list_part_t           *part;
+    ngx_table_elt_t           *h, *ho;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    static ngx_str_t  no_store = ngx_string("no-store");
+    static ngx_str_t  nosniff = ngx_string("nosniff");
+
+    r = ctx->request;
+
+    part = &ctx->fetch.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (ngx_http_debug_pprof_answer_is_hidden(&h[i].key)) {
+            continue;
+        }
+
+        /*
+         * Content-Type too goes into the list and not to its own place:
+         * filters that look for a type find none.
+         */
+
+        ho = ngx_list_push(&r->headers_out.headers);
+        if (ho == NULL) {
+            return NGX_ERROR;
+        }
+
+        *ho = h[i];
+    }
+
+    if (ngx_http_debug_header_add(r, "Cache-Control", &no_store) != NGX_OK
+        || ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.status = ctx->fetch.status;
+    r->headers_out.content_length_n = ctx->fetch.length;
+
+    r->limit_rate = 0;
+    r->limit_rate_set = 1;
+
+    ctx->header_sent = 1;
+
+    rc = ngx_http_debug_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->tcp_nodelay && ngx_tcp_nodelay(r->connection) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->write_event_handler = ngx_http_debug_pprof_carry_write;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Headers of the peer that the client does not get: of this connection only,
+ * said by nginx itself, or about caching and ranges, which do not happen.
+ * Cookies, so that a profile does not log anybody out.
+ */
+
+ngx_uint_t
+ngx_http_debug_pprof_answer_is_hidden(ngx_str_t *name)
+{
+    ngx_str_t  *hidden;
+
+    static ngx_str_t  list[] = {
+        ngx_string("Accept-Ranges"),
+        ngx_string("Cache-Control"),
+        ngx_string("Connection"),
+        ngx_string("Content-Length"),
+        ngx_string("Date"),
+        ngx_string("ETag"),
+        ngx_string("Expires"),
+        ngx_string("Keep-Alive"),
+        ngx_string("Last-Modified"),
+        ngx_string("Pragma"),
+        ngx_string("Proxy-Authenticate"),
+        ngx_string("Server"),
+        ngx_string("Set-Cookie"),
+        ngx_string("Trailer"),
+        ngx_string("Transfer-Encoding"),
+        ngx_string("Upgrade"),
+        ngx_string("X-Accel-Buffering"),
+        ngx_string("X-Accel-Charset"),
+        ngx_string("X-Accel-Expires"),
+        ngx_string("X-Accel-Limit-Rate"),
+        ngx_string("X-Accel-Redirect"),
+        ngx_string("X-Content-Type-Options"),
+        ngx_string("X-Debug-Peer"),
+        ngx_string("X-Debug-Upstream"),
+        ngx_null_string
+    };
+
+    for (hidden = list; hidden->len; hidden++) {
+        if (hidden->len == name->len
+            && ngx_strncasecmp(hidden->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * Whether the answer is of the application and not of a profiler in it: a
+ * page of HTML, or its word for a path that it does not know.
+ */
+
+ngx_uint_t
+ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f)
+{
+    ngx_table_elt_t  *type;
+
+    if (ngx_http_debug_header_get(&f->headers, "X-Go-Pprof") != NULL) {
+        return 0;
+    }
+
+    if (f->status == NGX_HTTP_NOT_FOUND) {
+        return 1;
+    }
+
+    type = ngx_http_debug_header_get(&f->headers, "Content-Type");
+
+    return type != NULL
+           && type->value.len >= sizeof("text/html") - 1
+           && ngx_strncasecmp(type->value.data, (u_char *) "text/html",
+                              sizeof("text/html") - 1)
+              == 0;
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_answer_failed(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    u_char                  *p, text[256];
+    ngx_str_t                reason;
+    ngx_uint_t               status;
+    ngx_http_debug_fetch_t  *f;
+
+    f = &ctx->fetch;
+
+    p = ngx_http_debug_fetch_reason(f, text, text + sizeof(text));
+
+    reason.len = p - text;
+    reason.data = text;
+
+    switch (f->result) {
+
+    case NGX_HTTP_DEBUG_FETCH_OK:
+
+        /* a page, or an unknown path */
+
+        status = (f->status < 300) ? NGX_HTTP_BAD_GATEWAY : f->status;
+
+        if (status < 400) {
+            status = NGX_HTTP_BAD_GATEWAY;
+        }
+
+        if (ctx->process) {
+            return ngx_http_debug_answer_say(ctx->request, status,
+                       "%V says nothing of its process (it answered %ui at"
+                       " /debug/charts/data); libpprof and debugcharts do",
+                       &f->name, f->status);
+        }
+
+        return ngx_http_debug_answer_say(ctx->request, status,
+                   "%V has no profile at %V (it answered %ui); start it with"
+                   " libpprof or net/http/pprof, or name the group that"
+                   " listens for profiles in debug_pprof_pass",
+                   &f->name, &ctx->uri, f->status);
+
+    case NGX_HTTP_DEBUG_FETCH_CONNECT:
+
+        /* the next default peer is another one */
+
+        ngx_http_debug_runs_refuse(&f->name, 1);
+
+        return ngx_http_debug_answer_say(ctx->request, NGX_HTTP_BAD_GATEWAY,
+                   "%V %V; does libpprof or net/http/pprof listen there?"
+                   " see debug_pprof_pass",
+                   &f->name, &reason);
+
+    case NGX_HTTP_DEBUG_FETCH_TIMEOUT:
+        status = NGX_HTTP_GATEWAY_TIME_OUT;
+        break;
+
+    case NGX_HTTP_DEBUG_FETCH_INTERNAL:
+        status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        break;
+
+    default:
+        status = NGX_HTTP_BAD_GATEWAY;
+    }
+
+    return ngx_http_debug_answer_say(ctx->request, status, "%V %V", &f->name,
+                                     &reason);
+}

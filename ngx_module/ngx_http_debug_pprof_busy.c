@@ -1,0 +1,408 @@
+
+/*
+ * Is the peer free?  What becomes of a second profile of it: refused with a
+ * word of the first one, or given the first one's bytes.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_pprof_ctx.h"
+#include "ngx_http_debug_runs.h"
+#include "ngx_http_debug_seconds.h"
+#include "ngx_http_debug_send.h"
+
+
+#define NGX_HTTP_DEBUG_PPROF_POLL     50     /* ms between looks at a run */
+#define NGX_HTTP_DEBUG_PPROF_ALIVE    1000   /* ms between signs of life */
+
+
+static void ngx_http_debug_pprof_busy_tick(ngx_event_t *ev);
+static void ngx_http_debug_pprof_busy_publish(ngx_http_debug_pprof_ctx_t *ctx);
+static void ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_str_t *answer);
+
+
+ngx_int_t
+ngx_http_debug_pprof_busy_begin(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    size_t                      i;
+    uint32_t                    form;
+    ngx_int_t                   rc;
+    ngx_str_t                   who, after;
+    ngx_msec_t                  msec;
+    ngx_uint_t                  cpu;
+    ngx_http_request_t         *r;
+    ngx_http_debug_run_other_t  other;
+
+    r = ctx->request;
+
+    who = r->connection->addr_text;
+
+    if (r->headers_in.user.len) {
+
+        who.len += r->headers_in.user.len + sizeof(" at ") - 1;
+        who.data = ngx_pnalloc(r->pool, who.len);
+        if (who.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_sprintf(who.data, "%V at %V", &r->headers_in.user,
+                           &r->connection->addr_text);
+
+        /* for a terminal to show */
+
+        for (i = 0; i < r->headers_in.user.len; i++) {
+            if (who.data[i] < 0x20 || who.data[i] == 0x7f) {
+                who.data[i] = '?';
+            }
+        }
+    }
+
+    cpu = (ctx->flags & NGX_HTTP_DEBUG_PPROF_CPU) ? 1 : 0;
+    msec = (ctx->seconds > 0) ? ctx->seconds * 1000 : 0;
+    form = 0;
+
+    if (cpu && ctx->conf->busy == NGX_HTTP_DEBUG_PPROF_SHARE) {
+        form = ngx_http_debug_seconds_form(&r->args) ^ (ctx->legacy ? 2 : 0);
+        form |= 1;
+    }
+
+    rc = ngx_http_debug_runs_begin(&ctx->run, &ctx->fetch.name, &who, msec,
+                                   ctx->conf->write_timeout, ctx->conf->max,
+                                   cpu, form, &other);
+
+    switch (rc) {
+
+    case NGX_OK:
+        ctx->shared = (form != 0);
+        return NGX_DECLINED;
+
+    case NGX_DONE:
+        ctx->joined = ctx->run;
+        ctx->run.serial = 0;
+        return NGX_DONE;
+
+    case NGX_BUSY:
+        after.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (after.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        after.len = ngx_sprintf(after.data, "%ui", other.seconds)
+                    - after.data;
+
+        if (ngx_http_debug_header_add(r, "Retry-After", &after) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_debug_answer_say(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                   "a CPU profile of %V is under way for another %ui s,"
+                   " started by %V; ask again then",
+                   &ctx->peer, other.seconds, &other.who);
+
+    default: /* NGX_AGAIN */
+        ngx_str_set(&after, "5");
+
+        if (ngx_http_debug_header_add(r, "Retry-After", &after) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_debug_answer_say(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                   "%ui profile requests are under way, as many as"
+                   " debug_pprof_max allows; ask again when one has ended",
+                   other.count);
+    }
+}
+
+
+void
+ngx_http_debug_pprof_busy_wait(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    if (ctx->joined.serial == 0 && !ctx->shared) {
+        return;
+    }
+
+    ctx->tick.handler = ngx_http_debug_pprof_busy_tick;
+    ctx->tick.data = ctx;
+    ctx->tick.log = ctx->request->connection->log;
+
+    ngx_add_timer(&ctx->tick, ctx->shared ? NGX_HTTP_DEBUG_PPROF_ALIVE
+                                          : NGX_HTTP_DEBUG_PPROF_POLL);
+}
+
+
+/* The owner of a shared run lives; who joined one looks whether it ended. */
+
+static void
+ngx_http_debug_pprof_busy_tick(ngx_event_t *ev)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    answer;
+    ngx_connection_t            *c;
+    ngx_http_request_t          *r;
+    ngx_http_debug_pprof_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ctx->shared) {
+
+        if (ngx_http_debug_runs_seen(&ctx->run) == 0 && ctx->gone) {
+            ngx_http_debug_pprof_carry_end(ctx,
+                                           NGX_HTTP_CLIENT_CLOSED_REQUEST);
+            goto done;
+        }
+
+        ngx_add_timer(ev, NGX_HTTP_DEBUG_PPROF_ALIVE);
+        return;
+    }
+
+    rc = ngx_http_debug_runs_poll(&ctx->joined, r->pool, &answer);
+
+    if (rc == NGX_AGAIN) {
+        ngx_add_timer(ev, NGX_HTTP_DEBUG_PPROF_POLL);
+        return;
+    }
+
+    ngx_http_debug_runs_leave(&ctx->joined);
+
+    if (rc == NGX_OK) {
+        ngx_http_debug_pprof_busy_send(ctx, &answer);
+
+    } else if (rc == NGX_ERROR) {
+        ngx_http_debug_pprof_carry_end(ctx, NGX_ERROR);
+
+    } else if (ctx->header_sent) {
+        ngx_http_debug_pprof_carry_cut(ctx);
+
+    } else {
+        rc = ngx_http_debug_answer_say(r, NGX_HTTP_BAD_GATEWAY,
+                 "the profile of %V that this request joined came to nothing;"
+                 " ask again", &ctx->peer);
+
+        ngx_http_debug_pprof_carry_end(ctx, rc);
+    }
+
+done:
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_debug_pprof_busy_end(ngx_http_debug_pprof_ctx_t *ctx, ngx_uint_t good)
+{
+    if (ctx->run.serial == 0) {
+        return;
+    }
+
+    if (good && ctx->shared) {
+        ngx_http_debug_pprof_busy_publish(ctx);
+
+    } else {
+        ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+    }
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_busy_keep(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_chain_t *in)
+{
+    size_t        size;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    for ( /* void */ ; in; in = in->next) {
+
+        size = in->buf->last - in->buf->pos;
+        ctx->copy_size += size;
+
+        if (ctx->copy_size > NGX_HTTP_DEBUG_RUNS_ANSWER) {
+
+            /* told to who joined when it ends */
+
+            ctx->copy = NULL;
+            ctx->last_copy = &ctx->copy;
+            continue;
+        }
+
+        b = ngx_create_temp_buf(ctx->request->pool, size);
+        cl = ngx_alloc_chain_link(ctx->request->pool);
+
+        if (b == NULL || cl == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->last = ngx_cpymem(b->last, in->buf->pos, size);
+
+        cl->buf = b;
+        cl->next = NULL;
+
+        *ctx->last_copy = cl;
+        ctx->last_copy = &cl->next;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A copy in the zone: status, a line for each header, an empty line, and the
+ * body.
+ */
+
+static void
+ngx_http_debug_pprof_busy_publish(ngx_http_debug_pprof_ctx_t *ctx)
+{
+    size_t            len;
+    ngx_buf_t        *b;
+    ngx_uint_t        i;
+    ngx_chain_t       cl;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    len = NGX_INT_T_LEN + 2;
+
+    for (part = &ctx->fetch.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            len += h[i].key.len + h[i].value.len + 2;
+        }
+    }
+
+    b = ngx_create_temp_buf(ctx->request->pool, len);
+    if (b == NULL) {
+        ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+        return;
+    }
+
+    b->last = ngx_sprintf(b->last, "%ui\n", ctx->fetch.status);
+
+    for (part = &ctx->fetch.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (!ngx_http_debug_pprof_answer_is_hidden(&h[i].key)) {
+                b->last = ngx_sprintf(b->last, "%V:%V\n", &h[i].key,
+                                      &h[i].value);
+            }
+        }
+    }
+
+    *b->last++ = '\n';
+
+    cl.buf = b;
+    cl.next = ctx->copy;
+
+    ngx_http_debug_runs_end(&ctx->run, &cl,
+                            b->last - b->pos + ctx->copy_size);
+}
+
+
+static void
+ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_str_t *answer)
+{
+    u_char                  *p, *last, *eol, *colon;
+    ngx_int_t                rc;
+    ngx_buf_t               *b;
+    ngx_chain_t              out;
+    ngx_table_elt_t         *h;
+    ngx_http_request_t      *r;
+    ngx_http_debug_fetch_t  *f;
+
+    r = ctx->request;
+    f = &ctx->fetch;
+
+    p = answer->data;
+    last = p + answer->len;
+
+    eol = ngx_strlchr(p, last, '\n');
+
+    if (eol == NULL
+        || ngx_list_init(&f->headers, r->pool, 8, sizeof(ngx_table_elt_t))
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    f->status = ngx_atoi(p, eol - p);
+
+    for (p = eol + 1; p < last && *p != '\n'; p = eol + 1) {
+
+        eol = ngx_strlchr(p, last, '\n');
+        colon = ngx_strlchr(p, last, ':');
+
+        h = ngx_list_push(&f->headers);
+
+        if (eol == NULL || colon == NULL || h == NULL) {
+            goto failed;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+        h->hash = 1;
+        h->key.len = colon - p;
+        h->key.data = p;
+        h->value.len = eol - (colon + 1);
+        h->value.data = colon + 1;
+    }
+
+    p++;
+
+    f->length = last - p;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        goto failed;
+    }
+
+    b->pos = p;
+    b->last = last;
+    b->temporary = (p < last);
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    if (ctx->keepalive.timer_set) {
+        ngx_del_timer(&ctx->keepalive);
+    }
+
+    if (ctx->early) {
+
+        if (f->status != NGX_HTTP_OK || p == last || *p != 0x1f) {
+            ngx_http_debug_pprof_carry_cut(ctx);
+            return;
+        }
+
+    } else if (ngx_http_debug_pprof_answer_header(ctx) != NGX_OK) {
+        goto failed;
+    }
+
+    ctx->last = 1;
+
+    rc = ngx_http_debug_send_body(r, &out);
+
+    if (rc == NGX_AGAIN && ngx_http_debug_pprof_carry_arm(r) == NGX_OK) {
+        return;
+    }
+
+    ngx_http_debug_pprof_carry_end(ctx, (rc == NGX_AGAIN) ? NGX_ERROR : rc);
+
+    return;
+
+failed:
+
+    ngx_http_debug_pprof_carry_end(ctx, NGX_ERROR);
+}
