@@ -58,13 +58,15 @@ table(['page, bytes on the wire', 'HTML', 'with its assets', 'files'],
       map { [$_->[1], commas($_->[2]), commas($_->[3]), $_->[4]] }
       @{ $lines{page} });
 
-my (undef, $frames, $whole, $drawing) = @{ $lines{flame}[0] };
+my (undef, $frames, $whole, @of_it) = @{ $lines{flame}[0] };
 
-table(['flame graph, ms', 'file to picture', 'tree and drawing'],
-      [commas($frames) . ' frames', $whole, $drawing]);
+table(['flame graph, ms', 'file to picture', 'tree and drawing',
+       'CPU of the page'],
+      [commas($frames) . ' frames', $whole, @of_it]);
 
-table(['charts, ms', 'points a line', 'page to picture', 'all drawn again'],
-      map { [$_->[1] == 1 ? '1 peer' : "$_->[1] peers", @$_[2 .. 4]] }
+table(['charts, ms', 'points a line', 'page to picture', 'all drawn again',
+       'CPU of that'],
+      map { [$_->[1] == 1 ? '1 peer' : "$_->[1] peers", @$_[2 .. 5]] }
       @{ $lines{charts} });
 
 bar('all assets gzipped', $gzipped / 1000, 60, 'KB');
