@@ -140,7 +140,8 @@ my %client = (
         my $s = http_open(port => $port, timeout => 40);
         my $r = http_request(["POST /debug/pprof/acs/0/symbol HTTP/1.1\r\n"
             . "Host: x\r\nConnection: close\r\nContent-Length: 30\r\n\r\n",
-            map { ("0x1234567+", \0.8) } 1 .. 3], sock => $s);
+            map { ("0x1234567+", \0.8) } 1 .. 3],
+            sock => $s, timeout => 40);
         return ($r->{complete} && $r->{body} eq "app\n", $r);
     },
     'HTTP/2' => sub {
@@ -151,6 +152,8 @@ my %client = (
     },
 );
 
+sub why { return "$dir/why." . $_[0] =~ s/\W/_/gr }
+
 sub start {
     my %pid;
 
@@ -160,7 +163,7 @@ sub start {
         if ($pid == 0) {
             srand;
             my ($ok, $r) = eval { $client{$name}->() };
-            write_file("$dir/why", join ' ', $@, map { "$_=" . substr
+            write_file(why($name), join ' ', $@, map { "$_=" . substr
                 ($r->{$_} // '', 0, 200) } sort keys %$r) if !$ok;
             POSIX::_exit($ok ? 0 : 1);
         }
@@ -177,7 +180,7 @@ sub finish {
 
     for my $name (sort keys %$pid) {
         waitpid $pid->{$name}, 0;
-        is($?, 0, "$when: $name") or diag(read_file("$dir/why"));
+        is($?, 0, "$when: $name") or diag(read_file(why($name)));
     }
 }
 
