@@ -132,8 +132,9 @@ become_helper(void *arg)
 BARE static int
 stand_between(void *arg)
 {
-    static const struct timespec  tick = { .tv_nsec = 100000000 };
-    struct pprof_child           *c = arg;
+    static const struct timespec         tick = { .tv_nsec = 100000000 };
+    static const struct kernel_sigaction usual = { .handler = 0 };
+    struct pprof_child                  *c = arg;
 
     (void) call(prctl, PR_SET_PDEATHSIG, SIGKILL);
 
@@ -142,6 +143,9 @@ stand_between(void *arg)
     }
 
     (void) call(prctl, PR_SET_NAME, "pprof-between");
+
+    /* where a program ignores it, the kernel buries children by itself */
+    (void) call(rt_sigaction, SIGCHLD, &usual, 0, sizeof(uint64_t));
 
     const int  pid = __clone(become_helper, c->stacks + STACK_SIZE,
                              CLONE_VM | CLONE_VFORK | SIGCHLD, c);

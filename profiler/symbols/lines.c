@@ -56,29 +56,25 @@ pprof_lines_free(struct pprof_lines *l)
 }
 
 
-/* Makes room for one more of SIZE bytes behind N. */
-static bool
-grow(void *array, size_t n, size_t *cap, size_t size)
+/*
+ * ARRAY with room for one more of SIZE bytes behind N; NULL when memory ran
+ * out, and ARRAY stays.
+ */
+static void *
+grown(void *array, size_t n, size_t *cap, size_t size)
 {
     if (n < *cap) {
-        return true;
+        return array;
     }
 
-    const size_t  more = *cap == 0 ? 64 : *cap * 2;
-    void         *old;
+    const size_t   more = *cap == 0 ? 64 : *cap * 2;
+    void          *new = reallocarray(array, more, size);
 
-    memcpy(&old, array, sizeof(old));
-
-    void  *new = reallocarray(old, more, size);
-
-    if (new == NULL) {
-        return false;
+    if (new != NULL) {
+        *cap = more;
     }
 
-    memcpy(array, &new, sizeof(new));
-    *cap = more;
-
-    return true;
+    return new;
 }
 
 
@@ -372,13 +368,16 @@ take_frame(struct pprof_lines *l, char *p)
     frame.line = (int) line;
     frame.start = (int) start;
 
-    if (l->nframes == UINT32_MAX
-        || !grow(&l->frames, l->nframes, &l->frames_cap, sizeof(frame)))
-    {
+    void  *more = l->nframes == UINT32_MAX ? NULL
+                  : grown(l->frames, l->nframes, &l->frames_cap,
+                          sizeof(frame));
+
+    if (more == NULL) {
         l->failed = true;
         return false;
     }
 
+    l->frames = more;
     l->frames[l->nframes++] = frame;
 
     return true;
@@ -390,6 +389,7 @@ static bool
 take_line(struct pprof_lines *l, char *line, struct pprof_lines_entry **entry)
 {
     char    *p = line + 2;
+    void    *more;
     size_t   n;
 
     if (line[0] == '\0' || line[1] != ' ') {
@@ -399,11 +399,14 @@ take_line(struct pprof_lines *l, char *line, struct pprof_lines_entry **entry)
     switch (line[0]) {
 
     case 's':
-        if (!grow(&l->texts, l->ntexts, &l->texts_cap, sizeof(l->texts[0]))) {
+        more = grown(l->texts, l->ntexts, &l->texts_cap, sizeof(l->texts[0]));
+
+        if (more == NULL) {
             l->failed = true;
             return false;
         }
 
+        l->texts = more;
         l->texts[l->ntexts++] = p;
 
         return true;
