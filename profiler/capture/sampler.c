@@ -226,6 +226,8 @@ scan(struct sampler *sampler)
         struct pprof_tick_thread *thread = &sampler->ticks.threads[index];
 
         if (!thread->seen) {
+            /* a thread of ours is one when it has begun to run */
+            thread->ours = pprof_own_has(thread->tid);
             stop_thread(thread);
             thread->live = false;
             continue;
@@ -638,6 +640,10 @@ settle(struct report *report)
     for (size_t i = 0; i < sampler->n; i++) {
         struct pprof_tick_thread *thread = &sampler->ticks.threads[i];
         uint64_t                  due = missing(thread, period);
+
+        if (thread->ours) {
+            continue;
+        }
 
         if (thread->no_timer) {
             report_lost(report, thread, due, "no timer");

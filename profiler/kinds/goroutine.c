@@ -176,17 +176,6 @@ visit(void *arg, const struct pprof_thread *thread)
 }
 
 
-static int64_t
-now_nanos(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
-
 /*
  * One dump at a time; the others wait for theirs.  By looking again and not by
  * a lock, which the child of a fork() might find taken for ever.
@@ -265,7 +254,7 @@ new_dump(bool detailed, struct pprof_answer *a)
     pprof_profile_init(&dump->profile);
     pprof_profile_value(&dump->profile, "goroutine", "count");
     pprof_profile_period(&dump->profile, "goroutine", "count", 1);
-    dump->time_nanos = now_nanos();
+    dump->time_nanos = pprof_now_nanos();
 
     return dump;
 }
@@ -370,11 +359,9 @@ finish(struct pprof_job *job, struct dump *dump, bool delta)
     }
 
     pprof_profile_time(&dump->profile, dump->time_nanos,
-                       delta ? now_nanos() - dump->time_nanos : 0);
+                       delta ? pprof_now_nanos() - dump->time_nanos : 0);
 
-    if (pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         return;
     }
 

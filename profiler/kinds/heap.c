@@ -31,17 +31,6 @@ enum {
 };
 
 
-static int64_t
-now_nanos(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
-
 /*
  * How many bytes, or objects, one sampled byte or object of SIZE bytes stands
  * for: it was taken with probability 1 - exp(-size / PERIOD), where the size
@@ -270,7 +259,7 @@ begin(struct pprof_job *job)
 
     pprof_profile_init(&s->profile);
     add_types(&s->profile, true);
-    s->time_nanos = now_nanos();
+    s->time_nanos = pprof_now_nanos();
 
     const int rc = add_rows(&s->profile, &maps, -1, true, &period, a);
 
@@ -333,14 +322,12 @@ end(struct pprof_job *job, bool gone)
         pprof_tcmalloc_release();
     }
 
-    if (pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         start_free(s);
         return;
     }
 
-    const int64_t now = now_nanos();
+    const int64_t now = pprof_now_nanos();
 
     if (s == NULL) {
         pprof_profile_init(p);
@@ -375,10 +362,12 @@ end(struct pprof_job *job, bool gone)
 
 /* tcmalloc has a row for each object. */
 static int
-count(size_t *n)
+count(const struct pprof_kind *kind, size_t *n)
 {
     struct pprof_answer answer = { .status = 0 };
     int period;
+
+    (void) kind;
     void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, &period,
                                             &answer);
 
@@ -401,8 +390,9 @@ count(size_t *n)
 
 
 static void
-prepare(void)
+prepare(const struct pprof_kind *kind)
 {
+    (void) kind;
     (void) switch_on();
     pprof_tcmalloc_wake();
 }

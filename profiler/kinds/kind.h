@@ -83,18 +83,19 @@ struct pprof_kind {
     const char  *name;      /* last segment of the path */
     const char  *about;     /* one line for the index */
     unsigned     flags;     /* PPROF_KIND_… */
+    const void  *detail;    /* of kinds that share their functions; static */
 
     /*
      * Called by each pprof_start(), before any request: what must be on
      * before it can be asked about.  NULL: nothing.
      */
-    void       (*prepare)(void);
+    void       (*prepare)(const struct pprof_kind *kind);
 
     /* Called by pprof_stop(): gives back what prepare() took.  Or NULL. */
-    void       (*release)(void);
+    void       (*release)(const struct pprof_kind *kind);
 
     /* Called in the child of each fork(), its only thread.  Or NULL. */
-    void       (*child)(void);
+    void       (*child)(const struct pprof_kind *kind);
 
     /*
      * Begins what takes ask.seconds.  Returns 0, or -1 when the answer has
@@ -113,7 +114,7 @@ struct pprof_kind {
      * asked once a second and less often when that takes long.  Returns 0
      * and *N, or -1 when it cannot be told.  NULL: nor ever.
      */
-    int        (*count)(size_t *n);
+    int        (*count)(const struct pprof_kind *kind, size_t *n);
 };
 
 

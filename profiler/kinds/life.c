@@ -112,7 +112,7 @@ after_fork_in_child(void)
 
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->child != NULL) {
-            pprof_kinds[i]->child();
+            pprof_kinds[i]->child(pprof_kinds[i]);
         }
     }
 
@@ -147,7 +147,7 @@ pprof_kinds_prepare(void)
 
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->prepare != NULL) {
-            pprof_kinds[i]->prepare();
+            pprof_kinds[i]->prepare(pprof_kinds[i]);
         }
     }
 }
@@ -165,7 +165,7 @@ pprof_kinds_release(void)
 {
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->release != NULL) {
-            pprof_kinds[i]->release();
+            pprof_kinds[i]->release(pprof_kinds[i]);
         }
     }
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "encode/folded.h"
 #include "encode/paths.h"
@@ -131,4 +132,29 @@ pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
 
     pprof_names_free(&names);
     pprof_lines_free(&lines);
+}
+
+
+int
+pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
+{
+    if (pprof_maps_load(maps) == 0) {
+        return 0;
+    }
+
+    pprof_answer_error(&job->answer, 500, "the program's mappings cannot be "
+                       "read: %s", strerrordesc_np(errno));
+
+    return -1;
+}
+
+
+int64_t
+pprof_now_nanos(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
