@@ -446,8 +446,13 @@ sub lines {
         for my $file (glob '/proc/[0-9]*/status') {
             my $status = read_file($file);
 
-            next unless $status =~ /^Name:\s+pprof-lines$/m
-                        && $status =~ /^PPid:\s+$p->{pid}$/m;
+            next unless $status =~ /^Name:\s+pprof-lines$/m;
+
+            # one process stands between
+            my ($parent) = $status =~ /^PPid:\s+(\d+)$/m;
+
+            next unless read_file("/proc/$parent/status")
+                        =~ /^PPid:\s+$p->{pid}$/m;
 
             my ($pid) = $file =~ /(\d+)/;
             my $used = cpu_clock($pid);
