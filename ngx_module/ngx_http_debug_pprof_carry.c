@@ -196,6 +196,16 @@ ngx_http_debug_pprof_carry_client_closed(ngx_http_request_t *r)
     }
 #endif
 
+#if (NGX_HAVE_EPOLLRDHUP)
+
+    /* of TLS, recv() would find the goodbye and take it for a word */
+
+    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && ngx_use_epoll_rdhup) {
+        return c->read->pending_eof;
+    }
+
+#endif
+
     n = recv(c->fd, buf, 1, MSG_PEEK);
 
     return n == 0 || (n == -1 && ngx_socket_errno != NGX_EAGAIN);

@@ -53,6 +53,7 @@ struct asked {
     Dwarf_Addr   vaddr;
     size_t       number;    /* of the input */
     bool         done;      /* its unit was found */
+    bool         settled;   /* so was its function */
     size_t       nscopes;   /* 0: no function was found */
     Dwarf_Die   *scopes;    /* function, then inlined ones, innermost last */
 };
@@ -358,6 +359,10 @@ note_scope(struct object *o, Dwarf_Die *die, bool inside)
         {
             struct asked  *a = &o->asked[i];
 
+            if (a->settled) {
+                continue;
+            }
+
             any = true;
 
             /* of two functions at one place, folded by the linker: the first */
@@ -374,9 +379,14 @@ note_scope(struct object *o, Dwarf_Die *die, bool inside)
 }
 
 
-/* Walks the children of PARENT; INSIDE a function or not. */
+/*
+ * Walks the children of PARENT; INSIDE a function or not.  The body of a
+ * lambda is a function within the one that it is written in, though not in its
+ * code: THOROUGH looks there too.
+ */
 static void
-walk(struct object *o, Dwarf_Die *parent, bool inside, int depth)
+walk(struct object *o, Dwarf_Die *parent, bool inside, bool thorough,
+    int depth)
 {
     Dwarf_Die  die;
 
@@ -389,13 +399,16 @@ walk(struct object *o, Dwarf_Die *parent, bool inside, int depth)
 
         case DW_TAG_subprogram:
             if (note_scope(o, &die, false)) {
-                walk(o, &die, true, depth + 1);
+                walk(o, &die, true, thorough, depth + 1);
+
+            } else if (thorough) {
+                walk(o, &die, false, thorough, depth + 1);
             }
             break;
 
         case DW_TAG_inlined_subroutine:
             if (inside && note_scope(o, &die, true)) {
-                walk(o, &die, true, depth + 1);
+                walk(o, &die, true, thorough, depth + 1);
             }
             break;
 
@@ -403,8 +416,8 @@ walk(struct object *o, Dwarf_Die *parent, bool inside, int depth)
         case DW_TAG_try_block:
         case DW_TAG_catch_block:
         case DW_TAG_with_stmt:
-            if (inside) {
-                walk(o, &die, true, depth + 1);
+            if (inside || thorough) {
+                walk(o, &die, inside, thorough, depth + 1);
             }
             break;
 
@@ -414,8 +427,8 @@ walk(struct object *o, Dwarf_Die *parent, bool inside, int depth)
         case DW_TAG_class_type:
         case DW_TAG_union_type:
             /* definitions may be in here, where the compiler puts them so */
-            if (!inside) {
-                walk(o, &die, false, depth + 1);
+            if (!inside || thorough) {
+                walk(o, &die, false, thorough, depth + 1);
             }
             break;
         }
@@ -476,7 +489,7 @@ call_file(Dwarf_Die *cu, Dwarf_Die *call)
 
 /* CU is the unit that has the line table. */
 static void
-answer(Dwarf_Die *cu, const struct asked *a)
+answer(Dwarf_Die *cu, struct asked *a)
 {
     Dwarf_Line  *row = dwarf_getsrc_die(cu, a->vaddr);
     const char  *file = row == NULL ? NULL
@@ -485,6 +498,8 @@ answer(Dwarf_Die *cu, const struct asked *a)
     size_t       names[INLINED_MAX], files[INLINED_MAX];
     int          lines[INLINED_MAX];
     size_t       n = 0;
+
+    a->done = true;
 
     if (file == NULL || dwarf_lineno(row, &line) != 0) {
         return;
@@ -526,40 +541,68 @@ answer(Dwarf_Die *cu, const struct asked *a)
 
 
 /*
+ * Calls FUNCTION for each address of O that the unit of CU covers and that is
+ * not done.  Returns how many there are.
+ */
+static size_t
+each_address(Dwarf_Die *cu, struct object *o,
+    void (*function)(Dwarf_Die *cu, struct asked *a))
+{
+    Dwarf_Addr  base, start, end;
+    ptrdiff_t   at = 0;
+    size_t      n = 0;
+
+    while ((at = dwarf_ranges(cu, at, &base, &start, &end)) > 0) {
+        for (size_t i = first_from(o->asked, o->nasked, start);
+             i < o->nasked && o->asked[i].vaddr < end; i++)
+        {
+            if (!o->asked[i].done) {
+                function(cu, &o->asked[i]);
+                n++;
+            }
+        }
+    }
+
+    return n;
+}
+
+
+static size_t  unsettled;
+
+
+static void
+settle(Dwarf_Die *cu, struct asked *a)
+{
+    (void) cu;
+
+    a->settled = a->nscopes > 0;
+    unsettled += !a->settled;
+}
+
+
+/*
  * Answers those of O's addresses that the unit of CU covers; TREE is where
  * its functions are.
  */
 static void
 look_in_unit(Dwarf_Die *cu, Dwarf_Die *tree, struct object *o)
 {
-    Dwarf_Addr  base, start, end;
-    ptrdiff_t   at = 0;
-    bool        walked = false;
-
-    while ((at = dwarf_ranges(cu, at, &base, &start, &end)) > 0) {
-        for (size_t i = first_from(o->asked, o->nasked, start);
-             i < o->nasked && o->asked[i].vaddr < end; i++)
-        {
-            struct asked  *a = &o->asked[i];
-
-            if (a->done) {
-                continue;
-            }
-
-            if (!walked) {
-                walk(o, tree, false, 0);
-                walked = true;
-            }
-
-            answer(cu, a);
-            a->done = true;
-        }
+    if (each_address(cu, o, settle) == 0) {
+        return;
     }
 
-    if (walked) {
-        /* what comes next may take too long */
-        fflush(stdout);
+    walk(o, tree, false, false, 0);
+    unsettled = 0;
+    each_address(cu, o, settle);
+
+    if (unsettled != 0) {
+        walk(o, tree, false, true, 0);
     }
+
+    each_address(cu, o, answer);
+
+    /* what comes next may take too long */
+    fflush(stdout);
 }
 
 

@@ -242,6 +242,37 @@ for my $signal (qw/ TERM KILL /) {
 	ok(wait_for(sub { helpers($app) == 0 }, 5), "$signal: not any more");
 }
 
+# a child that is made meanwhile holds nothing of it, and has its own turn
+
+$sock = "$dir/fork.%p";
+$app = Debug::App->start(
+	cmd => ["$build/pprof-run", '-l', "unix:$sock", $^X, '-e',
+		'use POSIX (); $SIG{USR1} = sub { return if fork();'
+		. ' my @s = grep { (readlink($_) // "") =~ /^socket/ }'
+		. ' map { "/proc/self/fd/$_" } 0 .. 255;'
+		. ' print "child $$: ", scalar(@s), " sockets\n"; };'
+		. ' $| = 1; sleep 1 while 1'],
+	env => { PPROF_LINES => helper('hang') },
+	ready => sub { -S "$dir/fork." . $_[0]->pid() });
+$sock = "$dir/fork." . $app->pid();
+$client = hold_request('/debug/pprof/goroutine?lines=1');
+ok(wait_for(sub { helpers($app) == 2 }, 5), 'fork: the helper runs');
+$app->kill('USR1');
+ok(wait_for(sub { $app->out() =~ /^child \d+: \d+ sockets$/m }, 5),
+	'fork: a child');
+like($app->out(), qr/: 0 sockets$/m, 'fork: which has no socket of ours');
+my ($child) = $app->out() =~ /^child (\d+)/m;
+wait_for(sub { -S "$dir/fork.$child" }, 5);
+$sock = "$dir/fork.$child";
+# the client's first attempt may come before anybody listens
+my $r;
+ok(wait_for(sub { $r = ask('/debug/pprof/profile?seconds=1&wall=1&lines=1');
+	$r->{status} == 200 }, 20), 'fork: the child answers as well');
+like(pprof('-raw', save($r, 'child')), qr/pprof-lines was ended after 4500 ms/,
+	'fork: by a helper of its own') if $r;
+close $client;
+$app->stop();
+
 # two at once: one after the other, and both get theirs
 
 ($app, $sock) = start([]);

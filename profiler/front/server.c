@@ -88,6 +88,19 @@ add_fork_handlers(void)
 }
 
 
+static void *
+serve(void *arg)
+{
+    struct pprof_server *s = arg;
+
+    pprof_kinds_enter();
+    pprof_listen_sweep(&s->listen);
+    pprof_kinds_leave();
+
+    return pprof_loop_run(s->loop);
+}
+
+
 /* Under running.lock.  Returns 0, or -1 and errno. */
 static int
 start_locked(const char *listen, const struct pprof_options *options)
@@ -127,7 +140,7 @@ start_locked(const char *listen, const struct pprof_options *options)
         goto failed;
     }
 
-    error = pprof_loop_thread(&s->thread, pprof_loop_run, s->loop);
+    error = pprof_loop_thread(&s->thread, serve, s);
 
     if (error != 0) {
         errno = error;

@@ -22,6 +22,8 @@
 #include "kinds/write.h"
 
 
+enum { PERIOD = 524288 };   /* bytes, unless asked otherwise; Go's */
+
 enum {
     SPACE,
     OBJECTS,
@@ -89,6 +91,23 @@ compare_rows(const void *a, const void *b)
 
 
 /*
+ * Switches tcmalloc's sampling on where it is off: PPROF_HEAP_SAMPLE, bytes
+ * between two samples, or 0 for not at all.  Who told tcmalloc itself knows
+ * better.  Returns 0, or -1 when it stays off.
+ */
+static int
+switch_on(void)
+{
+    const char *const text = pprof_env_get("PPROF_HEAP_SAMPLE");
+    const char *const own = pprof_env_get("TCMALLOC_SAMPLE_PARAMETER");
+    const long long period = text != NULL ? strtoll(text, NULL, 10)
+                             : own != NULL ? 0 : PERIOD;
+
+    return period > 0 ? pprof_tcmalloc_sample((size_t) period) : -1;
+}
+
+
+/*
  * Adds the sample as it is now, times SIGN, to P.  SCALED numbers are true
  * ones; gperftools' formats leave that to the client.  Returns 0, or -1 when
  * the answer has been given.
@@ -104,12 +123,21 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
         return -1;
     }
 
+    if (*period <= 0 && switch_on() == 0) {
+        /* a program that calls pprof_handle() alone */
+        free(rows);
+        pprof_answer_error(answer, 503, "heap sampling was off and is on from "
+                           "now; ask again when the program has allocated "
+                           "more");
+        return -1;
+    }
+
     if (*period <= 0) {
         free(rows);
         pprof_answer_error(answer, 501, "heap sampling is off; start the "
-                           "program with pprof-run, or with "
+                           "program with PPROF_HEAP_SAMPLE=524288 or "
                            "TCMALLOC_SAMPLE_PARAMETER=524288 in its "
-                           "environment");
+                           "environment, or with pprof-run");
         return -1;
     }
 
@@ -372,18 +400,10 @@ count(size_t *n)
 }
 
 
-/* PPROF_HEAP_SAMPLE: bytes between two samples, for a tcmalloc that was
-   loaded without TCMALLOC_SAMPLE_PARAMETER. */
 static void
 prepare(void)
 {
-    const char *text = pprof_env_get("PPROF_HEAP_SAMPLE");
-    const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
-
-    if (period > 0) {
-        (void) pprof_tcmalloc_sample((size_t) period);
-    }
-
+    (void) switch_on();
     pprof_tcmalloc_wake();
 }
 

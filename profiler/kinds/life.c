@@ -10,6 +10,7 @@
 #include "capture/sampler.h"
 #include "capture/threads.h"
 #include "kinds/kind.h"
+#include "symbols/lines.h"
 #include "symbols/maps.h"
 
 
@@ -104,6 +105,7 @@ after_fork_in_child(void)
     pprof_sampler_child();
     pprof_threads_child();
     pprof_events_child();
+    pprof_lines_child();
 
     /* who used the tables is not here, unless it goes on recording */
     capture.users = 1;

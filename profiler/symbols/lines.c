@@ -603,21 +603,31 @@ find_program(const struct pprof_maps *maps, char *path, size_t size)
 }
 
 
-/* One conversation at a time in one process.  It waits until UNTIL. */
-static _Atomic pid_t  talking;
+/* One conversation at a time. */
+static struct {
+    atomic_flag  busy;
+    _Atomic int  fd;        /* our end of the socket, plus 1; 0: none */
+} talk = { .busy = ATOMIC_FLAG_INIT };
 
 
+void
+pprof_lines_child(void)
+{
+    if (talk.fd != 0) {
+        close(talk.fd - 1);
+        talk.fd = 0;
+    }
+
+    atomic_flag_clear(&talk.busy);
+}
+
+
+/* Waits for its turn, no longer than UNTIL. */
 static enum ending
 begin_talk(const struct pprof_lines_ask *ask, long long until)
 {
     for ( ;; ) {
-        pid_t  free = 0, self = getpid();
-
-        /* who was at it when fork() was called is the parent's */
-        if (atomic_compare_exchange_strong(&talking, &free, self)
-            || (free != self
-                && atomic_compare_exchange_strong(&talking, &free, self)))
-        {
+        if (!atomic_flag_test_and_set(&talk.busy)) {
             return ENDED;
         }
 
@@ -743,7 +753,10 @@ pprof_lines_find(struct pprof_lines *l, const struct pprof_maps *maps,
             strerrordesc_np(errno));
 
     } else {
+        talk.fd = child.fd + 1;
         ending = converse(child.fd, &question, &answer, ask, until);
+
+        talk.fd = 0;
 
         const int   error = pprof_child_end(&child);
         const bool  complete = answer.data != NULL
@@ -753,6 +766,6 @@ pprof_lines_find(struct pprof_lines *l, const struct pprof_maps *maps,
         say_result(l, ending, complete, error, ask);
     }
 
-    atomic_store(&talking, 0);
+    atomic_flag_clear(&talk.busy);
     free(question.data);
 }

@@ -84,6 +84,14 @@ void pprof_lines_find(struct pprof_lines *l, const struct pprof_maps *maps,
     const struct pprof_lines_ask *ask);
 
 /*
+ * To be called in the child of a fork(): what its parent asks is not its
+ * business, and it must not hold the socket.
+ *
+ * Context: async-signal-safe.
+ */
+void pprof_lines_child(void);
+
+/*
  * Reads LEN bytes of what pprof-lines wrote; TEXT is changed, and belongs to
  * L from then on.  An answer that breaks off is used as far as it goes, a
  * line that makes no sense ends it.

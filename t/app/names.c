@@ -5,12 +5,12 @@
  *   names [-d debug-root] [-c command] [-l pprof-lines] [-b] object…
  *
  * Each object exports addresses(), which fills an array with addresses and
- * returns how many.  COMMAND is run by the shell between the loading and the
- * naming.  A line for each address: what pprof_names_find() returned, the
- * start's distance from the address, name, system name.  With -l, that program
- * is asked for lines, and they follow: "| name file:line", the innermost first,
- * and at the end what came of it.  -b: only the first address's build id and
- * file.
+ * returns how many; "self" is an address of this program's own, in main().
+ * COMMAND is run by the shell between the loading and the naming.  A line for
+ * each address: what pprof_names_find() returned, the start's distance from
+ * the address, name, system name.  With -l, that program is asked for lines,
+ * and they follow: "| name file:line", the innermost first, and at the end
+ * what came of it.  -b: only the first address's build id and file.
  */
 
 #include <dlfcn.h>
@@ -57,6 +57,11 @@ main(int argc, char **argv)
     }
 
     for (int i = optind; i < argc && n < 128; i++) {
+        if (strcmp(argv[i], "self") == 0) {
+            at[n++] = (const char *) main + 1;
+            continue;
+        }
+
         void    *handle = dlopen(argv[i], RTLD_NOW | RTLD_LOCAL);
         size_t (*addresses)(const void **);
 
