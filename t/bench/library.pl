@@ -108,7 +108,7 @@ sub unwind {
                 sprintf('%.2f', $of->{'unchanged us'}[1]));
     };
 
-    table(['our tables', 'rows', 'MiB', 'ms to make', 'us to look again'],
+    table(['our tables', 'rows', 'MiB', 'ms of CPU to make', 'us to look again'],
           ['a program in C', $column->(\%plain)],
           @more ? ["with $names", $column->(\%large)] : ());
 }
