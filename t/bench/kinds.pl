@@ -18,6 +18,7 @@ use Cwd;
 use FindBin;
 use IO::Handle;
 use IPC::Open2;
+use POSIX ();
 use Time::HiRes qw/ sleep time /;
 
 use lib "$FindBin::Bin/../lib";
@@ -419,6 +420,73 @@ columns('a big program: time, ms', 'wall', '%.1f', @each);
 columns('a big program: peak memory, MiB', 'memory', '%.1f', @each);
 columns('a big program: answer, KiB', 'bytes', '%.1f', ['libpprof', 1],
         ['gperftools', 1], ['Go', 1]);
+
+
+# Lines are looked up by another process, beside the program: what that takes.
+
+sub lines {
+    my ($p, $kind) = @_;
+    my ($cpu, $peak) = (0, 0);
+
+    pipe my $out, my $in or die "pipe: $!\n";
+
+    my $asker = fork() // die "fork: $!\n";
+
+    if ($asker == 0) {
+        my $start = time;
+        my (undef, undef, $bytes) = http($p, $kind);
+
+        syswrite $in, join ' ', 1000 * (time - $start), $bytes / 1024;
+        POSIX::_exit(0);
+    }
+
+    close $in;
+
+    while (waitpid($asker, POSIX::WNOHANG()) == 0) {
+        for my $file (glob '/proc/[0-9]*/status') {
+            my $status = read_file($file);
+
+            next unless $status =~ /^Name:\s+pprof-lines$/m;
+
+            # one process stands between
+            my ($parent) = $status =~ /^PPid:\s+(\d+)$/m;
+
+            next unless read_file("/proc/$parent/status")
+                        =~ /^PPid:\s+$p->{pid}$/m;
+
+            my ($pid) = $file =~ /(\d+)/;
+            my $used = cpu_clock($pid);
+
+            $cpu = $used if $used > $cpu;
+            $peak = $1 / 1024 if $status =~ /^VmHWM:\s+(\d+) kB/m
+                                 && $1 / 1024 > $peak;
+        }
+
+        sleep 0.002;
+    }
+
+    my ($wall, $bytes) = split ' ', readline($out) // '0 0';
+
+    die "no pprof-lines was seen\n" unless $cpu;
+
+    return [1000 * $cpu, $wall, $peak, $bytes];
+}
+
+my @lines = (['names with lines', 'CPU of the helper, ms', 'time, ms',
+              'its peak memory, MiB', 'answer, KiB']);
+my $lined = $engines{libpprof}->();
+
+for my $kind ('heap', 'goroutine') {
+    my @m = map { lines($lined, "$kind?lines=1") } 0 .. (short() ? 0 : 2);
+
+    push @lines, ["$kind, lines=1", map {
+        my $i = $_;
+        sprintf '%.0f', median(map { $_->[$i] } @m)
+    } 0 .. 3];
+}
+
+end($lined);
+table(@lines);
 
 
 # How long the program's own malloc waits for one who reads the heap: the

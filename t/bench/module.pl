@@ -26,9 +26,11 @@ use lib "$FindBin::Bin/../lib";
 use Debug::App;
 use Debug::Nginx;
 
-my $N = $ENV{BENCH_REQUESTS} // 1000;
-my $SECONDS = $ENV{BENCH_SECONDS} // 2;
-my $ROUNDS = $ENV{BENCH_ROUNDS} // 5;
+# BENCH_SHORT: to see in some seconds whether it runs at all
+my $SHORT = $ENV{BENCH_SHORT};
+my $N = $ENV{BENCH_REQUESTS} // ($SHORT ? 2 : 1000);
+my $SECONDS = $ENV{BENCH_SECONDS} // ($SHORT ? 1 : 2);
+my $ROUNDS = $ENV{BENCH_ROUNDS} // ($SHORT ? 1 : 5);
 
 for my $bin (qw/ valgrind wrk /) {
     die "no $bin\n" unless have_bin($bin);
@@ -335,9 +337,9 @@ line(('-' x 34), ('-' x 13) x 3);
 for my $path (qw{ /debug/stats /debug/metrics }) {
     my (@ir, @bytes);
 
-    for my $peers (1, 100, 1000) {
+    for my $peers ($SHORT ? (1, 1, 1) : (1, 100, 1000)) {
         my $c = cost({ module => 1, record => 'on', peers => $peers },
-                     $peers == 1 ? 50 : 4,
+                     $SHORT ? 1 : $peers == 1 ? 50 : 4,
                      sub {
                          # each peer has numbers
                          ask(2 * $peers, '/');

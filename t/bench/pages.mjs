@@ -18,7 +18,7 @@ import { createRequire } from 'node:module';
 
 import { serve } from '../browser/fixture.mjs';
 import * as lib from '../browser/lib.mjs';
-import { site } from '../browser/site.mjs';
+import { charts, flame, site } from '../browser/site.mjs';
 
 /* it is among the tests' own modules */
 const { chromium } = createRequire(new URL('../browser/', import.meta.url))(
@@ -120,7 +120,7 @@ async function cpuClock(p) {
 
 /* From the moment that a file is there to the frame that shows it. */
 
-async function flame(browser, base, file) {
+async function flames(browser, base, file) {
     const whole = [], drawing = [], cpu = [];
     let frames;
 
@@ -133,10 +133,16 @@ async function flame(browser, base, file) {
         await p.evaluate(() => {
             addEventListener('change', () => {
                 const from = performance.now();
-                const look = () => globalThis.__flame?.()
-                    ? setTimeout(() => globalThis.took = performance.now()
-                                                         - from)
-                    : requestAnimationFrame(look);
+                const look = () => {
+                    const { flame: f, state } = globalThis.__flame ?? {};
+
+                    if (f?.t && state.time !== undefined) {
+                        setTimeout(() => globalThis.took = performance.now()
+                                                           - from);
+                    } else {
+                        requestAnimationFrame(look);
+                    }
+                };
 
                 requestAnimationFrame(look);
             }, true);
@@ -148,7 +154,7 @@ async function flame(browser, base, file) {
 
         const took = await p.waitForFunction(() => globalThis.took)
                             .then(h => h.jsonValue());
-        const f = await p.evaluate(() => globalThis.__flame());
+        const f = await flame(p);
 
         cpu.push(await clock() - before);
         whole.push(took);
@@ -183,7 +189,7 @@ function history(n, end) {
 }
 
 
-async function charts(browser, base, peers) {
+async function allCharts(browser, base, peers) {
     const first = [], again = [], cpu = [], DRAWN = 5;
     let points;
 
@@ -194,14 +200,14 @@ async function charts(browser, base, peers) {
         await p.route('**/charts/data?*', route => route.fulfill({
             json: history(peers, Math.floor(Date.now() / 1000) - 1) }));
         await p.goto(base + 'charts/?range=900');
-        await p.waitForFunction(n => globalThis.__charts?.().rows >= n
-                                     && globalThis.__charts().shown.length,
+        await p.waitForFunction(n => globalThis.__charts?.live.rows.t.length
+                                     >= n && globalThis.__charts.all().length,
                                 POINTS - 5);
         first.push(await p.evaluate(() => new Promise(ok => {
             requestAnimationFrame(() => setTimeout(
                 () => ok(performance.now())));
         })));
-        points = await p.evaluate(() => globalThis.__charts().rows);
+        points = (await charts(p)).rows;
 
         const clock = await cpuClock(p), before = await clock();
 
@@ -245,10 +251,10 @@ try {
 
     await assets(real.base);
     await pages(browser, real.base, `127.0.0.1:${real.acs[0].port}`);
-    await flame(browser, real.base, file);
+    await flames(browser, real.base, file);
 
     for (const peers of CROWDS) {
-        await charts(browser, fixture.base, peers);
+        await allCharts(browser, fixture.base, peers);
     }
 
 } finally {

@@ -66,7 +66,7 @@ table(['flame graph, ms', 'file to picture', 'tree and drawing',
 
 table(['charts, ms', 'points a line', 'page to picture', 'all drawn again',
        'CPU of that'],
-      map { [$_->[1] == 1 ? '1 peer' : "$_->[1] peers", @$_[2 .. 5]] }
+      map { [$_->[1] == 1 ? "1 peer" : "$_->[1] peers", @$_[2 .. 5]] }
       @{ $lines{charts} });
 
 bar('all assets gzipped', $gzipped / 1000, 60, 'KB');

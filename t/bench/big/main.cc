@@ -147,7 +147,10 @@ static void contend()
                 big::walk(DEPTH, (unsigned) (2 * i + t) * 2654435761u, [] {
                     std::lock_guard<std::mutex> hold(lock);
 
-                    return compute(50000);
+                    /* until the other one waits, even on a single CPU */
+                    usleep(100);
+
+                    return 0L;
                 });
             }
         });

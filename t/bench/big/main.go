@@ -19,6 +19,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -116,7 +117,10 @@ func contend() {
 					lock.Lock()
 					defer lock.Unlock()
 
-					return compute(50000)
+					/* as in C++ */
+					time.Sleep(100 * time.Microsecond)
+
+					return 0
 				})
 			}
 

@@ -156,7 +156,7 @@ sub threads_clock {
 sub cpu_clock {
     my ($pid) = @_;
 
-    return Time::HiRes::clock_gettime((~$pid << 3) | 2);
+    return Time::HiRes::clock_gettime((~(0 + $pid) << 3) | 2);
 }
 
 
