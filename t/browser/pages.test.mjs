@@ -36,7 +36,7 @@ const INLINE = /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/;
 test('no inline script, style or handler in any page, and a strict policy',
      opt, async () => {
     for (const path of ['', 'charts/', 'pprof/', 'pprof/view',
-                        acs(0) + '/'])
+                        'pprof/kept/', acs(0) + '/'])
     {
         const r = await fetchText(s.base + path);
 
