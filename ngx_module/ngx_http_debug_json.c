@@ -20,6 +20,12 @@
 /* one answer's series: a page can show no more, a script can ask for each */
 #define NGX_HTTP_DEBUG_SERIES  64
 
+/*
+ * A mark has the wall clock's time, a row ends up to a second off it: so much
+ * before SINCE, in ms, marks are told once more.
+ */
+#define NGX_HTTP_DEBUG_JSON_LATE  2000
+
 
 struct ngx_http_debug_json_s {
     ngx_http_debug_out_t     *out;
@@ -584,7 +590,7 @@ ngx_http_debug_json_history_step(void *data)
     for (i = js->zone->nmarks - n; i < js->zone->nmarks; i++) {
         mark = js->zone->mark[i % NGX_HTTP_DEBUG_MARKS];
 
-        if (mark > js->since) {
+        if (mark + NGX_HTTP_DEBUG_JSON_LATE > js->since) {
             ngx_http_debug_out_print(js->out, "%s[%uL,\"%s\"]",
                                      shown++ ? "," : "", mark,
                                      i ? "reload" : "start");
@@ -613,7 +619,7 @@ ngx_http_debug_json_taken(ngx_http_debug_json_t *js, ngx_uint_t shown)
     for (i = n - ngx_min(n, NGX_HTTP_DEBUG_TAKEN); i < n; i++) {
 
         if (ngx_http_debug_history_get_taken(js->zone, i, &taken) != NGX_OK
-            || taken.time <= js->since)
+            || taken.time + NGX_HTTP_DEBUG_JSON_LATE <= js->since)
         {
             continue;
         }

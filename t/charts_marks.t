@@ -74,6 +74,8 @@ is(scalar(taken("&upstream=u&peer=$peer")), 2, 'of one peer');
 is(scalar(taken('&upstream=u&peer=127.0.0.1:1')), 0, 'of another');
 is(scalar(taken('&server=s')), 0, 'a server has none');
 is(scalar(taken('&since=' . int(time() * 1000 + 5000))), 0, 'since');
+is((taken('&since=' . int((taken())[-1][0] + 900)))[-1][1], 'goroutine',
+   'since a row that ends in the same second: not lost');
 
 # over a reload and the death of a worker; the last ones stay
 

@@ -19,6 +19,7 @@ const LOOK = { failing: 'bad', errors: 'bad', slow: 'warn', idle: '',
 const SLOW = 0.5, SLOWER = 2;
 
 let pill, table, host, rows = new Rows(), fails = 0, memory = new Map();
+let picture, shownLook;
 
 
 export function start(main) {
@@ -63,34 +64,40 @@ function say(cls, text) {
 }
 
 
-/* The processes' own words, one after another; not every second. */
+/* The processes' own words, some at a time; not every second. */
 
 async function askMemory() {
-    for (const [group, peers] of rows.peers) {
-        for (const peer of peers) {
-            const id = peerKey(group, peer), m = memory.get(id) ?? {};
+    const list = [...rows.peers].flatMap(([g, peers]) => peers.map(p => [g,
+                                                                        p]));
 
-            if (m.quiet > Date.now()) {
-                continue;
-            }
-
-            memory.set(id, m);
-
-            try {
-                const data = await askProcess(group, peer,
-                                              Date.now() - 5000, 4000);
-
-                m.rss = data.Process?.at(-1)?.Rss
-                        ?? data.BytesAllocated?.at(-1)?.Value;
-
-            } catch {
-                m.rss = undefined;
-                m.quiet = Date.now() + 60000;
-            }
+    await Promise.all(Array.from({ length: 4 }, async () => {
+        for (let next; (next = list.shift()); ) {
+            await askOne(...next);
         }
-    }
+    }));
 
     setTimeout(askMemory, rows.last ? 10000 : 500);
+}
+
+
+async function askOne(group, peer) {
+    const id = peerKey(group, peer), m = memory.get(id) ?? {};
+
+    if (m.quiet > Date.now()) {
+        return;
+    }
+
+    memory.set(id, m);
+
+    try {
+        const data = await askProcess(group, peer, Date.now() - 5000, 4000);
+
+        m.rss = data.Process?.at(-1)?.Rss ?? data.BytesAllocated?.at(-1)?.Value;
+
+    } catch {
+        m.rss = undefined;
+        m.quiet = Date.now() + 60000;
+    }
 }
 
 
@@ -185,22 +192,21 @@ function show() {
         ? list.length === 1 ? `The peer is ${what}` : `All ${all} ${what}`
         : worst === 'idle' ? `All busy peers up, ${k} idle`
                            : `${k} of ${all} ${what}`);
-    icon(LOOK[worst]);
+    icon(LOOK[worst]).catch(() => shownLook = null);
 }
 
 
 /* The tab's picture carries the worst state. */
 
-function icon(look) {
+async function icon(look) {
     const link = document.querySelector('link[rel="icon"]');
-    const fill = { bad: '%23c3261f', warn: '%239a5b00' }[look] ?? '%231558d6';
-    const href = 'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg"'
-                 + ' viewBox="0 0 16 16"><rect width="16" height="16" rx="3"'
-                 + ` fill="${fill}"/><path d="M3 4h10v2H3zm0 3h7v2H3zm0 3h4v2`
-                 + 'H3z" fill="%23fff"/></svg>';
 
-    if (link && link.href !== href) {
-        link.href = href;
+    if (link && look !== shownLook) {
+        shownLook = look;
+        picture ??= await (await fetch(link.href)).text();
+        link.href = 'data:image/svg+xml,' + encodeURIComponent(
+            picture.replace('#1558d6', { bad: '#c3261f', warn: '#9a5b00' }[look]
+                                       ?? '#1558d6'));
     }
 }
 

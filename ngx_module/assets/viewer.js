@@ -210,15 +210,15 @@ async function open() {
     terminal(src, base);
 
     const live = [...src, ...base].filter(costs);
-    const seconds = Math.max(0, ...live.map(
-        u => Number(u.searchParams.get('seconds')) || 30));
+    const seconds = Math.max(0, ...[...src, ...base].map(u =>
+        Number(u.searchParams.get('seconds')) || (costs(u) ? 30 : 0)));
 
     if (live.length && !allowed()) {
         ask(live, seconds);
         return;
     }
 
-    fetchAll(src, base, live.length ? seconds : 0);
+    fetchAll(src, base, seconds);
 }
 
 
@@ -266,7 +266,8 @@ async function fetchAll(src, base, seconds) {
         const left = Math.max(0, Math.ceil(seconds - d));
 
         if (seconds && left) {
-            said.textContent = `Sampling CPU for ${seconds} s. ${left} s left.`;
+            said.textContent = (src.some(costs) ? 'Sampling CPU' : 'Recording')
+                               + ` for ${seconds} s. ${left} s left.`;
             document.title = `${left} s · ${name}`;
             bar.value = d / seconds;
 
@@ -298,12 +299,29 @@ async function fetchAll(src, base, seconds) {
         const again = el('button', { type: 'button', onclick: () =>
             fetchAll(src, base, seconds) }, 'Try again');
 
+        /* libpprof records some kinds only when it is asked to */
+        const record = e.status === 501 && !seconds
+            ? el('button', { type: 'button', class: 'primary',
+                             onclick: () => {
+                const url = new URL(location.href);
+
+                for (const k of ['src', 'base']) {
+                    const all = url.searchParams.getAll(k);
+
+                    url.searchParams.delete(k);
+                    all.forEach(x => url.searchParams.append(k,
+                                                        x + '?seconds=10'));
+                }
+
+                location.href = url;
+            } }, 'Record 10 s') : null;
+
         if (e.name === 'AbortError') {
             banner('warn', 'Cancelled. Nothing was kept.', again);
 
         } else {
             banner('bad', (e.status ? `HTTP ${e.status}: ` : '')
-                          + e.message, again);
+                          + e.message, ...[record, again].filter(Boolean));
 
             if (!(e instanceof ProfileError) && !e.status) {
                 console.info(e);
@@ -362,8 +380,8 @@ function use(profiles, bases) {
     const b = state.base = bases.length ? merge(bases) : null;
 
     if (p.start.length === 1 && (!b || b.start.length === 1)) {
-        banner('warn', 'No samples were taken. An idle process gives an empty'
-                       + ' CPU profile; try again under load.');
+        banner('warn', 'No samples were taken. A process that is idle gives an'
+                       + ' empty profile; try again under load.');
         return;
     }
 

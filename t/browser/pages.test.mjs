@@ -36,7 +36,7 @@ const INLINE = /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/;
 test('no inline script, style or handler in any page, and a strict policy',
      opt, async () => {
     for (const path of ['', 'charts/', 'pprof/', 'pprof/view',
-                        acs(0) + '/'])
+                        'pprof/kept/', acs(0) + '/'])
     {
         const r = await fetchText(s.base + path);
 
@@ -410,8 +410,8 @@ test('charts: profiles that somebody takes are marks', opt, async t => {
 
     await p.goto(s.base + 'charts/?range=60');
     await p.getByText('Live', { exact: true }).waitFor();
-    await fetchText(s.base + acs(1) + '/mutex');
-    await p.getByText(new RegExp(`\\d\\d mutex profile of ${peer}`)).waitFor();
+    await fetchText(s.base + acs(1) + '/goroutine');
+    await p.getByText(new RegExp(`\\d goroutine profile of ${peer}`)).waitFor();
     await fetchText(s.base + acs(1) + '/profile?seconds=1');
     await p.getByText(new RegExp(`\\d\\d CPU profile of ${peer}`)).waitFor();
 
@@ -419,7 +419,7 @@ test('charts: profiles that somebody takes are marks', opt, async t => {
     await p.goto(s.base + `charts/?range=60&src=go/127.0.0.1:${s.go}`);
     await p.getByText('Live', { exact: true }).waitFor();
     await until(async () => (await charts(p)).rows > 5, 'its data');
-    assert.equal(await p.getByText(/mutex profile/).count(), 0);
+    assert.equal(await p.getByText(/goroutine profile/).count(), 0);
 });
 
 

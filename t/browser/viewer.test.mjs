@@ -99,6 +99,25 @@ test('a link or a reload does not record: it asks', opt, async t => {
 });
 
 
+test('what is recorded only when asked for is recorded from here', opt,
+     async t => {
+    const p = await b.page(t, { forgive: [/501/] });
+
+    await p.goto(view({ src: acs(1) + '/mutex' }));
+    await p.getByRole('alert').getByText(/HTTP 501: nothing is recorded/)
+           .waitFor();
+    await p.getByRole('button', { name: 'Record 10 s' }).click();
+    await p.getByText(/Recording for 10 s\. \d+ s left/).waitFor();
+
+    /* on several of its threads */
+    await Promise.all(Array.from({ length: 6 }, () => fetch(
+        `http://127.0.0.1:${s.acs[1].port}/lock?us=900000`,
+        { headers: { connection: 'close' } })));
+    await flame(p);
+    assert.match(p.url(), /mutex%3Fseconds%3D10/);
+});
+
+
 test('Cancel ends the profile in the process', opt, async t => {
     const p = await b.page(t);
     const src = acs(1) + '/profile?seconds=30';
