@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_event.h>
+#include "ngx_http_debug_histogram.h"
 #include "ngx_http_debug_history.h"
 #include "ngx_http_debug_snapshot.h"
 
@@ -35,12 +36,14 @@ typedef struct {
 
 static void ngx_http_debug_history_timer(ngx_event_t *ev);
 static void ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, uint64_t second, uint64_t gap);
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    uint64_t second, uint64_t gap);
 static void ngx_http_debug_history_coarse(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_uint_t ring, uint64_t second,
     ngx_http_debug_sums_t *sums);
 static void ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_sums_t *sums);
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_sums_t *sums);
 static void ngx_http_debug_history_percentiles(uint64_t *before,
     uint64_t *now, uint32_t *value);
 static uint32_t *ngx_http_debug_history_at(ngx_http_debug_zone_t *zone,
@@ -136,9 +139,11 @@ ngx_http_debug_history_timer(ngx_event_t *ev)
 void
 ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone, uint64_t second)
 {
-    uint64_t                  last, gap;
-    ngx_uint_t                id, n;
-    ngx_http_debug_entity_t  *e;
+    uint64_t                    last, gap;
+    ngx_uint_t                  id;
+    ngx_pool_t                 *pool;
+    ngx_http_debug_entity_t    *e;
+    ngx_http_debug_peers_of_t  *peers;
 
     last = ngx_http_debug_load(&zone->tick);
 
@@ -153,16 +158,22 @@ ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone, uint64_t second)
 
     gap = last ? second - last : 1;
 
-    n = ngx_min(ngx_http_debug_load(&zone->entities),
-                NGX_HTTP_DEBUG_ENTITIES);
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
+    if (pool == NULL) {
+        return;
+    }
 
-    for (id = 0; id < n; id++) {
+    peers = ngx_http_debug_snapshot_peers(pool, zone);
+
+    for (id = 0; peers && id < peers->ids; id++) {
         e = ngx_http_debug_zone_by_id(zone, id);
 
-        if (e && (e->kind & NGX_HTTP_DEBUG_ANY)) {
-            ngx_http_debug_history_entity(zone, e, second, gap);
+        if (e) {
+            ngx_http_debug_history_entity(zone, peers, e, second, gap);
         }
     }
+
+    ngx_destroy_pool(pool);
 }
 
 
@@ -176,7 +187,8 @@ ngx_http_debug_history_size(void)
 
 static void
 ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, uint64_t second, uint64_t gap)
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    uint64_t second, uint64_t gap)
 {
     uint32_t                  *point, value[NGX_HTTP_DEBUG_H_FINE];
     uint64_t                   offset, s;
@@ -205,7 +217,7 @@ ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
 
     h = ngx_http_debug_zone_at(zone, e->history);
 
-    ngx_http_debug_history_sum(zone, e, &sums);
+    ngx_http_debug_history_sum(zone, peers, e, &sums);
 
     if (fresh || gap > NGX_HTTP_DEBUG_GAP) {
 
@@ -331,18 +343,29 @@ ngx_http_debug_history_coarse(ngx_http_debug_zone_t *zone,
 
 static void
 ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_sums_t *sums)
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_sums_t *sums)
 {
-    int64_t                 active;
-    uint32_t                code;
-    uint64_t                n;
-    ngx_uint_t              i, c;
-    ngx_http_debug_cell_t  *cell;
+    int64_t                  active;
+    uint32_t                 code;
+    uint64_t                 n;
+    ngx_uint_t               i, last;
+    ngx_http_debug_cell_t   *cell;
+    ngx_http_debug_cells_t   cells;
 
     ngx_memzero(sums, sizeof(ngx_http_debug_sums_t));
 
-    for (c = 0; c < e->cells; c++) {
-        cell = ngx_http_debug_zone_cell(zone, e, c);
+    active = 0;
+
+    ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
+
+    for (cell = ngx_http_debug_snapshot_next(&cells);
+         cell;
+         cell = ngx_http_debug_snapshot_next(&cells))
+    {
+        for (i = 0; i < cells.lanes; i++) {
+            active += ngx_http_debug_load(&cell->active[i]);
+        }
 
         for (i = 0; i < NGX_HTTP_DEBUG_CODES; i++) {
 
@@ -371,15 +394,14 @@ ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
             continue;
         }
 
-        for (i = 0; i < NGX_HTTP_DEBUG_BUCKETS; i++) {
+        i = ngx_http_debug_histogram_bucket(
+                                     ~ngx_http_debug_load(&cell->floor));
+        last = ngx_http_debug_histogram_bucket(
+                                     ngx_http_debug_load(&cell->max));
+
+        for ( /* void */ ; i <= last; i++) {
             sums->bucket[i] += ngx_http_debug_load(&cell->bucket[i]);
         }
-    }
-
-    active = 0;
-
-    for (i = 0; i < NGX_HTTP_DEBUG_LANES; i++) {
-        active += ngx_http_debug_load(&e->active[i]);
     }
 
     sums->active = ngx_max(active, 0);
