@@ -16,9 +16,14 @@
 #define NGX_HTTP_DEBUG_GAP  10
 
 
+/* entities of one piece; some 100 us of work */
+#define NGX_HTTP_DEBUG_HISTORY_PIECE  32
+
+
 /* The sums at the end of the last point, then the rings. */
 
 typedef struct {
+    uint64_t   last;           /* second of that point; 0: none yet */
     uint64_t   classes[NGX_HTTP_DEBUG_CLASSES];
     uint64_t   failed;
     uint64_t   bucket[NGX_HTTP_DEBUG_RINGS][NGX_HTTP_DEBUG_BUCKETS];
@@ -34,10 +39,22 @@ typedef struct {
 } ngx_http_debug_sums_t;
 
 
+/* The second that this process fills. */
+
+typedef struct {
+    ngx_http_debug_zone_t      *zone;
+    ngx_pool_t                 *pool;    /* NULL: none */
+    ngx_http_debug_peers_of_t  *peers;
+    uint64_t                    second;
+    ngx_uint_t                  id;      /* the next entity */
+} ngx_http_debug_filling_t;
+
+
 static void ngx_http_debug_history_timer(ngx_event_t *ev);
+static void ngx_http_debug_history_posted(ngx_event_t *ev);
 static void ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
-    uint64_t second, uint64_t gap);
+    uint64_t second);
 static void ngx_http_debug_history_coarse(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_uint_t ring, uint64_t second,
     ngx_http_debug_sums_t *sums);
@@ -83,8 +100,10 @@ ngx_str_t  ngx_http_debug_history_names[NGX_HTTP_DEBUG_H_COARSE] = {
 };
 
 
-static ngx_event_t       ngx_http_debug_history_event;
-static ngx_connection_t  ngx_http_debug_history_dumb;
+static ngx_event_t               ngx_http_debug_history_event;
+static ngx_event_t               ngx_http_debug_history_next;
+static ngx_connection_t          ngx_http_debug_history_dumb;
+static ngx_http_debug_filling_t  ngx_http_debug_history_filling;
 
 
 void
@@ -107,6 +126,9 @@ ngx_http_debug_history_start(ngx_http_debug_zone_t *zone, ngx_cycle_t *cycle)
     ev->cancelable = 1;
 
     ngx_add_timer(ev, 1000 - ngx_current_msec % 1000);
+
+    ngx_http_debug_history_next.handler = ngx_http_debug_history_posted;
+    ngx_http_debug_history_next.log = cycle->log;
 }
 
 
@@ -128,7 +150,9 @@ ngx_http_debug_history_timer(ngx_event_t *ev)
 
     now = ngx_http_debug_now() / 1000000;
 
-    ngx_http_debug_history_tick(zone, now / 1000 - 1);
+    if (ngx_http_debug_history_begin(zone, now / 1000 - 1) == NGX_OK) {
+        ngx_http_debug_history_posted(&ngx_http_debug_history_next);
+    }
 
     /* 20 ms late, since nginx's own clock may lag and come a second early */
 
@@ -136,14 +160,28 @@ ngx_http_debug_history_timer(ngx_event_t *ev)
 }
 
 
-void
-ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone, uint64_t second)
+static void
+ngx_http_debug_history_posted(ngx_event_t *ev)
 {
-    uint64_t                    last, gap;
-    ngx_uint_t                  id;
-    ngx_pool_t                 *pool;
-    ngx_http_debug_entity_t    *e;
-    ngx_http_debug_peers_of_t  *peers;
+    if (ngx_http_debug_history_step() == NGX_AGAIN) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+ngx_int_t
+ngx_http_debug_history_begin(ngx_http_debug_zone_t *zone, uint64_t second)
+{
+    uint64_t                   last;
+    ngx_http_debug_filling_t  *f;
+
+    f = &ngx_http_debug_history_filling;
+
+    /* the one before is over long since */
+
+    while (f->pool && ngx_http_debug_history_step() == NGX_AGAIN) {
+        /* void */
+    }
 
     last = ngx_http_debug_load(&zone->tick);
 
@@ -151,29 +189,55 @@ ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone, uint64_t second)
         || !__atomic_compare_exchange_n(&zone->tick, &last, second, 0,
                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
     {
-        return;
+        return NGX_DECLINED;
     }
 
     ngx_http_debug_zone_settle(zone);
 
-    gap = last ? second - last : 1;
-
-    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
-    if (pool == NULL) {
-        return;
+    f->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
+    if (f->pool == NULL) {
+        return NGX_ERROR;
     }
 
-    peers = ngx_http_debug_snapshot_peers(pool, zone);
+    f->zone = zone;
+    f->second = second;
+    f->id = 0;
+    f->peers = ngx_http_debug_snapshot_peers(f->pool, zone);
 
-    for (id = 0; peers && id < peers->ids; id++) {
-        e = ngx_http_debug_zone_by_id(zone, id);
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_debug_history_step(void)
+{
+    ngx_uint_t                 n;
+    ngx_http_debug_entity_t   *e;
+    ngx_http_debug_filling_t  *f;
+
+    f = &ngx_http_debug_history_filling;
+
+    if (f->pool == NULL) {
+        return NGX_OK;
+    }
+
+    for (n = 0; f->peers && f->id < f->peers->ids; f->id++) {
+
+        if (n++ == NGX_HTTP_DEBUG_HISTORY_PIECE) {
+            return NGX_AGAIN;
+        }
+
+        e = ngx_http_debug_zone_by_id(f->zone, f->id);
 
         if (e) {
-            ngx_http_debug_history_entity(zone, peers, e, second, gap);
+            ngx_http_debug_history_entity(f->zone, f->peers, e, f->second);
         }
     }
 
-    ngx_destroy_pool(pool);
+    ngx_destroy_pool(f->pool);
+    f->pool = NULL;
+
+    return NGX_OK;
 }
 
 
@@ -188,16 +252,14 @@ ngx_http_debug_history_size(void)
 static void
 ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
-    uint64_t second, uint64_t gap)
+    uint64_t second)
 {
     uint32_t                  *point, value[NGX_HTTP_DEBUG_H_FINE];
-    uint64_t                   offset, s;
+    uint64_t                   offset, s, gap;
     ngx_time_t                *tp;
-    ngx_uint_t                 i, fresh;
+    ngx_uint_t                 i;
     ngx_http_debug_sums_t      sums;
     ngx_http_debug_history_t  *h;
-
-    fresh = 0;
 
     if (e->history == 0) {
         offset = ngx_http_debug_zone_alloc(zone, ngx_http_debug_history_size(),
@@ -212,14 +274,23 @@ ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
         /* of a newcomer all is known, of others only what comes from now on */
 
         tp = ngx_timeofday();
-        fresh = e->created + 2000 < (uint64_t) tp->sec * 1000 + tp->msec;
+
+        if (e->created + 2000 >= (uint64_t) tp->sec * 1000 + tp->msec) {
+            h = ngx_http_debug_zone_at(zone, e->history);
+            h->last = second - 1;
+        }
     }
 
     h = ngx_http_debug_zone_at(zone, e->history);
 
+    /* who filled the last one may have died before it came to this entity */
+
+    gap = second - h->last;
+    h->last = second;
+
     ngx_http_debug_history_sum(zone, peers, e, &sums);
 
-    if (fresh || gap > NGX_HTTP_DEBUG_GAP) {
+    if (gap > NGX_HTTP_DEBUG_GAP) {
 
         /* what came before cannot be told to a second */
 
