@@ -94,6 +94,13 @@ my $slowly = sub { my $got = 0; sub { sleep 0.05 if ($got += length $_[0])
                                       < 700_000 } };
 
 my %client = (
+    # longer than all others, so that nothing else keeps its worker
+    'big answer, a reader that pauses' => sub {
+        my $paused;
+        my $r = http_get('/debug/pprof/acs/0/growth', timeout => 40,
+                         port => $port, recv => sub { $paused++ or sleep 7 });
+        return ($r->{complete} && $r->{body} eq $big, $r);
+    },
     'big answer, slow reader' => sub {
         my $r = http_get('/debug/pprof/acs/0/growth', timeout => 40,
                          port => $port, recv => $slowly->());
