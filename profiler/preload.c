@@ -98,8 +98,8 @@ start_later(void *arg)
         }
     }
 
-    /* the program started it itself: as good */
-    if (errno != EALREADY) {
+    /* the program started it itself, or is about to end: as good */
+    if (errno != EALREADY && errno != ECANCELED) {
         say(false);
     }
 

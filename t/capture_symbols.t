@@ -64,4 +64,19 @@ foreach my $object (sort keys %own) {
 	}
 }
 
+# this room's own list of threads is asked in handlers, too; the rest of its
+# file is for the serving thread
+
+SKIP: {
+	my $code = `objdump -dr $objects/own.o 2>&1`;
+	skip 'no objdump', 2 if $? != 0;
+
+	my ($here) = $code =~ /^\w+ <pprof_own_here>:\n(.*?)^\n/ms;
+	my ($enter) = $code =~ /^\w+ <pprof_own_enter>:\n(.*?)^\n/ms;
+	my $call = qr/R_\w+_(?:PLT32|CALL26|JUMP26)/;
+
+	like($enter, $call, 'calls are found');
+	unlike($here, $call, 'pprof_own_here() calls nothing');
+}
+
 done_testing();

@@ -62,7 +62,8 @@ SKIP: {
 
 	my $sock = "$dir/throws";
 	my $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock",
-		"$build/t/app/throws", $library], ready => { unix => $sock });
+		"$build/t/app/throws", $library], ready => { unix => $sock },
+		timeout => 60);
 
 	is(Debug::Kinds::all_kinds($sock), '', 'throws: every kind');
 	rounds('throws', $sock);
@@ -115,7 +116,7 @@ while not stop:
 sys.exit(3 if done[0] and done[1] else 1)
 END
 	my $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock", $python,
-		"$dir/p.py"], ready => { unix => $sock },
+		"$dir/p.py"], ready => { unix => $sock }, timeout => 60,
 		env => { Debug::Kinds::watch_eintr($log) });
 
 	is(Debug::Kinds::all_kinds($sock), '', 'python: every kind');

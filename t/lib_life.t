@@ -36,7 +36,7 @@ sub live {
 
 	my $app = Debug::App->start(cmd => [@{ $o{before} // [] }, $run, '-l',
 		$o{listen} // "unix:$sock", $life, @$args], env => $o{env},
-		ready => $o{ready} // { unix => $sock }, timeout => 20);
+		ready => $o{ready} // { unix => $sock }, timeout => 60);
 
 	return ($app, $sock);
 }
@@ -241,6 +241,7 @@ sub test_user {
 	my ($uid) = (getpwnam 'nobody')[2];
 	my ($app, $sock) = live(['user', $uid]);
 
+	$app->kill('USR1');
 	ok(Debug::Nginx::wait_for(sub { $app->out() =~ /changed/ }, 20),
 		'is nobody');
 	is(Debug::Kinds::all_kinds($sock), '', 'every kind');
@@ -252,7 +253,7 @@ sub test_user {
 
 	# before the library has begun to listen: where nobody may
 	my $app2 = Debug::App->start(cmd => [$run, '-l', 'unix:/root/no.s', '-v',
-		$life, 'user', $uid, 0], ready => sub { $_[0]->err() ne '' });
+		$life, 'user', $uid, 'now'], ready => sub { $_[0]->err() ne '' });
 	like($app2->err(), qr/^pprof: process \d+ cannot listen at .*: Permission denied$/,
 		'cannot listen: one line');
 	is($app2->stop(), 3, 'cannot listen: exit status');
@@ -267,6 +268,7 @@ sub test_root {
 	mkdir $root;
 	my ($app, $sock) = live(['root', $root]);
 
+	$app->kill('USR1');
 	ok(Debug::Nginx::wait_for(sub { $app->out() =~ /changed/ }, 20),
 		'is in there');
 	answers($sock, 'chroot');
@@ -283,7 +285,7 @@ sub test_exits {
 
 	for my $mode (qw/ exits leaves /) {
 		for my $i (1 .. 12 * $long) {
-			my ($app, $sock) = live([$mode, 300 + 17 * $i],
+			my ($app, $sock) = live([$mode, 17 * $i],
 				sock => "$dir/exits.s");
 			my @open = map { Debug::Nginx::http_open(unix => $sock) } 1 .. 4;
 
@@ -295,6 +297,9 @@ sub test_exits {
 					. "Host: l\r\n\r\n";
 				push @err, $s;
 			}
+
+			# some have begun by then, and some not
+			$app->kill('USR1');
 
 			$status{$app->wait(20) // 'hangs'}++;
 			is($app->err() . $app->out(), '', "$mode: prints") if
@@ -329,6 +334,7 @@ sub test_deaf {
 sub test_full {
 	my ($app, $sock) = live(['full']);
 
+	$app->kill('USR1');
 	ok(Debug::Nginx::wait_for(sub { $app->out() =~ /^full: Too many/ }, 20),
 		'no descriptor is free');
 
@@ -369,7 +375,7 @@ sub test_memory {
 				. "$build/libpprof.so",
 			TCMALLOC_SAMPLE_PARAMETER => 4096,
 			TCMALLOC_STACKTRACE_METHOD => 'libgcc' },
-		ready => { unix => $sock });
+		ready => { unix => $sock }, timeout => 60);
 
 	# all at once: a file that is written in two steps would lie between
 	my $set = sub {
@@ -428,6 +434,7 @@ sub test_embeds {
 	# no thread's stack is kept by libc, nor a heap for each
 	my $app = Debug::App->start(cmd => [$life, 'embeds',
 		"$build/libpprof.so", "unix:$sock"], ready => { unix => $sock },
+		timeout => 60,
 		env => { MALLOC_ARENA_MAX => 1,
 			GLIBC_TUNABLES => 'glibc.pthread.stack_cache_size=0' });
 

@@ -97,10 +97,12 @@ SKIP: {
 		'not those of the profiler');
 
 	# go spends a while after the profile, and the program goes on
+	# of a processor that it may have to share with many
 	my $total = total($text);
-	cmp_ok($total, '>', 0.05, 'CPU time of a busy program');
-	cmp_ok($total, '<', 1.2 * (cpu($app->pid()) - $before) + 0.1,
-		'and no more than there was');
+	my $used = cpu($app->pid()) - $before;
+	cmp_ok($total, '>', $used < 0.25 ? $used / 5 : 0.05,
+		'CPU time of a busy program');
+	cmp_ok($total, '<', 1.2 * $used + 0.1, 'and no more than there was');
 
 	is($app->err(), '', 'nothing on stderr');
 	$app->stop();
@@ -173,8 +175,10 @@ print $_ "GET /debug/pprof/heap?seconds=60 HTTP/1.1\r\nHost: l\r\n\r\n"
 sleep 0.3;
 close $_ for @many;
 
-ok(Debug::Nginx::wait_for(sub { threads($app->pid()) == 2 }, 3),
-	'no thread is left of them');
+# who is answered came after them: all were accepted, and none is left then
+is(ask($sock, '/debug/pprof/symbol')->{status}, 200, 'many leave');
+ok(Debug::Nginx::wait_for(sub { threads($app->pid()) == 2
+	&& sockets($app->pid()) == 1 }, 20), 'no thread and no socket is left');
 
 # and more than there may be: whichever comes last is refused.  (To ask until
 # one is refused would now and then take the place of one of the 16.)
@@ -353,9 +357,14 @@ sub their_own {
 	SKIP: {
 		skip 'no libprofiler', 3 unless defined $lib;
 
-		# it wakes a program that sleeps, too
-		my ($app, $sock) = program('sleep 60 while 1', env => { LD_PRELOAD => $lib,
-			CPUPROFILE => "$dir/own.prof" });
+		# not by pprof-run: its timer outlives an exec and kills who comes
+		# then; and it wakes a program that sleeps
+		my $sock = "$dir/" . ++$n . '.pprof';
+		my $app = Debug::App->start(cmd => [$^X, '-e', 'sleep 60 while 1'],
+			env => { LD_PRELOAD => "$lib $build/libpprof.so",
+				PPROF_LISTEN => "unix:$sock",
+				CPUPROFILE => "$dir/own.prof" },
+			ready => { unix => $sock });
 		my $r = ask($sock, '/debug/pprof/profile?seconds=1');
 
 		is($r->{status}, 503, 'profiles itself');
@@ -480,6 +489,13 @@ sub cpu {
 	my @f = split ' ', Debug::Nginx::read_file("/proc/$pid/stat")
 		=~ s/^.*\) //sr;
 	return ($f[11] + $f[12]) / 100;
+}
+
+# Its sockets; when nobody is connected, the one that listens.
+sub sockets {
+	my ($pid) = @_;
+	return scalar grep { (readlink($_) // '') =~ /^socket:/ }
+		glob "/proc/$pid/fd/*";
 }
 
 sub threads {

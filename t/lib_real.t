@@ -31,14 +31,13 @@ sub ask { return Debug::Kinds::ask(@_) }
 # All that is asked of every program, while LOAD runs.
 sub fetch {
 	my ($name, $sock, $load, $eintr) = @_;
-	my $stop = Debug::Kinds::load($load);
+	my $stop = Debug::Kinds::load($load, 6);
 
 	is(Debug::Kinds::all_kinds($sock), '', "$name: every kind");
 
-	# not before some were answered at all, however slow the machine is
 	my $n = $stop->();
 	like($n, qr/^\d+$/, "$name: every answer was right");
-	cmp_ok($n =~ /^\d+$/ ? $n : 0, '>', 5, "$name: under load");
+	cmp_ok($n =~ /^\d+$/ ? $n : 0, '>=', 6, "$name: under load");
 	is(Debug::Kinds::eintr($eintr), '', "$name: nothing was cut short")
 		if defined $eintr;
 }
@@ -98,7 +97,7 @@ sub test_redis {
 	my $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock",
 		'redis-server', '--port', $port, '--save', '', '--dir', $dir,
 		'--bind', '127.0.0.1'], ready => { port => $port, unix => $sock },
-		env => { Debug::Kinds::watch_eintr($log) });
+		timeout => 60, env => { Debug::Kinds::watch_eintr($log) });
 	my ($s, $i) = (talk($port), 0);
 
 	fetch('redis', $sock, sub {
@@ -128,7 +127,7 @@ sub test_memcached {
 	my $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock",
 		'memcached', '-p', $port, '-U', 0, '-l', '127.0.0.1', @root],
 		ready => { port => $port, unix => $sock },
-		env => { Debug::Kinds::watch_eintr($log) });
+		timeout => 60, env => { Debug::Kinds::watch_eintr($log) });
 	my ($s, $i) = (talk($port), 0);
 
 	fetch('memcached', $sock, sub {
@@ -159,7 +158,7 @@ CONF
 	my $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock",
 		'lighttpd', '-D', '-f', "$dir/l.conf"],
 		ready => { port => $port, unix => $sock },
-		env => { Debug::Kinds::watch_eintr($log) });
+		timeout => 60, env => { Debug::Kinds::watch_eintr($log) });
 
 	fetch('lighttpd', $sock, sub {
 		# a connection each: all of them leave a port waiting
@@ -188,7 +187,7 @@ sub test_sqlite {
 	my $app = Debug::App->start(cmd => ['sh', '-c',
 		'exec "$0" "$@" < /dev/fd/' . fileno($out), $run, '-l',
 		"unix:$sock", 'sqlite3', ':memory:'], ready => { unix => $sock },
-		env => { Debug::Kinds::watch_eintr($log) });
+		timeout => 60, env => { Debug::Kinds::watch_eintr($log) });
 	close $out;
 
 	my $asked = 0;
@@ -212,7 +211,7 @@ sub test_sqlite {
 
 	close $in;
 	is($app->wait(60), 0, 'exit status');
-	cmp_ok($answered->(), '>', 5, 'answers');
+	cmp_ok($answered->(), '>=', 6, 'answers');
 	is(join('', grep { $_ ne "45000150000.0\n" }
 		$app->out() =~ /^.*\n/mg), '', 'all of them right');
 	is($app->err(), '', 'nothing on stderr');
@@ -228,9 +227,10 @@ sub test_nginx {
 	my ($gid) = (getpwnam 'nobody')[3];
 	my $user = $> != 0 ? '' : 'user nobody ' . getgrgid($gid) . ';';
 
-	# workers make sockets here
+	# workers make sockets here: as nobody, or as root where they were slow
+	# to become it, so that nobody must be able to remove root's
 	mkdir $root;
-	chmod 01777, $root;
+	chmod 0777, $root;
 	chmod 0755, $dir;
 	Debug::Nginx::write_file("$root/index.html", 'n' x 5000);
 	Debug::Nginx::write_file("$root/nginx.conf", <<"CONF");
@@ -256,7 +256,7 @@ CONF
 	my $app = Debug::App->start(cmd => [$run, '-l', "unix:$root/%p.sock",
 		'nginx', '-p', $root, '-c', "$root/nginx.conf",
 		'-e', "$root/error.log"],
-		ready => sub { sockets($root) >= 3 });
+		timeout => 60, ready => sub { sockets($root) >= 3 });
 
 	my $load = sub {
 		select undef, undef, undef, 0.005;
@@ -398,8 +398,9 @@ sub test_postgres {
 	close $in;
 	is(waitpid($psql, 0) == $psql ? $? : -1, 0, 'psql: exit status');
 
-	# "fast"; runuser waits for its child, which is told by its own number
-	kill 'INT', $postmaster;
+	# "smart": those that are about to end may; runuser waits for its child,
+	# which is told by its own number
+	kill 'TERM', $postmaster;
 	is($app->wait(60), 0, 'exit status');
 	my $err = $app->err();
 	unlike($err, qr/interrupted|pprof|PANIC|FATAL|WARNING|ERROR|terminated by/i,

@@ -264,9 +264,12 @@ missing(const struct pprof_tick_thread *thread, uint64_t period)
 }
 
 
-/* Looks for live threads that compute and are not sampled. */
+/*
+ * Looks for live threads that compute and are not sampled.  At the LAST time
+ * one that computed a little and was never sampled is suspect, too.
+ */
 static void
-check(struct sampler *sampler)
+check(struct sampler *sampler, bool last)
 {
     uint64_t period = sampler->ticks.period;
 
@@ -275,7 +278,9 @@ check(struct sampler *sampler)
 
         thread = &sampler->ticks.threads[sampler->live[i]];
 
-        if (missing(thread, period) * period > LAG_MIN) {
+        const bool never = last && atomic_load(&thread->signals) == 0;
+
+        if (missing(thread, period) * period > (never ? 0 : LAG_MIN)) {
             atomic_store(&thread->blocked, pprof_task_blocks(thread->tid));
 
         } else if (atomic_load(&thread->blocked)
@@ -382,7 +387,7 @@ control(void *arg)
 
         if (scanned - checked >= CHECK_EVERY) {
             checked = scanned;
-            check(sampler);
+            check(sampler, false);
         }
     }
 }
@@ -782,7 +787,7 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
     pthread_join(sampler->controller, NULL);
 
     scan(sampler);
-    check(sampler);
+    check(sampler, true);
 
     uint64_t cpu = program_cpu() - sampler->cpu;
     uint64_t duration = read_clock(CLOCK_MONOTONIC) - sampler->started;

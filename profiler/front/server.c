@@ -7,14 +7,20 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "front/listen.h"
 #include "front/loop.h"
 #include "front/request.h"
 #include "kinds/life.h"
+
+
+enum { EXIT_MSEC = 1000 };     /* at most, for a start under way */
 
 
 struct pprof_server {
@@ -29,6 +35,7 @@ struct pprof_server {
 static struct {
     pthread_mutex_t       lock;
     struct pprof_server  *server;   /* NULL: nothing was started */
+    _Atomic bool          exiting;  /* and nothing is to be */
 } running = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 
@@ -177,6 +184,9 @@ pprof_start(const char *listen, const struct pprof_options *options)
     if (running.server != NULL) {
         errno = EALREADY;
 
+    } else if (running.exiting) {
+        errno = ECANCELED;
+
     } else {
         rc = start_locked(listen, options);
     }
@@ -233,15 +243,34 @@ pprof_address(char *buf, size_t size)
 
 /*
  * A program that exits leaves no socket file behind.  Its other threads still
- * run, ours among them, so nothing else is taken down.
+ * run, ours among them, so nothing else is taken down; and one that is about
+ * to listen does not any more.
  */
 __attribute__((destructor)) static void
 unlink_at_exit(void)
 {
+    const struct timespec pause = { 0, 1000000 };
+    bool locked = false;
+
+    running.exiting = true;
+
+    /* exit() in a handler that interrupted who has the lock: not for ever */
+    for (int i = 0; i < EXIT_MSEC && !locked; i++) {
+        locked = pthread_mutex_trylock(&running.lock) == 0;
+
+        if (!locked) {
+            nanosleep(&pause, NULL);
+        }
+    }
+
     struct pprof_server *s = running.server;
 
     if (s != NULL && s->pid == getpid() && s->listen.addr.ss_family == AF_UNIX)
     {
         pprof_listen_unlink(&s->listen);
+    }
+
+    if (locked) {
+        pthread_mutex_unlock(&running.lock);
     }
 }

@@ -69,6 +69,7 @@ struct pprof_options {
  *   ENAMETOOLONG  the path is longer than a unix socket's may be;
  *   EADDRINUSE    another process listens there, or a file that is no socket
  *                 has this name;
+ *   ECANCELED     the program is in exit();
  *   ENOMEM        out of memory;
  *   EMFILE, ENFILE, EAGAIN   no descriptor, or no thread, is to be had;
  *   EACCES, EPERM, ENOENT, ENOTDIR, EROFS, ENOSPC, EADDRNOTAVAIL,

@@ -7,12 +7,13 @@
  *     life execs N      executes itself N times while it computes
  *     life spawns N     posix_spawn(), vfork() and system(), N times each
  *     life daemon PID   daemon(), writes its number to PID
- *     life user UID     gives up root
- *     life root DIR     chroot()
- *     life exits MSEC   exit(7) in main() while threads compute
+ *     life user UID     gives up root at SIGUSR1; one argument more: at once
+ *     life root DIR     chroot() at SIGUSR1
+ *     life exits MSEC   exit(7) in main() while threads compute, so long after
+ *                       SIGUSR1
  *     life leaves MSEC  pthread_exit() in main(); exit(7) in another thread
  *     life deaf         every thread blocks every signal, and computes
- *     life full         no descriptor is free until SIGUSR1
+ *     life full         no descriptor is free from one SIGUSR1 to the next
  *     life embeds SO SPEC
  *                       loads the library itself; at each SIGUSR1 stops it,
  *                       unloads it, says what is left, and starts it again
@@ -122,6 +123,18 @@ start_threads(void *(*run)(void *), int n)
 
         pthread_detach(thread);
     }
+}
+
+
+static void
+wait_for_usr1(void)
+{
+    sigset_t set;
+    int signo;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigwait(&set, &signo);
 }
 
 
@@ -281,11 +294,14 @@ go_daemon(const char *file)
 }
 
 
-/* When the library has begun to listen, or after DELAY ms: who knows. */
+/* When it is told that the library listens; or NOW. */
 static int
-change(long delay, const char *user, const char *root)
+change(bool now, const char *user, const char *root)
 {
-    usleep((useconds_t) delay * 1000);
+    if (!now) {
+        wait_for_usr1();
+    }
+
     start_threads(work, 2);
 
     if (root != NULL && (chroot(root) == -1 || chdir("/") == -1)) {
@@ -309,6 +325,7 @@ change(long delay, const char *user, const char *root)
 static void *
 exit_here(void *arg)
 {
+    wait_for_usr1();
     spin((long) (intptr_t) arg);
     exit(7);
 }
@@ -331,17 +348,13 @@ static int
 full(void)
 {
     struct rlimit limit = { 64, 64 };
-    int fds[64], n = 0, signo;
-    sigset_t set;
+    int fds[64], n = 0;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
     setrlimit(RLIMIT_NOFILE, &limit);
     start_threads(burn, 1);
 
-    /* the library first, then all that are left */
-    usleep(500000);
+    /* the library listens: then all that are left */
+    wait_for_usr1();
 
     while (n < 64 && (fds[n] = open("/dev/null", O_RDONLY)) != -1) {
         n++;
@@ -349,7 +362,7 @@ full(void)
 
     printf("full: %s\n", strerror(errno));
     fflush(stdout);
-    sigwait(&set, &signo);
+    wait_for_usr1();
 
     while (n-- > 0) {
         close(fds[n]);
@@ -421,7 +434,6 @@ embeds(const char *library, const char *spec)
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
     start_threads(burn, 1);
 
     for ( ;; ) {
@@ -471,6 +483,7 @@ main(int argc, char **argv)
     /* not by its default action, which no exit handler sees */
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     self = argv[0];
 
@@ -491,15 +504,16 @@ main(int argc, char **argv)
     }
 
     if (strcmp(mode, "user") == 0) {
-        return change(argc > 3 ? atoi(argv[3]) : 500, arg, NULL);
+        return change(argc > 3, arg, NULL);
     }
 
     if (strcmp(mode, "root") == 0) {
-        return change(500, NULL, arg);
+        return change(false, NULL, arg);
     }
 
     if (strcmp(mode, "exits") == 0) {
         start_threads(work, 2);
+        wait_for_usr1();
         spin(atoi(arg));
         exit(7);
     }

@@ -39,7 +39,7 @@ Debug::Nginx::at_end(sub { $_->stop() for values %RUNNING });
 #   cwd       directory to start in
 #   ready     what to wait for: { port => n, unix => path }, any of them, or
 #             a sub that is true when the program is ready
-#   timeout   seconds to wait for it (10)
+#   timeout   seconds to wait for it (30)
 #
 # Dies when the program is not ready in time, with what it printed.
 
@@ -61,7 +61,7 @@ sub start {
     $RUNNING{$self->{pid}} = $self;
 
     if (defined $o{ready}) {
-        my $timeout = $o{timeout} // 10;
+        my $timeout = $o{timeout} // 30;
 
         wait_for(sub { !$self->alive() || $self->_ready($o{ready}) },
                  $timeout);

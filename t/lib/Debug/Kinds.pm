@@ -66,11 +66,11 @@ sub all_kinds {
 
 
 # Runs CODE over and over in a child until the returned sub is called, which
-# returns how often it was right, or what was wrong.  CODE returns '' or dies
-# or says what is wrong.
+# returns how often it was right, LEAST times however slow the machine is, or
+# what was wrong.  CODE returns '' or dies or says what is wrong.
 
 sub load {
-    my ($code) = @_;
+    my ($code, $least) = @_;
 
     pipe my $out, my $in or die "pipe: $!\n";
     my $pid = fork() // die "fork: $!\n";
@@ -82,7 +82,7 @@ sub load {
         $SIG{TERM} = sub { $stop = 1 };
         close $out;
 
-        until ($stop) {
+        until ($stop && $n >= ($least // 0)) {
             my $wrong = eval { $code->() } // $@;
 
             if ($wrong ne '') {
