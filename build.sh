@@ -3,13 +3,14 @@
 # Builds, shows and tests ngx_http_debug_module and libpprof.
 #
 #   ./build.sh            build/ngx_http_debug_module.so, libpprof.so,
-#                         libpprof.a, pprof-run, sampleize
+#                         libpprof.a, pprof-run, pprof-lines, sampleize
 #   ./build.sh demo       an application behind nginx, under load, to look at
 #   ./build.sh test [t…]  every test, or those named
 #   ./build.sh module     the nginx module alone; NGINX_SRC=<tree> builds it
 #                         against that nginx source tree
 #   ./build.sh lib        the library alone
-#   ./build.sh bench      the tables of docs/benchmarks.md
+#   ./build.sh bench [module|library|pages] [part…]
+#                         the tables of docs/benchmarks.md, or some of them
 #   ./build.sh asan|tsan  the tests under sanitizers
 #   ./build.sh fuzz [sec] each fuzz driver for so many seconds (60)
 #   ./build.sh lint       the rules of style that a machine can check
@@ -27,14 +28,16 @@ JOBS=$(nproc)
 
 PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
-           libevent-dev pkg-config)
-PKG_DEMO=(wrk curl golang-go)
-PKG_TEST=(wrk curl golang-go google-perftools lighttpd binutils procps
-          g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+           libdw-dev pkg-config)
+PKG_DEMO=(libevent-dev wrk curl golang-go)
+PKG_TEST=(libevent-dev wrk curl golang-go google-perftools lighttpd binutils
+          procps valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu
+          libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
-          redis-server memcached python3 sqlite3)
+          redis-server memcached python3 sqlite3 postgresql)
 PKG_FUZZ=(clang libclang-rt-14-dev)
-PKG_BENCH=(wrk curl golang-go valgrind)
+PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
+           redis-server sqlite3 chromium)
 PKG_LINT=(cppcheck)
 
 
@@ -182,7 +185,8 @@ build_lib()
     need "${PKG_BUILD[@]}"
     say "library: building"
     run make -C profiler -j "$JOBS" BUILD="$BUILD" ${1:+SANITIZE="$1"}
-    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run, sampleize"
+    say "library: $BUILD/libpprof.so, libpprof.a, pprof-run, pprof-lines," \
+        "sampleize"
 }
 
 
@@ -256,11 +260,39 @@ test)
     ;;
 
 bench)
+    shift
+    parts=(module library pages)
+    options=()
+
+    # of one of them, some tables: "bench library locks heap"
+    if [ $# -gt 0 ]; then
+        parts=("$1")
+        options=("${@:2}")
+    fi
+
+    case ${parts[0]} in
+    module|library|pages) ;;
+    *)
+        say "bench: module, library or pages, not \"$1\"" >&2
+        exit 2
+        ;;
+    esac
+
     need "${PKG_BUILD[@]}" "${PKG_BENCH[@]}"
     build_module
+    build_lib
+    build_test bench
+    build_test demo
     export DEBUG_BUILD=$BUILD
-    say
-    exec perl -It/lib t/bench/module.pl
+    status=0
+
+    # a bar that is missed is no reason not to see the rest
+    for part in "${parts[@]}"; do
+        say
+        perl -It/lib "t/bench/$part.pl" "${options[@]}" || status=$?
+    done
+
+    exit "$status"
     ;;
 
 fuzz)
@@ -286,6 +318,24 @@ fuzz)
             "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
         sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
     done
+
+    # those of the module live inside an nginx that tests its configuration
+    for driver in t/fuzz/module/*.c; do
+        name=$(basename "$driver" .c)
+        mkdir -p "$BUILD/fuzz/$name"
+        say "fuzz: $name, $seconds s"
+        printf '%s\n' "load_module $BUILD/t/fuzz/module/$name.so;" \
+            "error_log stderr;" "pid $BUILD/fuzz/nginx.pid;" "events { }" \
+            > "$BUILD/fuzz/nginx.conf"
+        run env ASAN_OPTIONS=detect_leaks=0 \
+            LD_PRELOAD="$(clang -print-file-name="libclang_rt.asan-$(uname \
+                -m).so")" \
+            NGX_FUZZ="-max_total_time=$seconds -max_len=20000
+                -artifact_prefix=$BUILD/fuzz/$name-
+                $BUILD/fuzz/$name $ROOT/t/fuzz/corpus/$name" \
+            nginx -t -e stderr -p "$BUILD/fuzz" -c "$BUILD/fuzz/nginx.conf"
+        sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
+    done
     ;;
 
 install)
@@ -303,7 +353,7 @@ install)
     fi
 
     say "installed: ${DESTDIR:-}${PREFIX:-/usr/local}/bin/pprof-run," \
-        "sampleize, and lib/libpprof.so"
+        "sampleize, lib/libpprof.so, libexec/pprof-lines"
     say "installed: ${DESTDIR:-}$modules/ngx_http_debug_module.so"
     ;;
 
@@ -324,6 +374,7 @@ asan)
     run make -C profiler -j "$JOBS" BUILD="$BUILD/san" \
         SANITIZE=address,undefined
     build_test app
+    build_test preload
     say "tests: building under sanitizers"
     run make -C t -j "$JOBS" BUILD="$BUILD" OUT="$BUILD/t" \
         LIB="$BUILD/san/libpprof.a" SANITIZE=address,undefined unit replay
@@ -384,17 +435,27 @@ tsan)
         args=()
         [ "$name" != capture/cfi ] || args=(t/fuzz/corpus/eh_frame)
 
-        # hold our stacks against libgcc's, and find the sanitizer's in them
-        case $name in
-        capture/survive|capture/unwind) continue ;;
-        esac
-
         [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
 
-        if timeout 300 "$unit" "${args[@]}" > "$LOG-${name//\//-}" 2>&1; then
+        log=$LOG-${name//\//-}
+        timeout 300 "$unit" "${args[@]}" > "$log" 2>&1 && rc=0 || rc=$?
+
+        # these hold our stacks and times against the true ones, and find the
+        # sanitizer's own in them (its qsort(), what creating a thread costs
+        # it): only its reports count
+        case $name in
+        capture/sampler|capture/survive|capture/unwind)
+            if [ $rc = 1 ] && grep -q '^1\.\.' "$log" \
+                && ! grep -q 'WARNING: ThreadSanitizer' "$log"
+            then
+                rc=0
+            fi ;;
+        esac
+
+        if [ $rc = 0 ]; then
             say "tsan: $name ok"
         else
-            say "tsan: $name FAILED, see $LOG-${name//\//-}"
+            say "tsan: $name FAILED ($rc), see $log"
             failed+=("$name")
         fi
     done
@@ -414,7 +475,6 @@ lint)
     # what it does not follow: queue macros, an address that is taken before
     # the value is there, memory that a list owns, &local as an argument
     run cppcheck "${checks[@]}" --std=c11 -D__x86_64__ -D'ElfW(x)=Elf64_##x' \
-        --suppress=uninitvar:profiler/front/server.c \
         --suppress=uninitvar:profiler/kinds/heap.c \
         --suppress=memleak:profiler/encode/profile.c \
         --suppress=returnDanglingLifetime:profiler/symbols/demangle.c \

@@ -19,7 +19,11 @@
 /* of one read, and the most that a header may have */
 #define NGX_HTTP_DEBUG_FETCH_BUFFER  32768
 
+/* of the answer to HEAD, which is no more than that */
+#define NGX_HTTP_DEBUG_FETCH_HEAD    8192
 
+
+static ngx_int_t ngx_http_debug_fetch_init(ngx_http_debug_fetch_t *f);
 static void ngx_http_debug_fetch_event_handler(ngx_event_t *ev);
 static void ngx_http_debug_fetch_write(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_fetch_test_connect(ngx_http_debug_fetch_t *f);
@@ -48,26 +52,10 @@ ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
     ngx_int_t          rc;
     ngx_connection_t  *c;
 
-    f->start_time = ngx_current_msec;
-    f->connect_time = (ngx_msec_t) -1;
-    f->header_time = (ngx_msec_t) -1;
-    f->length = -1;
-
-    f->buffer.start = ngx_palloc(f->pool, NGX_HTTP_DEBUG_FETCH_BUFFER);
-    f->parse = ngx_pcalloc(f->pool, sizeof(ngx_http_request_t));
-
-    if (f->buffer.start == NULL
-        || f->parse == NULL
-        || ngx_list_init(&f->headers, f->pool, 8, sizeof(ngx_table_elt_t))
-           != NGX_OK)
-    {
+    if (ngx_http_debug_fetch_init(f) != NGX_OK) {
         f->result = NGX_HTTP_DEBUG_FETCH_INTERNAL;
         return NGX_ERROR;
     }
-
-    f->buffer.pos = f->buffer.start;
-    f->buffer.last = f->buffer.start;
-    f->buffer.end = f->buffer.start + NGX_HTTP_DEBUG_FETCH_BUFFER;
 
     /*
      * A program that does not listen is an answer here and no event for
@@ -95,7 +83,7 @@ ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
                                          : NGX_HTTP_DEBUG_FETCH_INTERNAL;
         f->peer.connection = NULL;
 
-        ngx_log_error(NGX_LOG_ERR, f->log, f->err,
+        ngx_log_error(f->level, f->log, f->err,
                       "connect() to %V for a profile failed", &f->name);
         return NGX_ERROR;
     }
@@ -120,6 +108,37 @@ ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
     ngx_add_timer(c->write, f->connect_timeout);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_fetch_init(ngx_http_debug_fetch_t *f)
+{
+    size_t  size;
+
+    if (f->level == 0) {
+        f->level = NGX_LOG_ERR;
+    }
+
+    size = f->head ? NGX_HTTP_DEBUG_FETCH_HEAD : NGX_HTTP_DEBUG_FETCH_BUFFER;
+
+    f->start_time = ngx_current_msec;
+    f->connect_time = (ngx_msec_t) -1;
+    f->header_time = (ngx_msec_t) -1;
+    f->length = -1;
+
+    f->buffer.start = ngx_palloc(f->pool, size);
+    f->parse = ngx_pcalloc(f->pool, sizeof(ngx_http_request_t));
+
+    if (f->buffer.start == NULL || f->parse == NULL) {
+        return NGX_ERROR;
+    }
+
+    f->buffer.pos = f->buffer.start;
+    f->buffer.last = f->buffer.start;
+    f->buffer.end = f->buffer.start + size;
+
+    return ngx_list_init(&f->headers, f->pool, 8, sizeof(ngx_table_elt_t));
 }
 
 
@@ -321,7 +340,7 @@ ngx_http_debug_fetch_ssl_done(ngx_http_debug_fetch_t *f)
         rc = SSL_get_verify_result(c->ssl->connection);
 
         if (rc != X509_V_OK) {
-            ngx_log_error(NGX_LOG_ERR, f->log, 0,
+            ngx_log_error(f->level, f->log, 0,
                           "certificate of %V verify error: (%l:%s)",
                           &f->name, rc, X509_verify_cert_error_string(rc));
             ngx_http_debug_fetch_end(f, NGX_HTTP_DEBUG_FETCH_TLS, 0);
@@ -329,7 +348,7 @@ ngx_http_debug_fetch_ssl_done(ngx_http_debug_fetch_t *f)
         }
 
         if (ngx_ssl_check_host(c, &f->ssl_name) != NGX_OK) {
-            ngx_log_error(NGX_LOG_ERR, f->log, 0,
+            ngx_log_error(f->level, f->log, 0,
                           "certificate of %V does not match \"%V\"",
                           &f->name, &f->ssl_name);
             ngx_http_debug_fetch_end(f, NGX_HTTP_DEBUG_FETCH_TLS, 0);
@@ -749,7 +768,7 @@ ngx_http_debug_fetch_body(ngx_http_debug_fetch_t *f)
 
     while (b->pos < b->last) {
 
-#if (nginx_version >= 1027002)
+#if (NGX_HTTP_DEBUG_KEEP_TRAILERS)
         rc = ngx_http_parse_chunked(f->parse, b, &f->chunks, 0);
 #else
         rc = ngx_http_parse_chunked(f->parse, b, &f->chunks);
@@ -843,7 +862,7 @@ ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
         reason.len = p - text;
         reason.data = text;
 
-        ngx_log_error(NGX_LOG_ERR, f->log, err, "%V %V", &f->name, &reason);
+        ngx_log_error(f->level, f->log, err, "%V %V", &f->name, &reason);
     }
 
     f->end(f);
@@ -882,6 +901,18 @@ ngx_http_debug_fetch_close(ngx_http_debug_fetch_t *f)
     if (pool != NULL) {
         ngx_destroy_pool(pool);
     }
+}
+
+
+void
+ngx_http_debug_fetch_host(ngx_http_debug_fetch_t *f, ngx_str_t *host)
+{
+    if (f->sockaddr->sa_family == AF_UNIX) {
+        ngx_str_set(host, "localhost");
+        return;
+    }
+
+    *host = f->name;
 }
 
 

@@ -57,6 +57,7 @@ struct ngx_http_debug_fetch_s {
 
     ngx_pool_t                      *pool;
     ngx_log_t                       *log;
+    ngx_uint_t                       level;     /* of errors; 0: error */
 
     struct sockaddr                 *sockaddr;
     socklen_t                        socklen;
@@ -153,6 +154,9 @@ void ngx_http_debug_fetch_resume(ngx_http_debug_fetch_t *f);
 
 /* Closes the connection, if any.  No handler is called any more. */
 void ngx_http_debug_fetch_close(ngx_http_debug_fetch_t *f);
+
+/* What stands in "Host:". */
+void ngx_http_debug_fetch_host(ngx_http_debug_fetch_t *f, ngx_str_t *host);
 
 /*
  * Writes what went wrong, to follow the peer's name in a sentence: "answered

@@ -3,9 +3,10 @@
  * The per-second rings: what happened when, of each server, group and peer.
  *
  * They lie in the zone.  Every worker has a timer, and the first that comes
- * to a second fills it, so the rings go on over a reload and over the death
- * of any worker.  A point carries its own time, so that what was not filled
- * is known as missing.
+ * to a second fills it, some entities an event-loop turn, so the rings go on
+ * over a reload and over the death of any worker: each entity knows its last
+ * point, and a gap of some seconds is filled with what came meanwhile.  A point
+ * carries its own time, so that what was not filled is known as missing.
  *
  * Rings take at most three quarters of debug_zone: counters come first.
  */
@@ -69,9 +70,18 @@ uint32_t *ngx_http_debug_history_point(ngx_http_debug_zone_t *zone,
 /* Bytes of an entity's rings. */
 size_t ngx_http_debug_history_size(void);
 
-/* Fills second SECOND, unless another process did.  Context: timer. */
-void ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone,
+/*
+ * Takes second SECOND for this process to fill.  Returns NGX_OK, NGX_DECLINED
+ * (another process has it) or NGX_ERROR.  Context: timer.
+ */
+ngx_int_t ngx_http_debug_history_begin(ngx_http_debug_zone_t *zone,
     uint64_t second);
+
+/*
+ * Fills it for some entities.  Returns NGX_AGAIN while there are more, then
+ * NGX_OK.  Context: timer, posted event.
+ */
+ngx_int_t ngx_http_debug_history_step(void);
 
 /* Starts this process's timer.  Context: worker start. */
 void ngx_http_debug_history_start(ngx_http_debug_zone_t *zone,

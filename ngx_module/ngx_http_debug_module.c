@@ -670,25 +670,37 @@ ngx_http_debug_add_slash(ngx_http_request_t *r)
 
 /*
  * Makes the relative redirect to this URI with a slash.  A user of pprof
- * types "go tool pprof host/debug" and means the CPU profile: send the
- * Go client there.
+ * types "go tool pprof host/debug", or ".../debug/pprof", and means the CPU
+ * profile: send the Go client there.
  */
 
 static ngx_int_t
 ngx_http_debug_slash_location(ngx_http_request_t *r, ngx_str_t *location)
 {
     u_char                     *p, *last;
+    ngx_str_t                   profile;
     ngx_table_elt_t            *ua;
     ngx_http_debug_loc_conf_t  *dlcf;
 
     static ngx_str_t  go = ngx_string("Go-http-client/");
-    static ngx_str_t  profile = ngx_string("pprof/profile");
+    static ngx_str_t  below = ngx_string("pprof/profile");
+    static ngx_str_t  beside = ngx_string("profile");
 
     dlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
     last = r->uri.data + r->uri.len;
 
     for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
+
+    if (r->uri.len <= dlcf->mount.len) {
+        profile = below;
+
+    } else if (last - p == 5 && ngx_strncmp(p, "pprof", 5) == 0) {
+        profile = beside;
+
+    } else {
+        ngx_str_null(&profile);
+    }
 
     location->data = ngx_pnalloc(r->pool, 3 * (last - p) + sizeof("./")
                                           + profile.len + 1 + r->args.len);
@@ -935,8 +947,6 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_core_loc_conf_t    *clcf;
     ngx_http_debug_main_conf_t  *dmcf;
 
-    ngx_conf_merge_value(conf->record.enable, prev->record.enable, 1);
-
     /* the two are set by one directive */
 
     ngx_conf_merge_ptr_value(conf->access, prev->access, NULL);
@@ -955,6 +965,12 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         if (clcf->lmt_excpt && clcf->handler == NULL && conf->routes) {
             clcf->handler = ngx_http_debug_handler;
         }
+    }
+
+    if (ngx_http_debug_record_merge(cf, &prev->record, &conf->record)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     if (conf->routes) {
@@ -1054,7 +1070,7 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
     dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
 
     if (dmcf) {
-        ngx_http_debug_zone_enter(dmcf->record.zone);
+        ngx_http_debug_record_init_process(cycle, &dmcf->record);
         ngx_http_debug_history_start(dmcf->record.zone, cycle);
         ngx_http_debug_kept_start(&dmcf->kept, cycle);
     }
@@ -1258,6 +1274,14 @@ ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (size == NGX_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid zone size \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if ((size_t) size > NGX_HTTP_DEBUG_ZONE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone size \"%V\" is too large, at most %uzm"
+                           " are reserved", &value[1],
+                           NGX_HTTP_DEBUG_ZONE_MAX / 1024 / 1024);
         return NGX_CONF_ERROR;
     }
 

@@ -276,7 +276,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
         peer->entity = e;
         peer->group = ngx_http_debug_zone_by_id(zone, e->group);
 
-        ngx_http_debug_snapshot_row(zone, e, &peer->row);
+        ngx_http_debug_snapshot_row(zone, NULL, e, &peer->row);
         ngx_http_debug_page_recent(zone, peer);
     }
 

@@ -24,8 +24,6 @@
 
 static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx, ngx_str_t *rest);
-static ngx_http_debug_peer_t *ngx_http_debug_pprof_default(ngx_array_t *groups,
-    ngx_http_debug_peer_group_t **group);
 static ngx_int_t ngx_http_debug_pprof_add_slash(ngx_http_request_t *r);
 
 
@@ -142,6 +140,11 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
         return rc;
     }
 
+    rc = ngx_http_debug_pprof_check_site(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
     if (peer->sockaddr == NULL) {
         return ngx_http_debug_answer_say(r, NGX_HTTP_NOT_FOUND,
                    "%V has no listener in the second group of"
@@ -163,9 +166,9 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
 
     ctx->upstream = group->name;
     ctx->peer = peer->name;
-    ctx->fetch.name = peer->pass;
-    ctx->fetch.sockaddr = peer->sockaddr;
-    ctx->fetch.socklen = peer->socklen;
+
+    ngx_http_debug_pprof_request_aim(&ctx->fetch, conf, group, peer);
+
     ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_PROCESS;
 
     ctx->uri.data = ngx_pnalloc(r->pool, sizeof("/debug/charts/data?")
@@ -203,9 +206,9 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
 {
     ngx_int_t                       rc;
     ngx_str_t                       tail, path;
-    ngx_array_t                    *groups, one;
+    ngx_array_t                    *groups, *one;
     ngx_http_debug_peer_t          *peer;
-    ngx_http_debug_peer_group_t    *group, alone;
+    ngx_http_debug_peer_group_t    *group, *alone;
     ngx_http_debug_pprof_kind_t    *kind;
     ngx_http_upstream_main_conf_t  *umcf;
 
@@ -266,18 +269,21 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
 
         if (tail.len == 0) {
 
-            alone = *group;
-
-            if (peer != NULL) {
-                alone.peers.elts = peer;
-                alone.peers.nelts = 1;
+            one = ngx_array_create(r->pool, 1,
+                                   sizeof(ngx_http_debug_peer_group_t));
+            if (one == NULL) {
+                return NGX_ERROR;
             }
 
-            ngx_memzero(&one, sizeof(ngx_array_t));
-            one.elts = &alone;
-            one.nelts = 1;
+            alone = ngx_array_push(one);
+            *alone = *group;
 
-            return ngx_http_debug_pprof_index(r, ctx->conf, &one,
+            if (peer != NULL) {
+                alone->peers.elts = peer;
+                alone->peers.nelts = 1;
+            }
+
+            return ngx_http_debug_pprof_index(r, ctx->conf, one,
                                               (peer != NULL) ? 2 : 1,
                                               ctx->legacy);
         }
@@ -290,34 +296,21 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
 
     kind = ngx_http_debug_pprof_kind(&tail);
 
-    if (peer != NULL) {
-        ctx->upstream = group->name;
-        ctx->peer = peer->name;
-    }
-
     ctx->kind = tail;
     ctx->flags = kind ? kind->flags : 0;
 
-    if (peer == NULL) {
-        return NGX_DECLINED;
-    }
+    if (peer != NULL) {
+        ctx->upstream = group->name;
+        ctx->peer = peer->name;
 
-    ctx->fetch.name = peer->pass;
-    ctx->fetch.sockaddr = peer->sockaddr;
-    ctx->fetch.socklen = peer->socklen;
+        ngx_http_debug_pprof_request_aim(&ctx->fetch, ctx->conf, group, peer);
+    }
 
     return NGX_DECLINED;
 }
 
 
-/*
- * The first live peer of the first group that has any, and then always that
- * one while it lives: what a client asks next is to reach the same process.
- * When none lives, the first one all the same, since to be asked costs it
- * nothing.
- */
-
-static ngx_http_debug_peer_t *
+ngx_http_debug_peer_t *
 ngx_http_debug_pprof_default(ngx_array_t *groups,
     ngx_http_debug_peer_group_t **group)
 {

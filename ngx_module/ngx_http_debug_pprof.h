@@ -113,9 +113,10 @@ char *ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
- * Answers with the page of GROUPS, an array of ngx_http_debug_peer_group_t.
- * Its links are relative to itself, DEPTH steps below the page that has all
- * groups.  Returns what a content handler returns.
+ * Answers with the page of GROUPS, an array of ngx_http_debug_peer_group_t in
+ * the request's pool, after a look at their peers.  Its links are relative to
+ * itself, DEPTH steps below the page that has all groups.  Returns what a
+ * content handler returns.
  *
  * Context: worker, request.
  */

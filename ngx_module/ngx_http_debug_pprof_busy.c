@@ -29,6 +29,7 @@ static void ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
 ngx_int_t
 ngx_http_debug_pprof_busy_begin(ngx_http_debug_pprof_ctx_t *ctx)
 {
+    size_t                      i;
     uint32_t                    form;
     ngx_int_t                   rc;
     ngx_str_t                   who, after;
@@ -51,6 +52,14 @@ ngx_http_debug_pprof_busy_begin(ngx_http_debug_pprof_ctx_t *ctx)
 
         (void) ngx_sprintf(who.data, "%V at %V", &r->headers_in.user,
                            &r->connection->addr_text);
+
+        /* for a terminal to show */
+
+        for (i = 0; i < r->headers_in.user.len; i++) {
+            if (who.data[i] < 0x20 || who.data[i] == 0x7f) {
+                who.data[i] = '?';
+            }
+        }
     }
 
     cpu = (ctx->flags & NGX_HTTP_DEBUG_PPROF_CPU) ? 1 : 0;

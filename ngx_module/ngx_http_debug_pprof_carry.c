@@ -80,18 +80,6 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
     f->data = ctx;
     f->head = (r->method == NGX_HTTP_HEAD);
 
-#if (NGX_HTTP_SSL)
-
-    if (ctx->conf->ssl != NULL) {
-        f->ssl = ctx->conf->ssl->ssl;
-        f->ssl_verify = ctx->conf->ssl->verify;
-        f->ssl_server_name = 1;
-        f->ssl_name = ctx->conf->ssl->name.len ? ctx->conf->ssl->name
-                                               : ctx->upstream;
-    }
-
-#endif
-
     f->connect_timeout = ngx_min(NGX_HTTP_DEBUG_PPROF_CONNECT,
                                  ctx->conf->write_timeout);
     f->header = ngx_http_debug_pprof_carry_header;
@@ -206,6 +194,16 @@ ngx_http_debug_pprof_carry_client_closed(ngx_http_request_t *r)
     if (c->quic) {
         return c->read->error;
     }
+#endif
+
+#if (NGX_HAVE_EPOLLRDHUP)
+
+    /* of TLS, recv() would find the goodbye and take it for a word */
+
+    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && ngx_use_epoll_rdhup) {
+        return c->read->pending_eof;
+    }
+
 #endif
 
     n = recv(c->fd, buf, 1, MSG_PEEK);

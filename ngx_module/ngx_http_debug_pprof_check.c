@@ -28,42 +28,40 @@ ngx_int_t
 ngx_http_debug_pprof_check(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx)
 {
-    ngx_str_t        *name, allow;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *site;
+    ngx_int_t    rc;
+    ngx_str_t   *name, allow;
+    ngx_uint_t   i, known, allowed;
 
     static ngx_str_t  get = ngx_string("GET, HEAD");
     static ngx_str_t  post = ngx_string("GET, HEAD, POST");
 
+    known = (ngx_http_debug_pprof_kind(&ctx->kind) != NULL);
+    allowed = known;
+
     /* a kind that is not known here may be a program's own, if it is named */
 
     if (ctx->conf->kinds != NULL) {
+        allowed = 0;
         name = ctx->conf->kinds->elts;
 
         for (i = 0; i < ctx->conf->kinds->nelts; i++) {
             if (name[i].len == ctx->kind.len
                 && ngx_strncmp(name[i].data, ctx->kind.data, name[i].len) == 0)
             {
+                allowed = 1;
                 break;
             }
         }
-
-        if (i == ctx->conf->kinds->nelts
-            && ngx_http_debug_pprof_kind(&ctx->kind) != NULL)
-        {
-            return ngx_http_debug_answer_say(r, NGX_HTTP_FORBIDDEN,
-                       "%V profiles are not let through;"
-                       " see debug_pprof_kinds", &ctx->kind);
-        }
-
-    } else {
-        i = 0;
     }
 
-    if ((ctx->conf->kinds != NULL && i == ctx->conf->kinds->nelts)
-        || (ctx->conf->kinds == NULL
-            && ngx_http_debug_pprof_kind(&ctx->kind) == NULL))
-    {
+    if (!allowed && known) {
+        return ngx_http_debug_answer_say(r, NGX_HTTP_FORBIDDEN,
+                   "%V profiles are not let through;"
+                   " see debug_pprof_kinds", &ctx->kind);
+    }
+
+    if (!allowed) {
+
         /* Go's words */
 
         return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
@@ -86,17 +84,9 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
 
     /* a page of somebody else's must not make a visitor profile us */
 
-    site = ngx_http_debug_header_find(r, "sec-fetch-site");
-
-    if (site != NULL
-        && site->value.len == sizeof("cross-site") - 1
-        && ngx_strncasecmp(site->value.data, (u_char *) "cross-site",
-                           sizeof("cross-site") - 1)
-           == 0)
-    {
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_FORBIDDEN,
-                   "another site's page asks for this;"
-                   " profiles are refused to it");
+    rc = ngx_http_debug_pprof_check_site(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     if (ngx_http_debug_pprof_answer_peer(r, ctx) != NGX_OK) {
@@ -110,6 +100,36 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
     }
 
     return ngx_http_debug_pprof_check_seconds(r, ctx);
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_check_site(ngx_http_request_t *r)
+{
+    if (ngx_http_debug_pprof_check_cross_site(r)) {
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_FORBIDDEN,
+                   "another site's page asks for this;"
+                   " profiles are refused to it");
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* Browsers say so; curl says nothing. */
+
+ngx_uint_t
+ngx_http_debug_pprof_check_cross_site(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *site;
+
+    site = ngx_http_debug_header_find(r, "sec-fetch-site");
+
+    return site != NULL
+           && site->value.len == sizeof("cross-site") - 1
+           && ngx_strncasecmp(site->value.data, (u_char *) "cross-site",
+                              sizeof("cross-site") - 1)
+              == 0;
 }
 
 

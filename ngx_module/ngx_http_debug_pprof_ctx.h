@@ -72,7 +72,24 @@ ngx_http_debug_pprof_ctx_t *ngx_http_debug_pprof_ctx_get(
     ngx_http_request_t *r);
 
 
+/* ngx_http_debug_pprof.c */
+
+/*
+ * The first live peer of the first group that has any, and then always that
+ * one while it lives: what a client asks next is to reach the same process.
+ * When none lives, the first one all the same, since to be asked costs it
+ * nothing.  NULL: no group has a peer.
+ */
+ngx_http_debug_peer_t *ngx_http_debug_pprof_default(ngx_array_t *groups,
+    ngx_http_debug_peer_group_t **group);
+
+
 /* ngx_http_debug_pprof_check.c */
+
+/* Whether a page of another site asks; and its refusal: NGX_DECLINED when
+ * none does, or what a content handler returns. */
+ngx_uint_t ngx_http_debug_pprof_check_cross_site(ngx_http_request_t *r);
+ngx_int_t ngx_http_debug_pprof_check_site(ngx_http_request_t *r);
 
 /*
  * Sets CTX's seconds and the peer's time.  Returns NGX_DECLINED when nothing
@@ -83,6 +100,11 @@ ngx_int_t ngx_http_debug_pprof_check(ngx_http_request_t *r,
 
 
 /* ngx_http_debug_pprof_request.c */
+
+/* Directs F to PEER. */
+void ngx_http_debug_pprof_request_aim(ngx_http_debug_fetch_t *f,
+    ngx_http_debug_pprof_conf_t *conf, ngx_http_debug_peer_group_t *group,
+    ngx_http_debug_peer_t *peer);
 
 /* Reads the body of a POST and goes on.  Returns what a content handler
  * returns. */

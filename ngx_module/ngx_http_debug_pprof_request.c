@@ -22,6 +22,28 @@ static ngx_int_t ngx_http_debug_pprof_request_keep_body(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx);
 
 
+void
+ngx_http_debug_pprof_request_aim(ngx_http_debug_fetch_t *f,
+    ngx_http_debug_pprof_conf_t *conf, ngx_http_debug_peer_group_t *group,
+    ngx_http_debug_peer_t *peer)
+{
+    f->name = peer->pass;
+    f->sockaddr = peer->sockaddr;
+    f->socklen = peer->socklen;
+
+#if (NGX_HTTP_SSL)
+
+    if (conf->ssl != NULL) {
+        f->ssl = conf->ssl->ssl;
+        f->ssl_verify = conf->ssl->verify;
+        f->ssl_server_name = 1;
+        f->ssl_name = conf->ssl->name.len ? conf->ssl->name : group->name;
+    }
+
+#endif
+}
+
+
 ngx_int_t
 ngx_http_debug_pprof_request_body(ngx_http_request_t *r)
 {
@@ -191,11 +213,7 @@ ngx_http_debug_pprof_request_create(ngx_http_debug_pprof_ctx_t *ctx)
 
     r = ctx->request;
 
-    host = ctx->fetch.name;
-
-    if (ctx->fetch.sockaddr->sa_family == AF_UNIX) {
-        ngx_str_set(&host, "localhost");
-    }
+    ngx_http_debug_fetch_host(&ctx->fetch, &host);
 
     forwarded = ngx_http_debug_header_find(r, "x-forwarded-for");
 

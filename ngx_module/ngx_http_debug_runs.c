@@ -31,6 +31,8 @@ typedef struct {
 
 static ngx_int_t ngx_http_debug_runs_init_zone(ngx_shm_zone_t *zone,
     void *data);
+static void ngx_http_debug_runs_tell(ngx_http_debug_run_t *run,
+    ngx_http_debug_run_other_t *other);
 static ngx_uint_t ngx_http_debug_runs_gone(ngx_http_debug_run_t *run);
 static void ngx_http_debug_runs_free(ngx_slab_pool_t *shpool,
     ngx_http_debug_run_t *run);
@@ -112,7 +114,6 @@ ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref, ngx_str_t *peer,
     size_t                  len;
     ngx_int_t               rc;
     ngx_uint_t              i, n, count;
-    ngx_msec_int_t          left;
     ngx_slab_pool_t        *shpool;
     ngx_http_debug_run_t   *run;
     ngx_http_debug_runs_t  *runs;
@@ -169,12 +170,7 @@ ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref, ngx_str_t *peer,
             break;
         }
 
-        left = (ngx_msec_int_t) (run->end - ngx_current_msec);
-
-        other->seconds = (left > 0) ? (left + 999) / 1000 : 1;
-        other->who.len = run->who_len;
-        other->who.data = other->text;
-        ngx_memcpy(other->text, run->who, run->who_len);
+        ngx_http_debug_runs_tell(run, other);
 
         rc = NGX_BUSY;
         break;
@@ -215,6 +211,61 @@ ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref, ngx_str_t *peer,
     ngx_shmtx_unlock(&shpool->mutex);
 
     return rc;
+}
+
+
+ngx_int_t
+ngx_http_debug_runs_busy(ngx_str_t *peer, ngx_http_debug_run_other_t *other)
+{
+    size_t                  len;
+    ngx_int_t               rc;
+    ngx_uint_t              i;
+    ngx_slab_pool_t        *shpool;
+    ngx_http_debug_run_t   *run;
+    ngx_http_debug_runs_t  *runs;
+
+    runs = ngx_http_debug_runs_zone->data;
+    shpool = (ngx_slab_pool_t *) ngx_http_debug_runs_zone->shm.addr;
+
+    len = ngx_min(peer->len, NGX_HTTP_DEBUG_RUNS_NAME);
+    rc = NGX_DECLINED;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    for (i = 0; i < NGX_HTTP_DEBUG_RUNS_MAX; i++) {
+
+        run = &runs->run[i];
+
+        if (run->state == NGX_HTTP_DEBUG_RUN_ACTIVE
+            && run->exclusive
+            && run->peer_len == len
+            && ngx_memcmp(run->peer, peer->data, len) == 0
+            && !ngx_http_debug_runs_gone(run))
+        {
+            ngx_http_debug_runs_tell(run, other);
+            rc = NGX_OK;
+            break;
+        }
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return rc;
+}
+
+
+static void
+ngx_http_debug_runs_tell(ngx_http_debug_run_t *run,
+    ngx_http_debug_run_other_t *other)
+{
+    ngx_msec_int_t  left;
+
+    left = (ngx_msec_int_t) (run->end - ngx_current_msec);
+
+    other->seconds = (left > 0) ? (left + 999) / 1000 : 1;
+    other->who.len = run->who_len;
+    other->who.data = other->text;
+    ngx_memcpy(other->text, run->who, run->who_len);
 }
 
 

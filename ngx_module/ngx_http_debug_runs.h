@@ -96,6 +96,13 @@ ngx_int_t ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref,
     ngx_uint_t max, ngx_uint_t exclusive, uint32_t form,
     ngx_http_debug_run_other_t *other);
 
+/*
+ * Looks for an exclusive run of PEER.  Returns NGX_OK and fills OTHER, or
+ * NGX_DECLINED: the peer is free.
+ */
+ngx_int_t ngx_http_debug_runs_busy(ngx_str_t *peer,
+    ngx_http_debug_run_other_t *other);
+
 /* The owner lives.  Returns how many have joined. */
 ngx_uint_t ngx_http_debug_runs_seen(ngx_http_debug_run_ref_t *ref);
 

@@ -16,13 +16,13 @@
 #include "pprof.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kinds/env.h"
@@ -64,6 +64,18 @@ say(bool listens)
 }
 
 
+/* Goes on after a signal: setuid() sends one that cannot be blocked. */
+static void
+wait_msec(int msec)
+{
+    struct timespec left = { msec / 1000, msec % 1000 * 1000000L };
+
+    while (nanosleep(&left, &left) == -1 && errno == EINTR) {
+        /* void */
+    }
+}
+
+
 static void *
 start_later(void *arg)
 {
@@ -73,7 +85,7 @@ start_later(void *arg)
     pprof_kinds_enter();
 
     for (size_t i = 0; i < n; i++) {
-        (void) poll(NULL, 0, delays[i]);
+        wait_msec(delays[i]);
 
         if (pprof_start(pprof_env_get("PPROF_LISTEN"), NULL) == 0) {
             say(true);

@@ -41,6 +41,7 @@ is(join(' ', map { s!^\./!!r } sort split /\n/,
 		opt/debug/include/pprof.h opt/debug/lib/libpprof.a
 		opt/debug/lib/libpprof.so opt/debug/lib/libpprof.so.1
 		opt/debug/lib/pkgconfig/libpprof.pc
+		opt/debug/libexec/pprof-lines
 		usr/lib/nginx/modules/ngx_http_debug_module.so }), 'files');
 
 sub pkg_config {

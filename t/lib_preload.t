@@ -111,6 +111,40 @@ $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock", 'sleep', '60'],
 is(ask($sock, '/debug/pprof/symbol')->{status}, 200, 'stale socket: replaced');
 $app->stop();
 
+# with %p, what others left that were killed
+
+mkdir "$dir/p";
+my %left;
+
+for my $name (qw/ old young live /) {
+	my $app = $left{$name} = Debug::App->start(
+		cmd => [$run, '-l', "unix:$dir/p/a%%.%p.s", 'sleep', '60'],
+		ready => sub { -S "$dir/p/a%." . $_[0]->pid() . '.s' });
+	$left{$name} = "$dir/p/a%." . $app->pid() . '.s';
+	next if $name eq 'live';
+	$app->kill('KILL');
+	$app->wait(5);
+}
+
+my ($gone) = $left{old} =~ /(\d+)\.s$/;
+utime 1, 1, values %left;
+utime undef, undef, $left{young};
+Debug::Nginx::write_file("$dir/p/a%.$gone.t", '');
+system 'cp', '-a', $left{old}, $left{other} = "$dir/p/a%.x$gone.s";
+
+$app = Debug::App->start(
+	cmd => [$run, '-l', "unix:$dir/p/a%%.%p.s", 'sleep', '60'],
+	ready => sub { -S "$dir/p/a%." . $_[0]->pid() . '.s' });
+
+ok(Debug::Nginx::wait_for(sub { !-e $left{old} }), '%p: of a dead process');
+ok(-e $left{young}, '%p: but not a young one');
+ok(-e $left{live}, '%p: nor of one that lives');
+ok(-e $left{other}, '%p: nor another name');
+ok(-e "$dir/p/a%.$gone.t", '%p: nor a file');
+is(ask($left{live}, '/debug/pprof/symbol')->{status}, 200,
+	'%p: which still answers');
+$app->stop();
+
 # a file that is no socket is nobody's to remove
 
 Debug::Nginx::write_file("$dir/file", 'precious');

@@ -61,6 +61,8 @@ for (qw/ sampler gperftools /) {
 }
 
 accuracy();
+quiet();
+their_own();
 odd_requests();
 done_testing();
 
@@ -174,16 +176,18 @@ close $_ for @many;
 ok(Debug::Nginx::wait_for(sub { threads($app->pid()) == 2 }, 3),
 	'no thread is left of them');
 
-# and more than there may be
+# and more than there may be: whichever comes last is refused.  (To ask until
+# one is refused would now and then take the place of one of the 16.)
 
-@many = map { Debug::Nginx::http_open(unix => $sock) } 1 .. 16;
+@many = map { Debug::Nginx::http_open(unix => $sock) } 1 .. 17;
 print $_ "GET /debug/pprof/heap?seconds=60 HTTP/1.1\r\nHost: l\r\n\r\n"
 	for @many;
 
-Debug::Nginx::wait_for(sub {
-	$r = ask($sock, '/debug/pprof/heap');
-	return $r->{status} == 503;
-}, 5);
+my $set = '';
+vec($set, fileno $_, 1) = 1 for @many;
+is(select(my $ready = $set, undef, undef, 20), 1, 'one of 17 is answered');
+my ($last) = grep { vec($ready, fileno $_, 1) } @many;
+$r = Debug::Nginx::http_request('', sock => $last);
 
 is($r->{status}, 503, 'the 17th request');
 like($r->{body}, qr/^16 profile requests are under way/, 'the 17th: why');
@@ -339,6 +343,30 @@ sub accuracy {
 	$app->stop();
 }
 
+# The program profiles itself: two at once would sample each other.
+
+sub their_own {
+	my ($lib) = glob '/usr/lib/*/libprofiler.so.0';
+
+	$engine = 'sampler';
+
+	SKIP: {
+		skip 'no libprofiler', 3 unless defined $lib;
+
+		# it wakes a program that sleeps, too
+		my ($app, $sock) = program('sleep 60 while 1', env => { LD_PRELOAD => $lib,
+			CPUPROFILE => "$dir/own.prof" });
+		my $r = ask($sock, '/debug/pprof/profile?seconds=1');
+
+		is($r->{status}, 503, 'profiles itself');
+		like($r->{body}, qr/^the program runs gperftools' CPU profiler/,
+			'profiles itself: why not');
+		is(ask($sock, '/debug/pprof/goroutine')->{status}, 200,
+			'profiles itself: all else');
+		$app->stop();
+	}
+}
+
 # What only the sampler knows.
 
 sub odd_requests {
@@ -407,6 +435,37 @@ sub raw_total {
 }
 
 ###############################################################################
+
+# The profiler's own thread of a program whose threads stay: it once looked
+# for new ones 250 times a second, which cost more than all samples.
+sub quiet {
+	$engine = 'sampler';
+
+	my ($app, $sock) = program('sleep 60');
+	my $s = Debug::Nginx::http_open(unix => $sock);
+	my $wakes = sub {
+		my ($status) = grep { /^Name:\tpprof-sampler$/m }
+			map { Debug::Nginx::read_file($_) }
+			glob '/proc/' . $app->pid() . '/task/*/status';
+		return ($status // '') =~ /^voluntary_ctxt_switches:\s+(\d+)/m
+			? $1 : undef;
+	};
+
+	print $s "GET /debug/pprof/profile?seconds=20 HTTP/1.0\r\n\r\n";
+	ok(Debug::Nginx::wait_for(sub { defined $wakes->() }, 5),
+		'quiet: a profile runs');
+	sleep 0.2;
+
+	my ($before, $start) = ($wakes->(), time);
+	sleep 1.5;
+	my $rate = ($wakes->() - $before) / (time - $start);
+
+	# 40 looks, and the waits between two system calls of one
+	cmp_ok($rate, '<', 90, 'quiet: the sampler sleeps');
+	cmp_ok($rate, '>', 1, 'quiet: and looks');
+	close $s;
+	$app->stop();
+}
 
 # Seconds of all samples in the report of go tool pprof.
 sub total {

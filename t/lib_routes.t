@@ -222,7 +222,7 @@ like($r->{status}, qr/^4/, '64 KB of header');
 $r = ask('/debug/pprof/symbol', method => 'POST', body => 'a' x 9e6);
 ok($r->{status} == 413 || $r->{error} ne '', '9 MB of body');
 
-# more data than one request, while it waits: evhttp would end the program
+# more data than one request, while it waits
 
 $r = Debug::Nginx::http_request(["GET /debug/pprof/profile?seconds=1 "
 	. "HTTP/1.1\r\nHost: l\r\n\r\n", \0.2, "GET / HTTP/1.1\r\n" x 20],

@@ -14,6 +14,7 @@ use Time::HiRes qw/ sleep /;
 use lib 't/lib';
 use Debug::Nginx;
 use Debug::App;
+use Debug::Kinds;
 
 ###############################################################################
 
@@ -83,8 +84,13 @@ SKIP: {
 	like($text, qr/ wait_recv$/m, 'names');
 	like(go(ask($sock, 'goroutine?debug=1'), '-top'), qr/of 8 total/,
 		'debug=1: go tool pprof reads it');
-	like(go(ask($sock, 'goroutine?seconds=1'), '-top'),
-		qr/Duration: 1.*, Total samples = 0/, 'delta: nothing changed');
+
+	# a thread on its way from one wait to the next is elsewhere, once in a
+	# while; the delta has it with -1 and +1 then
+	ok(Debug::Nginx::wait_for(sub {
+		$text = go(ask($sock, 'goroutine?seconds=1'), '-top');
+		return $text =~ /Duration: \d.*, Total samples = 0/;
+	}, 20), 'delta: nothing changed') or diag($text);
 }
 
 like(ask($sock, 'goroutine?seconds=1')->{headers}{'content-disposition'},
@@ -92,7 +98,9 @@ like(ask($sock, 'goroutine?seconds=1')->{headers}{'content-disposition'},
 
 ask($sock, 'goroutine') for 1 .. 20;
 ask($sock, 'goroutine?debug=2') for 1 .. 5;
-ask($sock, 'profile?seconds=1');
+
+# nor by samples, hooks and records, all of them at once
+is(Debug::Kinds::all_kinds($sock), '', 'every kind');
 $app->kill('USR1');
 is($app->wait(5), 0, 'the program ends as ever');
 is($app->out(), "0 interrupted\n", 'no system call returned EINTR');
@@ -166,6 +174,74 @@ SKIP: {
 	like(Debug::Nginx::run_cmd(['google-pprof', '--text',
 		"$build/t/app/contend", "$dir/c"], timeout => 60)->{out},
 		qr/hold_lock/, 'google-pprof reads it');
+}
+
+$app->stop();
+
+# everything that one can wait for, by its name and by who let it wait
+
+($app, $sock) = program(['objects']);
+
+SKIP: {
+	skip 'no go', 12 unless $go;
+
+	$r = ask($sock, 'block?seconds=2&rate=1');
+	$text = go($r, '-traces');
+
+	for (['rwlock', 'rwlock'], ['condition', 'condition'],
+		['semaphore', 'semaphore'], ['thread\'s end', 'thread'])
+	{
+		my ($object, $name) = @$_;
+		my ($trace) = grep { /^ +object:\s*\Q$object\E\s*$/m
+			&& /\bawait_$name\b/ } split /^-+\+-+$/m, $text;
+		ok(defined $trace, "block: $object, in await_$name()");
+		like($trace // '', qr/^ +[\d.]+m?s +/m, "block: $object: how long");
+		unlike($trace // '', qr/pprof/, "block: $object: nothing of ours");
+	}
+
+	$text = go(ask($sock, 'mutex?seconds=2'), '-traces');
+	like($text, qr/^ +object:\s*rwlock\s*\n(?:.*\n)*? .* pass_on$/m,
+		'mutex: who held the rwlock');
+}
+
+$app->stop();
+
+# texts, as Go has them: who says debug=1 or 2 gets something to read
+
+($app, $sock) = program([], PPROF_MUTEX_RATE => 1, PPROF_BLOCK_RATE => 1,
+	PPROF_THREADCREATE => 1, PPROF_ALLOC_SAMPLE => 4096);
+
+for my $kind (qw/ heap allocs growth goroutine thread threadcreate mutex
+	block /)
+{
+	for my $debug (1, 2) {
+		ok(Debug::Nginx::wait_for(sub {
+			$r = ask($sock, "$kind?debug=$debug");
+			return $r->{status} == 200;
+		}, 10), "$kind?debug=$debug");
+		is($r->{headers}{'content-type'}, 'text/plain; charset=utf-8',
+			"$kind?debug=$debug: type");
+		is($r->{headers}{'content-disposition'}, undef,
+			"$kind?debug=$debug: to be shown");
+	}
+
+	SKIP: {
+		skip 'no go', 1 unless $go;
+		unlike(go(ask($sock, "$kind?debug=1"), '-raw'),
+			qr/unrecognized|malformed|parsing/,
+			"$kind?debug=1: go tool pprof reads it");
+	}
+}
+
+# the environment's rates are there from the start, and stay
+
+for (['mutex', qr/^--- mutex:\ncycles\/second=1000000000\n.*\n[1-9]\d* \d+ \@/],
+	['block', qr/^--- contention:\ncycles\/second=1000000000\n.*\n?[1-9]\d* \d+ \@/])
+{
+	my ($kind, $re) = @$_;
+	ok(Debug::Nginx::wait_for(sub {
+		ask($sock, "$kind?debug=1")->{body} =~ $re }, 10),
+		"$kind: by the environment");
 }
 
 $app->stop();

@@ -115,7 +115,8 @@ my %knows = (
 	charts => [qw/ kinds encode /],
 	kinds => [qw/ encode symbols capture /],
 	encode => [qw/ symbols /],
-	symbols => [],
+	# a header that is all there is to it
+	symbols => [qw! capture/raw\.h !],
 	capture => [],
 );
 

@@ -108,6 +108,29 @@ namespace { HERE int quiet(int a) { asm volatile(""); return a * 5; } }
 }
 
 static volatile int sink;
+static const void *volatile in_lambda;
+
+static inline __attribute__((always_inline)) void
+mark()
+{
+#ifdef __x86_64__
+	asm volatile("lea 1f(%%rip), %0\n1: nop" : "=r" (in_lambda)); /* AT mark */
+#else
+	asm volatile("adr %0, 1f\n1: nop" : "=r" (in_lambda));
+#endif
+}
+
+/* the lambda's code is a function of its own, described within this one */
+HERE static int
+odd(int n)
+{
+	auto f = [](int a) __attribute__((noinline)) {
+		mark(); /* AT lambda */
+		return a * 3 + sink;
+	};
+
+	return f(n) + f(n + 1);
+}
 
 template <typename F>
 static const void *
@@ -130,6 +153,9 @@ addresses(const void **at)
 	at[n++] = pointer(&acs::session::operator<);
 	at[n++] = pointer(&acs::twice<int>);
 	at[n++] = pointer(&acs::quiet);
+
+	sink = odd(2);
+	at[n++] = in_lambda;
 
 	return n;
 }
@@ -254,6 +280,34 @@ foreach my $user ('', 'nobody') {
 	}
 }
 
+# the program itself: /proc/self/exe leads to it for whoever it runs as
+
+foreach my $user ('', 'nobody') {
+	my $as = $user || 'root';
+
+	SKIP: {
+		skip 'not root', 3 if $>;
+
+		is((gone($user, 'true'))[8], '0 1 main | main', "the program, $as");
+		is((gone($user, 'rm EXE'))[8], '0 1 main | main',
+			"the program, deleted, $as");
+		is((gone($user, "cp $dir/else.so EXE.new; mv EXE.new EXE"))[8],
+			'0 1 main | main', "the program, replaced, $as");
+	}
+}
+
+# the build id is that of what runs, whatever the file is by now
+
+my ($whole) = `readelf -n $dir/c.so` =~ /Build ID: (\S+)/;
+my ($other) = `readelf -n $dir/else.so` =~ /Build ID: (\S+)/;
+
+isnt($whole, $other, 'two builds');
+is((gone('', 'true', '-b'))[0], "$whole $dir/gone/gone.so", 'build id');
+is((gone('', 'rm FILE', '-b'))[0], "$whole $dir/gone/gone.so deleted",
+	'build id: deleted');
+is((gone('', "cp $dir/else.so FILE.new; mv FILE.new FILE", '-b'))[0],
+	"$whole $dir/gone/gone.so deleted", 'build id: replaced');
+
 # without build id: by the inode
 
 run("gcc -O1 -fPIC -shared -Wl,--build-id=none -o $dir/noid.so $dir/c.c");
@@ -290,14 +344,141 @@ SKIP: {
 		'C++ without runtime: anonymous namespace');
 }
 
+# lines: in the file, of what was inlined there, in a separate debug file, of
+# a file that is gone
+
+my %at;
+for my $source (qw/ c.c cxx.cc /) {
+	my $number;
+	for (split /\n/, slurp("$dir/$source")) {
+		$number++;
+		$at{$1} = $number if m!/\* AT (\w+) \*/!;
+		$at{$1} = $number if /^(?:HERE )?.*?\b(hidden|exported|quiet|parse)\(.*\{/;
+	}
+}
+
+@n = names("-l $build/pprof-lines", 'c.so');
+
+is($n[0], "0 1 hidden | hidden | - c.c:$at{hidden}", 'lines: static function');
+is($n[2], "0 0 exported | exported | - c.c:$at{exported}",
+	'lines: global function');
+like($n[8], qr/^lines of 5 of 8 addresses/, 'lines: how many');
+
+@n = names("-l $build/pprof-lines", 'cxx.so');
+
+like($n[0], qr/ \| - cxx\.cc:$at{parse}$/, 'lines: C++');
+like($n[4], qr/^0 \d+ odd\(int\)::\{lambda.* \| mark(?:\(\))? cxx\.cc:\d+ \| - cxx\.cc:$at{lambda}$/,
+	'lines: C++, inlined into a lambda');
+
+is((names("-l $build/pprof-lines", 'stripped.so'))[1],
+	'0 1 exported | exported', 'lines: stripped, so there are none');
+
+run("objcopy --only-keep-debug $dir/c.so $debug");
+
+@n = names("-d $dir/root -l $build/pprof-lines", 'stripped.so');
+is($n[0], "0 1 hidden | hidden | - c.c:$at{hidden}",
+	'lines: a separate debug file');
+
+# compressed, as Debian's are
+
+run("objcopy --only-keep-debug --compress-debug-sections $dir/c.so $debug");
+
+@n = names("-d $dir/root -l $build/pprof-lines", 'stripped.so');
+is($n[0], "0 1 hidden | hidden | - c.c:$at{hidden}",
+	'lines: a separate debug file, compressed');
+
+run("objcopy --only-keep-debug $dir/else.so $debug");
+
+@n = names("-d $dir/root -l $build/pprof-lines", 'stripped.so');
+is($n[1], '0 1 exported | exported', 'lines: not those of another build');
+
+SKIP: {
+	skip 'not root', 2 if $>;
+
+	my @m = gone('', 'rm FILE', "-l $build/pprof-lines");
+	is($m[0], "0 1 hidden | hidden | - c.c:$at{hidden}", 'lines: deleted');
+
+	@m = gone('', "cp $dir/else.so FILE.new; mv FILE.new FILE",
+		"-l $build/pprof-lines");
+	is($m[0], "0 1 hidden | hidden | - c.c:$at{hidden}", 'lines: replaced');
+}
+
+# by other compilers' ways: DWARF 4, and clang without .debug_aranges
+
+for (['DWARF 4', 'gcc -gdwarf-4'], ['clang', 'clang -g'],
+	['split DWARF', 'gcc -g -gsplit-dwarf'])
+{
+	my ($name, $cc) = @$_;
+
+	SKIP: {
+		skip "$name: no clang", 1
+			if $cc =~ /^clang/ && system('clang --version > /dev/null 2>&1');
+
+		run("cd $dir && $cc -O1 -fPIC -shared -Wl,--build-id"
+			. " -o $dir/other.so $dir/c.c 2> /dev/null");
+		like((names("-l $build/pprof-lines", 'other.so'))[2],
+			qr/^0 0 exported \| exported \| - c\.c:$at{exported}$/,
+			"lines: $name");
+	}
+}
+
+# all of that as binutils has it, at addresses anywhere in real code
+
+SKIP: {
+	skip 'no addr2line', 1 if system('addr2line -v > /dev/null 2>&1');
+
+	my $file = "$build/libpprof.so";
+	my ($id) = `readelf -n $file` =~ /Build ID: (\S+)/;
+	my ($start, $size) = `readelf -SW $file`
+		=~ / \.text +PROGBITS +(\w+) \w+ (\w+)/;
+
+	srand(1);
+	my @asked = map { hex($start) + int rand hex $size } 1 .. 1000;
+
+	spew("$dir/question", "o $id 0\np $file\n"
+		. join '', map { sprintf "a %x\n", $_ } @asked);
+	spew("$dir/addresses", join '', map { sprintf "%x\n", $_ } @asked);
+
+	my (@texts, @ours, @theirs, $frames);
+
+	for (`$build/pprof-lines < $dir/question`) {
+		if (/^s (?:.*\/)?(.*)/) {
+			push @texts, $1;
+
+		} elsif (/^a (\d+)/) {
+			$frames = $ours[$1] = [];
+
+		} elsif (/^f (\d+) \d+ \S+ (\d+)/) {
+			push @$frames, "$texts[$2]:$1";
+		}
+	}
+
+	for (`addr2line -aie $file < $dir/addresses`) {
+		if (/^0x/) {
+			push @theirs, $frames = [];
+
+		} elsif (/^(?:.*\/)?([^\/]*?):(\d+|\?)/) {
+			push @$frames, "$1:$2" if $1 ne '??';
+		}
+	}
+
+	my @known = grep { @{ $theirs[$_] } } 0 .. $#asked;
+	my @same = grep { "@{ $theirs[$_] }" eq "@{ $ours[$_] // [] }" } @known;
+	my $n = grep { @{ $theirs[$_] } > 1 } @known;
+
+	ok(@known > 950 && $n > 100 && @same >= 0.99 * @known,
+		"lines: of " . @known . " addresses, $n with inlined functions, "
+		. @same . ' as addr2line has them');
+}
+
 # several at once
 
 @n = names('', 'c.so', 'cxx.so', 'stripped.so');
 
-is(scalar(@n), 8 + 4 + 8, 'several objects');
+is(scalar(@n), 8 + 5 + 8, 'several objects');
 is($n[0], '0 1 hidden | hidden', 'the first');
 like($n[8], qr/acs::session::parse/, 'the second');
-is($n[13], '0 1 exported | exported', 'the third');
+is($n[14], '0 1 exported | exported', 'the third');
 
 done_testing();
 
@@ -309,6 +490,14 @@ sub spew {
 	open my $fh, '>', $file or die "$file: $!\n";
 	print $fh $text;
 	close $fh;
+}
+
+sub slurp {
+	my ($file) = @_;
+
+	open my $fh, '<', $file or die "$file: $!\n";
+	local $/;
+	return scalar <$fh>;
 }
 
 sub run {
@@ -329,15 +518,17 @@ sub names {
 # The names in an object whose file is changed after it was loaded.
 
 sub gone {
-	my ($user, $command) = @_;
+	my ($user, $command, $options) = @_;
 
 	my $place = "$dir/gone";
 	run("rm -rf $place; mkdir $place; chmod 777 $place");
 	run("cp $dir/c.so $place/gone.so; cp $app $place/names");
 
 	$command =~ s/FILE/$place\/gone.so/g;
+	$command =~ s/EXE/$place\/names/g;
 
-	my $line = "$place/names -d $dir/none -c '$command' $place/gone.so";
+	my $line = "$place/names -d $dir/none @{[ $options // '' ]}"
+		. " -c '$command' $place/gone.so self";
 	$line = "setpriv --reuid $user --clear-groups $line" if $user;
 
 	return map { chomp; $_ } `$line`;

@@ -106,7 +106,8 @@ function index(element) {
             probe(group, p).then(s => state.replaceChildren(
                 el('span', { class: 'pill ' + (s.ok ? 'ok' : '') },
                    s.ok ? 'answers' : 'no profiler'), ' ',
-                ...notes.map(n => el('span', { class: 'pill warn' }, n)),
+                ...notes.map(n => el('span', { class: n === 'default'
+                    ? 'pill' : 'pill warn' }, n)),
                 ' ', el('span', { class: 'muted' }, s.text)));
 
             return el('tr', {},
@@ -158,8 +159,12 @@ async function probe(group, name) {
         }
 
         const line = (await res.text()).split(/[\0\n]/)[0];
+        const pid = res.headers.get('x-pprof-pid');
+        const build = res.headers.get('x-pprof-build-id');
 
-        return { ok: true, text: line.slice(0, 200) };
+        return { ok: true, text: [line.slice(0, 200), pid && `pid ${pid}`,
+                                  build && `build ${build.slice(0, 12)}`]
+                                 .filter(s => s).join(' \u00b7 ') };
 
     } catch (e) {
         return { ok: false, text: e.name === 'TimeoutError'

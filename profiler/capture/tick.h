@@ -36,6 +36,7 @@ struct pprof_tick_thread {
     bool              seen;             /* by the scan under way */
     bool              no_timer;         /* the kernel refused one */
     bool              named;            /* NAME was read a second time */
+    bool              ours;             /* it had not said so when it came */
     int               timer;
     pid_t             tid;
     uint64_t          from;             /* its clock when ticks began, ns */

@@ -164,7 +164,7 @@ count_kind(const char *name)
     const struct pprof_kind *kind = pprof_kind_find(name, strlen(name));
     size_t n;
 
-    return kind == NULL || kind->count == NULL || kind->count(&n) == -1
+    return kind == NULL || kind->count == NULL || kind->count(kind, &n) == -1
            ? PPROF_UNKNOWN : n;
 }
 

@@ -41,6 +41,9 @@ enum {
     MAPPING_FILENAME            = 5,
     MAPPING_BUILD_ID            = 6,
     MAPPING_HAS_FUNCTIONS       = 7,
+    MAPPING_HAS_FILENAMES       = 8,
+    MAPPING_HAS_LINE_NUMBERS    = 9,
+    MAPPING_HAS_INLINE_FRAMES   = 10,
 
     LOCATION_ID                 = 1,
     LOCATION_MAPPING_ID         = 2,
@@ -48,10 +51,13 @@ enum {
     LOCATION_LINE               = 4,
 
     LINE_FUNCTION_ID            = 1,
+    LINE_LINE                   = 2,
 
     FUNCTION_ID                 = 1,
     FUNCTION_NAME               = 2,
     FUNCTION_SYSTEM_NAME        = 3,
+    FUNCTION_FILENAME           = 4,
+    FUNCTION_START_LINE         = 5,
 
     WIRE_VARINT                 = 0,
     WIRE_BYTES                  = 2
@@ -76,6 +82,7 @@ struct index {
     struct index_item {
         uint64_t   hash;
         uint64_t   a, b;    /* the key; of a string: its address and length */
+        uint64_t   c;       /* of a function: where its source is */
     }         *items;
     size_t     nitems;
     size_t     items_cap;
@@ -92,6 +99,7 @@ struct writer {
     struct pprof_buf          out;
     struct pprof_buf          locations;    /* gathered while the samples */
     struct pprof_buf          functions;    /* are written */
+    struct pprof_buf          lines;        /* of one location */
     struct pprof_buf          message;
     struct pprof_buf          inner;
     struct index              strings;
@@ -596,11 +604,12 @@ index_free(struct index *ix)
 
 
 /*
- * The number of the key (A, B), -1 when memory ran out.  *NEW says whether it
- * was not there before.
+ * The number of the key (A, B, C), -1 when memory ran out.  *NEW says whether
+ * it was not there before.
  */
 static int64_t
-index_add(struct index *ix, uint64_t hash, uint64_t a, uint64_t b, bool *new)
+index_add(struct index *ix, uint64_t hash, uint64_t a, uint64_t b, uint64_t c,
+    bool *new)
 {
     if (ix->nitems * 2 >= ix->nslots) {
         const size_t  nslots = ix->nslots == 0 ? 256 : ix->nslots * 2;
@@ -633,7 +642,7 @@ index_add(struct index *ix, uint64_t hash, uint64_t a, uint64_t b, bool *new)
     for (/* void */; ix->slots[at] != 0; at = (at + 1) & (ix->nslots - 1)) {
         const struct index_item  *item = &ix->items[ix->slots[at] - 1];
 
-        if (item->hash != hash || item->b != b) {
+        if (item->hash != hash || item->b != b || item->c != c) {
             continue;
         }
 
@@ -650,7 +659,9 @@ index_add(struct index *ix, uint64_t hash, uint64_t a, uint64_t b, bool *new)
         return -1;
     }
 
-    ix->items[ix->nitems] = (struct index_item) {.hash = hash, .a = a, .b = b};
+    ix->items[ix->nitems] = (struct index_item) {
+        .hash = hash, .a = a, .b = b, .c = c
+    };
     ix->nitems++;
     ix->slots[at] = ix->nitems;
     *new = true;
@@ -669,7 +680,7 @@ string_id(struct writer *w, const char *s)
 
     bool           new;
     const int64_t  id = index_add(&w->strings, mix_string(0, s),
-                                  (uintptr_t) s, strlen(s), &new);
+                                  (uintptr_t) s, strlen(s), 0, &new);
 
     if (id < 0) {
         w->failed = true;
@@ -680,17 +691,27 @@ string_id(struct writer *w, const char *s)
 }
 
 
+/* Where a function is in the source; 0: unknown. */
+struct source {
+    const char  *file;
+    int          line;
+};
+
+
 /* The id of the function of that name, written when it is new. */
 static uint64_t
-function_id(struct writer *w, const char *name, const char *system_name,
-    uintptr_t start)
+function_id(struct writer *w, const struct pprof_name *name,
+    struct source source)
 {
-    const uint64_t  name_id = string_id(w, name);
-    const uint64_t  system_id = string_id(w, system_name);
+    const uint64_t  name_id = string_id(w, name->name);
+    const uint64_t  system_id = string_id(w, name->system_name);
+    const uint64_t  file_id = string_id(w, source.file);
     const uint64_t  key = name_id << 32 | system_id;
+    const uint64_t  place = file_id << 32 | (uint32_t) source.line;
     bool            new;
-    const int64_t   n = index_add(&w->function_ids, mix(mix(0, key), start),
-                                  key, start, &new);
+    const int64_t   n = index_add(&w->function_ids,
+                                  mix(mix(mix(0, key), name->start), place),
+                                  key, name->start, place, &new);
 
     if (n < 0) {
         w->failed = true;
@@ -703,6 +724,8 @@ function_id(struct writer *w, const char *name, const char *system_name,
         put_number(m, FUNCTION_ID, n + 1);
         put_number(m, FUNCTION_NAME, name_id);
         put_number(m, FUNCTION_SYSTEM_NAME, system_id);
+        put_number(m, FUNCTION_FILENAME, file_id);
+        put_number(m, FUNCTION_START_LINE, source.line);
         put_message(&w->functions, PROFILE_FUNCTION, m);
     }
 
@@ -710,21 +733,68 @@ function_id(struct writer *w, const char *name, const char *system_name,
 }
 
 
+/* One more line of the location that PUT_LOCATION will write. */
+static void
+put_line(struct writer *w, uint64_t function, int number)
+{
+    struct pprof_buf  *line = &w->inner;
+
+    put_number(line, LINE_FUNCTION_ID, function);
+    put_number(line, LINE_LINE, number);
+    put_message(&w->lines, LOCATION_LINE, line);
+}
+
+
 static void
 put_location(struct writer *w, uint64_t id, const struct pprof_map *map,
-    uintptr_t addr, uint64_t function)
+    uintptr_t addr)
 {
-    struct pprof_buf  *m = &w->message, *line = &w->inner;
+    struct pprof_buf  *m = &w->message;
 
     put_number(m, LOCATION_ID, id);
     put_number(m, LOCATION_MAPPING_ID,
                map == NULL ? 0 : map - w->maps->maps + 1);
     put_number(m, LOCATION_ADDRESS, addr);
 
-    put_number(line, LINE_FUNCTION_ID, function);
-    put_message(m, LOCATION_LINE, line);
+    w->failed = w->failed || w->lines.failed;
+    pprof_buf_append(m, w->lines.data, w->lines.len);
+    w->lines.len = 0;
 
     put_message(&w->locations, PROFILE_LOCATION, m);
+}
+
+
+/*
+ * The functions at ADDR, each with its line: NAME, and before it what was
+ * inlined there.
+ */
+static void
+put_lines(struct writer *w, uintptr_t addr, const struct pprof_name *name)
+{
+    size_t                     n = 0;
+    const struct pprof_frame  *frames
+        = w->names->lines == NULL ? NULL
+          : pprof_lines_at(w->names->lines, addr, &n);
+
+    if (frames == NULL) {
+        put_line(w, function_id(w, name, (struct source) {NULL, 0}), 0);
+        return;
+    }
+
+    for (size_t i = 0; i < n; i++) {
+        struct pprof_name  own = *name;
+
+        if (frames[i].name != NULL
+            && pprof_names_symbol(w->names, w->maps, frames[i].name, &own) < 0)
+        {
+            w->failed = true;
+            return;
+        }
+
+        put_line(w, function_id(w, &own, (struct source) {frames[i].file,
+                                                          frames[i].start}),
+                 frames[i].line);
+    }
 }
 
 
@@ -733,7 +803,7 @@ static uint64_t
 location_id(struct writer *w, uintptr_t addr)
 {
     bool           new;
-    const int64_t  n = index_add(&w->location_ids, mix(0, addr), addr, 0,
+    const int64_t  n = index_add(&w->location_ids, mix(0, addr), addr, 0, 0,
                                  &new);
 
     if (n < 0) {
@@ -749,8 +819,8 @@ location_id(struct writer *w, uintptr_t addr)
             return 0;
         }
 
-        put_location(w, n + 1, pprof_maps_find(w->maps, addr), addr,
-                     function_id(w, name.name, name.system_name, name.start));
+        put_lines(w, addr, &name);
+        put_location(w, n + 1, pprof_maps_find(w->maps, addr), addr);
     }
 
     return n + 1;
@@ -761,10 +831,12 @@ location_id(struct writer *w, uintptr_t addr)
 static uint64_t
 lost_id(struct writer *w, const char *name)
 {
-    const uint64_t  function = function_id(w, name, name, 0);
-    bool            new;
-    const int64_t   n = index_add(&w->location_ids, mix(1, function), 0,
-                                  function, &new);
+    const struct pprof_name  both = {.name = name, .system_name = name};
+    const uint64_t           function = function_id(w, &both,
+                                                    (struct source) {NULL, 0});
+    bool                     new;
+    const int64_t            n = index_add(&w->location_ids, mix(1, function),
+                                           0, function, 0, &new);
 
     if (n < 0) {
         w->failed = true;
@@ -772,7 +844,8 @@ lost_id(struct writer *w, const char *name)
     }
 
     if (new) {
-        put_location(w, n + 1, NULL, 0, function);
+        put_line(w, function, 0);
+        put_location(w, n + 1, NULL, 0);
     }
 
     return n + 1;
@@ -869,6 +942,15 @@ put_mappings(struct writer *w, char (*hex)[2 * PPROF_BUILD_ID_MAX + 1])
         put_number(m, MAPPING_FILENAME, string_id(w, map->file));
         put_number(m, MAPPING_BUILD_ID, string_id(w, hex[i]));
         put_number(m, MAPPING_HAS_FUNCTIONS, 1);
+
+        if (w->names->lines != NULL
+            && pprof_lines_any(w->names->lines, map->start, map->limit))
+        {
+            put_number(m, MAPPING_HAS_FILENAMES, 1);
+            put_number(m, MAPPING_HAS_LINE_NUMBERS, 1);
+            put_number(m, MAPPING_HAS_INLINE_FRAMES, 1);
+        }
+
         put_message(&w->out, PROFILE_MAPPING, m);
     }
 }
@@ -962,11 +1044,15 @@ put_profile(struct writer *w, const struct pprof_profile *p,
         put_number(&w->out, PROFILE_PERIOD, p->period);
     }
 
-    if (p->ncomments != 0) {
-        for (size_t i = 0; i < p->ncomments; i++) {
-            put_varint(&w->message, string_id(w, p->comments[i]));
-        }
+    for (size_t i = 0; i < p->ncomments; i++) {
+        put_varint(&w->message, string_id(w, p->comments[i]));
+    }
 
+    if (w->names->lines != NULL) {
+        put_varint(&w->message, string_id(w, w->names->lines->comment));
+    }
+
+    if (w->message.len != 0) {
         put_message(&w->out, PROFILE_COMMENT, &w->message);
     }
 
@@ -1023,6 +1109,7 @@ pprof_profile_finish(const struct pprof_profile *p,
     pprof_buf_free(&w.out);
     pprof_buf_free(&w.locations);
     pprof_buf_free(&w.functions);
+    pprof_buf_free(&w.lines);
     pprof_buf_free(&w.message);
     pprof_buf_free(&w.inner);
 

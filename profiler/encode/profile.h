@@ -189,7 +189,9 @@ void pprof_profile_lost(struct pprof_profile *p, const int64_t *values,
  * MAPS says what is loaded where; NAMES names the addresses.  Every mapping
  * of MAPS is written, the main executable first, with has_functions set, and
  * every address gets a function, be it one named for what is known about it,
- * so that a client has nothing left to ask.  Ids are numbered from 1 without
+ * so that a client has nothing left to ask.  Where NAMES has lines, a
+ * location has those of what was inlined there as well, and the comments end
+ * with theirs.  Ids are numbered from 1 without
  * gaps, string 0 is the empty one: Parca refuses a profile otherwise, and
  * speedscope drops frames that have no function.
  *

@@ -59,11 +59,23 @@ wait_window(const struct pprof_request *request, unsigned seconds)
 }
 
 
+static bool
+is_gone(void *arg)
+{
+    const struct pprof_request *request = arg;
+
+    return request->gone(request->arg) != 0;
+}
+
+
 /* Returns 0, or -1 with errno ECANCELED. */
 static int
 run_job(struct pprof_job *job, const struct pprof_request *request)
 {
     const unsigned seconds = job->ask.seconds;
+
+    job->gone = request->gone == NULL ? NULL : is_gone;
+    job->gone_arg = (void *) request;
 
     if (seconds != 0 && job->kind->begin != NULL) {
         if (job->kind->begin(job) == -1) {

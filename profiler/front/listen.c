@@ -1,19 +1,24 @@
 #include "front/listen.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 
 enum {
-    BACKLOG = 64
+    BACKLOG = 64,
+    STALE_SEC = 10,         /* older files of dead processes are removed */
+    SWEEP_MAX = 10000       /* entries of a directory that are looked at */
 };
 
 
@@ -135,21 +140,24 @@ pprof_listen_parse(struct pprof_listen *l, const char *spec, pid_t pid)
     l->addr.ss_family = AF_UNIX;
     l->addr_len = sizeof(struct sockaddr_un);
 
+    if (strlen(spec + 5) < sizeof(l->pattern)) {
+        strcpy(l->pattern, spec + 5);
+    }
+
     return expand_path((struct sockaddr_un *) &l->addr, spec + 5, pid);
 }
 
 
 /*
- * Is there nobody behind the unix socket of this name?  A file that is no
- * socket, and one that we may not connect to, count as somebody's.
+ * Is there nobody behind the unix socket at UN?  A file that is no socket, and
+ * one that we may not connect to, count as somebody's.
  */
 static bool
-is_stale(const struct pprof_listen *l)
+is_stale(const struct sockaddr_un *un)
 {
-    const char *path = ((const struct sockaddr_un *) &l->addr)->sun_path;
     struct stat st;
 
-    if (lstat(path, &st) == -1 || !S_ISSOCK(st.st_mode)) {
+    if (lstat(un->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode)) {
         return false;
     }
 
@@ -161,7 +169,7 @@ is_stale(const struct pprof_listen *l)
     }
 
     const bool refused
-        = connect(fd, (const struct sockaddr *) &l->addr, l->addr_len) == -1
+        = connect(fd, (const struct sockaddr *) un, sizeof(*un)) == -1
           && errno == ECONNREFUSED;
 
     close(fd);
@@ -190,7 +198,7 @@ bind_unix(struct pprof_listen *l, mode_t mode)
             return -1;
         }
 
-        if (!is_stale(l)) {
+        if (!is_stale((const struct sockaddr_un *) &l->addr)) {
             return fail(EADDRINUSE);
         }
 
@@ -280,6 +288,107 @@ pprof_listen_unlink(struct pprof_listen *l)
     }
 
     l->ino = 0;
+}
+
+
+/*
+ * Reads NAME as the last part of PATTERN.  Returns the number that stands for
+ * "%p", or -1.
+ */
+static pid_t
+match_name(const char *pattern, const char *name)
+{
+    long pid = -1;
+
+    for ( /* void */ ; *pattern != '\0'; pattern++) {
+        if (*pattern != '%') {
+            if (*name++ != *pattern) {
+                return -1;
+            }
+
+            continue;
+        }
+
+        if (*++pattern == '%') {
+            if (*name++ != '%') {
+                return -1;
+            }
+
+            continue;
+        }
+
+        char *end;
+        const long n = *name < '1' || *name > '9' ? -1
+                                                  : strtol(name, &end, 10);
+
+        /* twice the same, where it stands twice */
+        if (n <= 0 || n > INT32_MAX || (pid != -1 && n != pid)) {
+            return -1;
+        }
+
+        pid = n;
+        name = end;
+    }
+
+    return *name == '\0' ? (pid_t) pid : -1;
+}
+
+
+static void
+sweep_file(const struct sockaddr_un *un)
+{
+    struct stat st;
+
+    /*
+     * In another name space of processes a number says nothing, and one that
+     * starts is refused between its bind() and its listen(): hence the age.
+     */
+    if (lstat(un->sun_path, &st) == 0 && S_ISSOCK(st.st_mode)
+        && st.st_uid == geteuid() && st.st_mtime + STALE_SEC < time(NULL)
+        && is_stale(un))
+    {
+        (void) unlink(un->sun_path);
+    }
+}
+
+
+void
+pprof_listen_sweep(const struct pprof_listen *l)
+{
+    const char *const slash = strrchr(l->pattern, '/');
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    struct dirent *entry;
+    char dir[sizeof(l->pattern)];
+
+    if (l->addr.ss_family != AF_UNIX || slash == NULL
+        || strstr(slash, "%p") == NULL
+        || memchr(l->pattern, '%', (size_t) (slash - l->pattern)) != NULL)
+    {
+        return;
+    }
+
+    /* with the slash */
+    memcpy(dir, l->pattern, (size_t) (slash - l->pattern) + 1);
+    dir[slash - l->pattern + 1] = '\0';
+
+    DIR *const d = opendir(dir);
+
+    for (int n = 0; d != NULL && n < SWEEP_MAX
+                    && (entry = readdir(d)) != NULL; n++)
+    {
+        const pid_t pid = match_name(slash + 1, entry->d_name);
+
+        if (pid > 0 && kill(pid, 0) == -1 && errno == ESRCH
+            && (size_t) snprintf(un.sun_path, sizeof(un.sun_path), "%s%s",
+                                 dir, entry->d_name) < sizeof(un.sun_path))
+        {
+            sweep_file(&un);
+        }
+    }
+
+    if (d != NULL) {
+        closedir(d);
+    }
 }
 
 

@@ -17,6 +17,8 @@ struct pprof_listen {
     int                      fd;        /* non-blocking, close-on-exec; -1 */
     struct sockaddr_storage  addr;
     socklen_t                addr_len;
+    char                     pattern[256];  /* a unix socket's path as it was
+                                               given; "": longer */
     dev_t                    dev;       /* of a unix socket's file */
     ino_t                    ino;
 };
@@ -41,6 +43,13 @@ void pprof_listen_close(struct pprof_listen *l);
 
 /* Removes the file alone. */
 void pprof_listen_unlink(struct pprof_listen *l);
+
+/*
+ * Removes what processes that were killed left of L's pattern, where its last
+ * part has "%p": sockets of our user, older than ten seconds, that refuse, by
+ * the number of a process that does not exist.
+ */
+void pprof_listen_sweep(const struct pprof_listen *l);
 
 /* Writes the address as SPEC was.  Returns the length it has, or would. */
 size_t pprof_listen_print(const struct pprof_listen *l, char *buf,

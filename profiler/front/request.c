@@ -325,6 +325,7 @@ parse_extras(struct pprof_job *job, const char *query)
 
     ask->gc = is_set(query, "gc");
     ask->wall = is_set(query, "wall");
+    ask->lines = is_set(query, "lines");
 
     if (pprof_query_get(query, "hz", text, sizeof(text))) {
         if (pprof_int_parse(text, &n) != 0 || n < 1 || n > PPROF_HZ_MAX) {

@@ -139,8 +139,10 @@ pprof_alloc_sample_period(void)
 
 
 void
-pprof_alloc_sample_prepare(void)
+pprof_alloc_sample_prepare(const struct pprof_kind *kind)
 {
+    (void) kind;
+
     const char *const text = pprof_env_get("PPROF_ALLOC_SAMPLE");
     const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
     struct pprof_answer nobody = { 0 };
@@ -153,8 +155,10 @@ pprof_alloc_sample_prepare(void)
 
 
 void
-pprof_alloc_sample_release(void)
+pprof_alloc_sample_release(const struct pprof_kind *kind)
 {
+    (void) kind;
+
     pprof_capture_lock();
     state.wanted = 0;
     state.windows = 0;
@@ -166,8 +170,10 @@ pprof_alloc_sample_release(void)
 
 
 void
-pprof_alloc_sample_child(void)
+pprof_alloc_sample_child(const struct pprof_kind *kind)
 {
+    (void) kind;
+
     pprof_allocs_child();
     state.windows = 0;
 

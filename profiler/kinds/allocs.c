@@ -25,25 +25,12 @@ struct start {
 };
 
 
-static int64_t
-now_nanos(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
-
 /* Returns 0, or -1 with the answer given. */
 static int
 add_sums(struct pprof_profile *p, int sign, struct pprof_maps *maps,
-    struct pprof_answer *a)
+    struct pprof_job *job)
 {
-    if (pprof_maps_load(maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, maps) == -1) {
         return -1;
     }
 
@@ -88,9 +75,9 @@ begin(struct pprof_job *job)
     }
 
     add_types(&s->profile);
-    s->time_nanos = now_nanos();
+    s->time_nanos = pprof_now_nanos();
 
-    if (add_sums(&s->profile, -1, &maps, a) == -1) {
+    if (add_sums(&s->profile, -1, &maps, job) == -1) {
         pprof_alloc_sample_end();
         pprof_profile_free(&s->profile);
         free(s);
@@ -151,9 +138,9 @@ answer_now(struct pprof_job *job)
     }
 
     add_types(&p);
-    pprof_profile_time(&p, now_nanos(), 0);
+    pprof_profile_time(&p, pprof_now_nanos(), 0);
 
-    if (add_sums(&p, 1, &maps, a) == 0) {
+    if (add_sums(&p, 1, &maps, job) == 0) {
         write_answer(job, &p, &maps, false);
         pprof_maps_free(&maps);
     }
@@ -179,9 +166,9 @@ end(struct pprof_job *job, bool gone)
     }
 
     /* the sums first: with the last window the hook goes */
-    if (!gone && add_sums(&s->profile, 1, &maps, &job->answer) == 0) {
+    if (!gone && add_sums(&s->profile, 1, &maps, job) == 0) {
         pprof_profile_time(&s->profile, s->time_nanos,
-                           now_nanos() - s->time_nanos);
+                           pprof_now_nanos() - s->time_nanos);
         pprof_alloc_sample_end();
         write_answer(job, &s->profile, &maps, true);
         pprof_maps_free(&maps);

@@ -8,25 +8,17 @@
 
 static const struct pprof_events_kind waited = {
     .event = PPROF_EVENT_BLOCK,
-    .name = "block",
     .file = "block-delta",
     .text = "contention",
     .env = "PPROF_BLOCK_RATE",
     .rate = 10000,              /* ns: shorter ones are sampled */
-    .has_delay = true,
 };
-
-PPROF_EVENTS_KIND(waited)
 
 
 const struct pprof_kind pprof_kind_block = {
     .name = "block",
     .about = "who waited, for what and how long (?seconds=, ?rate=)",
     .flags = PPROF_KIND_DELTA,
-    .prepare = prepare,
-    .release = release,
-    .child = child,
-    .begin = begin,
-    .end = end,
-    .count = count,
+    .detail = &waited,
+    PPROF_EVENTS_FUNCTIONS,
 };

@@ -16,10 +16,12 @@ static struct {
     { .name = "PPROF_CMDLINE" },
     { .name = "PPROF_CPU_ENGINE" },
     { .name = "PPROF_HEAP_SAMPLE" },
+    { .name = "TCMALLOC_SAMPLE_PARAMETER" },
     { .name = "PPROF_ALLOC_SAMPLE" },
     { .name = "PPROF_THREADCREATE" },
     { .name = "PPROF_MUTEX_RATE" },
     { .name = "PPROF_BLOCK_RATE" },
+    { .name = "PPROF_LINES" },
 };
 
 enum { KNOWN = sizeof(known) / sizeof(known[0]) };

@@ -107,27 +107,36 @@ count_window(enum pprof_event event, int n, uint64_t rate)
 }
 
 
-void
-pprof_events_prepare(const struct pprof_events_kind *kind)
+static enum pprof_event
+event_of(const struct pprof_kind *kind)
 {
-    const char *const text = pprof_env_get(kind->env);
+    return ((const struct pprof_events_kind *) kind->detail)->event;
+}
+
+
+void
+pprof_events_prepare(const struct pprof_kind *kind)
+{
+    const struct pprof_events_kind *const own = kind->detail;
+    const char *const text = pprof_env_get(own->env);
     const long long rate = text == NULL ? 0 : strtoll(text, NULL, 10);
 
-    if (rate > 0 && pprof_events_hooked(kind->event)) {
-        (void) set_rate(kind->event, (uint64_t) rate);
+    if (rate > 0 && pprof_events_hooked(own->event)) {
+        (void) set_rate(own->event, (uint64_t) rate);
     }
 }
 
 
 void
-pprof_events_release(const struct pprof_events_kind *kind)
+pprof_events_release(const struct pprof_kind *kind)
 {
+    const enum pprof_event event = event_of(kind);
     bool any = false;
 
-    (void) set_rate(kind->event, 0);
+    (void) set_rate(event, 0);
 
     pprof_capture_lock();
-    state[kind->event].ever = false;
+    state[event].ever = false;
 
     for (int i = 0; i < PPROF_EVENTS; i++) {
         any = any || state[i].ever;
@@ -144,9 +153,9 @@ pprof_events_release(const struct pprof_events_kind *kind)
 
 /* The windows were the parent's; what is on for good stays on. */
 void
-pprof_events_forked(const struct pprof_events_kind *kind)
+pprof_events_forked(const struct pprof_kind *kind)
 {
-    const enum pprof_event event = kind->event;
+    const enum pprof_event event = event_of(kind);
 
     state[event].windows = 0;
 
@@ -158,9 +167,8 @@ pprof_events_forked(const struct pprof_events_kind *kind)
 
 
 struct adding {
-    struct pprof_profile            *p;
-    const struct pprof_events_kind  *kind;
-    int64_t                          sign;
+    struct pprof_profile  *p;
+    int64_t                sign;
 };
 
 
@@ -193,16 +201,15 @@ visit(void *arg, const struct pprof_stack *row)
 
 
 static void
-add_sums(struct pprof_profile *p, const struct pprof_events_kind *kind,
-    int64_t sign)
+add_sums(struct pprof_profile *p, enum pprof_event event, int64_t sign)
 {
-    struct adding adding = { .p = p, .kind = kind, .sign = sign };
+    struct adding adding = { .p = p, .sign = sign };
 
     /* not while pprof_stop() takes them away */
     pprof_capture_lock();
-    pprof_events_read(kind->event, visit, &adding);
+    pprof_events_read(event, visit, &adding);
 
-    const struct pprof_stackmap_loss lost = pprof_events_lost(kind->event);
+    const struct pprof_stackmap_loss lost = pprof_events_lost(event);
 
     pprof_capture_unlock();
 
@@ -222,16 +229,18 @@ count_row(void *arg, const struct pprof_stack *row)
 
 
 int
-pprof_events_count(const struct pprof_events_kind *kind, size_t *n)
+pprof_events_count(const struct pprof_kind *kind, size_t *n)
 {
+    const enum pprof_event event = event_of(kind);
+
     pprof_capture_lock();
 
-    const bool ever = state[kind->event].ever;
+    const bool ever = state[event].ever;
 
     *n = 0;
 
     if (ever) {
-        pprof_events_read(kind->event, count_row, n);
+        pprof_events_read(event, count_row, n);
     }
 
     pprof_capture_unlock();
@@ -241,11 +250,13 @@ pprof_events_count(const struct pprof_events_kind *kind, size_t *n)
 
 
 static void
-add_types(struct pprof_profile *p, const struct pprof_events_kind *kind)
+add_types(struct pprof_profile *p, const struct pprof_kind *kind)
 {
+    const struct pprof_events_kind *const own = kind->detail;
+
     pprof_profile_init(p);
 
-    if (kind->has_delay) {
+    if (own->text != NULL) {
         pprof_profile_value(p, "contentions", "count");
         pprof_profile_value(p, "delay", "nanoseconds");
         pprof_profile_period(p, "contentions", "count", 1);
@@ -257,22 +268,11 @@ add_types(struct pprof_profile *p, const struct pprof_events_kind *kind)
 }
 
 
-static int64_t
-now_nanos(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
-
 /* Returns 0, or -1 with the answer given. */
 static int
-check_hooks(const struct pprof_events_kind *kind, struct pprof_answer *a)
+check_hooks(enum pprof_event event, struct pprof_answer *a)
 {
-    if (pprof_events_hooked(kind->event)) {
+    if (pprof_events_hooked(event)) {
         return 0;
     }
 
@@ -285,20 +285,20 @@ check_hooks(const struct pprof_events_kind *kind, struct pprof_answer *a)
 
 
 int
-pprof_events_begin(const struct pprof_events_kind *kind,
-    struct pprof_job *job)
+pprof_events_begin(struct pprof_job *job)
 {
+    const struct pprof_events_kind *const own = job->kind->detail;
     struct pprof_answer *a = &job->answer;
 
-    if (check_hooks(kind, a) == -1) {
+    if (check_hooks(own->event, a) == -1) {
         return -1;
     }
 
     struct start *s = calloc(1, sizeof(struct start));
     const uint64_t rate = job->ask.rate > 0 ? (uint64_t) job->ask.rate
-                                            : kind->rate;
+                                            : own->rate;
 
-    if (s == NULL || count_window(kind->event, 1, rate) == -1) {
+    if (s == NULL || count_window(own->event, 1, rate) == -1) {
         free(s);
         pprof_answer_error(a, 503, "nothing can be recorded: %s; retry when "
                            "the program has more memory",
@@ -309,9 +309,9 @@ pprof_events_begin(const struct pprof_events_kind *kind,
     /* what was loaded since recording began */
     (void) pprof_cfi_refresh();
 
-    add_types(&s->profile, kind);
-    add_sums(&s->profile, kind, -1);
-    s->time_nanos = now_nanos();
+    add_types(&s->profile, job->kind);
+    add_sums(&s->profile, own->event, -1);
+    s->time_nanos = pprof_now_nanos();
     job->state = s;
 
     return 0;
@@ -319,36 +319,35 @@ pprof_events_begin(const struct pprof_events_kind *kind,
 
 
 static void
-write_answer(const struct pprof_events_kind *kind, struct pprof_job *job,
-    const struct pprof_profile *p, bool delta)
+write_answer(struct pprof_job *job, const struct pprof_profile *p, bool delta)
 {
+    const struct pprof_events_kind *const own = job->kind->detail;
+    const char *const name = job->kind->name;
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
     struct pprof_names names;
     int rc;
 
-    if (pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         return;
     }
 
     if (job->ask.debug == 0 && !job->ask.legacy) {
-        pprof_job_write(job, p, &maps, delta ? kind->file : kind->name);
+        pprof_job_write(job, p, &maps, delta ? own->file : name);
         pprof_maps_free(&maps);
         return;
     }
 
     pprof_names_init(&names);
 
-    if (!kind->has_delay) {
-        rc = pprof_text_count_write(p, kind->name, &maps, &names, &a->body);
+    if (own->text == NULL) {
+        rc = pprof_text_count_write(p, name, &maps, &names, &a->body);
 
     } else if (job->ask.legacy) {
         rc = pprof_legacy_contention_write(p, 0, 1, &maps, &a->body);
 
     } else {
-        rc = pprof_text_delay_write(p, kind->text, 1, &maps, &names, &a->body);
+        rc = pprof_text_delay_write(p, own->text, 1, &maps, &names, &a->body);
     }
 
     if (rc == -1) {
@@ -366,17 +365,19 @@ write_answer(const struct pprof_events_kind *kind, struct pprof_job *job,
 
 /* Of an instant: the sums so far.  Sets the rate that was asked for. */
 static void
-answer_now(const struct pprof_events_kind *kind, struct pprof_job *job)
+answer_now(struct pprof_job *job)
 {
+    const struct pprof_events_kind *const own = job->kind->detail;
+    const enum pprof_event event = own->event;
     struct pprof_answer *a = &job->answer;
     struct pprof_profile p;
 
-    if (check_hooks(kind, a) == -1) {
+    if (check_hooks(event, a) == -1) {
         return;
     }
 
     if (job->ask.rate >= 0
-        && set_rate(kind->event, (uint64_t) job->ask.rate) == -1)
+        && set_rate(event, (uint64_t) job->ask.rate) == -1)
     {
         pprof_answer_error(a, 503, "nothing can be recorded: %s; retry when "
                            "the program has more memory",
@@ -384,53 +385,54 @@ answer_now(const struct pprof_events_kind *kind, struct pprof_job *job)
         return;
     }
 
-    if (!state[kind->event].ever && job->ask.rate < 0) {
+    if (!state[event].ever && job->ask.rate < 0) {
         pprof_answer_error(a, 501, "nothing is recorded for %s; ask with "
                            "?seconds=10, or switch it on with ?rate=%llu or "
-                           "%s=%llu in the program's environment", kind->name,
-                           (unsigned long long) kind->rate, kind->env,
-                           (unsigned long long) kind->rate);
+                           "%s=%llu in the program's environment",
+                           job->kind->name,
+                           (unsigned long long) own->rate, own->env,
+                           (unsigned long long) own->rate);
         return;
     }
 
-    if (state[kind->event].on) {
+    if (state[event].on) {
         (void) pprof_cfi_refresh();
     }
 
-    add_types(&p, kind);
-    add_sums(&p, kind, 1);
-    pprof_profile_time(&p, now_nanos(), 0);
-    write_answer(kind, job, &p, false);
+    add_types(&p, job->kind);
+    add_sums(&p, event, 1);
+    pprof_profile_time(&p, pprof_now_nanos(), 0);
+    write_answer(job, &p, false);
     pprof_profile_free(&p);
 }
 
 
 void
-pprof_events_end(const struct pprof_events_kind *kind, struct pprof_job *job,
-    bool gone)
+pprof_events_end(struct pprof_job *job, bool gone)
 {
+    const enum pprof_event event = event_of(job->kind);
     struct start *s = job->state;
 
     job->state = NULL;
 
     if (s == NULL) {
         if (!gone) {
-            answer_now(kind, job);
+            answer_now(job);
         }
 
         return;
     }
 
     if (!gone) {
-        add_sums(&s->profile, kind, 1);
+        add_sums(&s->profile, event, 1);
         pprof_profile_time(&s->profile, s->time_nanos,
-                           now_nanos() - s->time_nanos);
+                           pprof_now_nanos() - s->time_nanos);
     }
 
-    (void) count_window(kind->event, -1, 0);
+    (void) count_window(event, -1, 0);
 
     if (!gone) {
-        write_answer(kind, job, &s->profile, true);
+        write_answer(job, &s->profile, true);
     }
 
     pprof_profile_free(&s->profile);

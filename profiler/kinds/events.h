@@ -1,6 +1,6 @@
 /*
  * What threadcreate, mutex and block have in common: capture/events counts
- * while it is told to, and they show its sums.
+ * while it is told to, and they show its sums.  Each of them is a row.
  *
  * Nothing is recorded unless somebody wants it: the kind's environment
  * variable from the start on, ?rate= from then on, or ?seconds= for that
@@ -16,68 +16,34 @@
 #include "kinds/kind.h"
 
 
-/* One of the three.  Static. */
+/* The detail of a kind that is one of the three. */
 struct pprof_events_kind {
     enum pprof_event  event;
-    const char       *name;
     const char       *file;         /* "mutex-delta" */
-    const char       *text;         /* Go's name in the text */
+    const char       *text;         /* Go's name in the text; NULL: events
+                                       that take no time */
     const char       *env;          /* names the variable of the rate */
     uint64_t          rate;         /* of a window; nobody asked otherwise */
-    bool              has_delay;
 };
 
 
-void pprof_events_prepare(const struct pprof_events_kind *kind);
-void pprof_events_release(const struct pprof_events_kind *kind);
-void pprof_events_forked(const struct pprof_events_kind *kind);
-int pprof_events_begin(const struct pprof_events_kind *kind,
-    struct pprof_job *job);
-void pprof_events_end(const struct pprof_events_kind *kind,
-    struct pprof_job *job, bool gone);
+void pprof_events_prepare(const struct pprof_kind *kind);
+void pprof_events_release(const struct pprof_kind *kind);
+void pprof_events_forked(const struct pprof_kind *kind);
+int pprof_events_begin(struct pprof_job *job);
+void pprof_events_end(struct pprof_job *job, bool gone);
+
+/* -1 when it never recorded. */
+int pprof_events_count(const struct pprof_kind *kind, size_t *n);
 
 
-/* As struct pprof_kind's count(): -1 when it never recorded. */
-int pprof_events_count(const struct pprof_events_kind *kind, size_t *n);
-
-
-/* The functions of a kind, bound to its struct. */
-#define PPROF_EVENTS_KIND(kind)                                               \
-                                                                              \
-    static void                                                               \
-    prepare(void)                                                             \
-    {                                                                         \
-        pprof_events_prepare(&kind);                                          \
-    }                                                                         \
-                                                                              \
-    static void                                                               \
-    release(void)                                                             \
-    {                                                                         \
-        pprof_events_release(&kind);                                          \
-    }                                                                         \
-                                                                              \
-    static void                                                               \
-    child(void)                                                               \
-    {                                                                         \
-        pprof_events_forked(&kind);                                           \
-    }                                                                         \
-                                                                              \
-    static int                                                                \
-    begin(struct pprof_job *job)                                              \
-    {                                                                         \
-        return pprof_events_begin(&kind, job);                                \
-    }                                                                         \
-                                                                              \
-    static void                                                               \
-    end(struct pprof_job *job, bool gone)                                     \
-    {                                                                         \
-        pprof_events_end(&kind, job, gone);                                   \
-    }                                                                         \
-                                                                              \
-    static int                                                                \
-    count(size_t *n)                                                          \
-    {                                                                         \
-        return pprof_events_count(&kind, n);                                  \
-    }
+/* What the three do, in their structs. */
+#define PPROF_EVENTS_FUNCTIONS                                                \
+    .prepare = pprof_events_prepare,                                          \
+    .release = pprof_events_release,                                          \
+    .child = pprof_events_forked,                                             \
+    .begin = pprof_events_begin,                                              \
+    .end = pprof_events_end,                                                  \
+    .count = pprof_events_count
 
 #endif

@@ -20,6 +20,12 @@
 #include "kinds/write.h"
 
 
+enum {
+    TURN_MSEC = 5,          /* until another look */
+    TURNS     = 2000        /* 16 requests of half a second each, and some */
+};
+
+
 /* What one thread has beside its stack, for debug=2. */
 struct thread {
     pid_t     tid;
@@ -170,14 +176,28 @@ visit(void *arg, const struct pprof_thread *thread)
 }
 
 
-static int64_t
-now_nanos(void)
+/*
+ * One dump at a time; the others wait for theirs.  By looking again and not by
+ * a lock, which the child of a fork() might find taken for ever.
+ */
+static int
+take_turns(struct dump *dump)
 {
-    struct timespec ts;
+    const struct timespec pause = { 0, TURN_MSEC * 1000000L };
+    int n;
 
-    clock_gettime(CLOCK_REALTIME, &ts);
+    for (int i = 0; i < TURNS; i++) {
+        n = pprof_threads_dump(0, visit, dump);
 
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+        if (n != -1 || errno != EBUSY) {
+            break;
+        }
+
+        nanosleep(&pause, NULL);
+        errno = EBUSY;
+    }
+
+    return n;
 }
 
 
@@ -191,7 +211,7 @@ take(struct dump *dump, int64_t sign, struct pprof_answer *a)
     pprof_tables_use();
     pprof_capture_unlock();
 
-    const int n = pprof_threads_dump(0, visit, dump);
+    const int n = take_turns(dump);
     const int error = errno;
 
     pprof_capture_lock();
@@ -200,7 +220,7 @@ take(struct dump *dump, int64_t sign, struct pprof_answer *a)
 
     if (n == -1 && error == EBUSY) {
         a->retry_after = 1;
-        pprof_answer_error(a, 503, "another dump of the threads is under way; "
+        pprof_answer_error(a, 503, "other dumps of the threads are under way; "
                            "retry in 1 s");
         return -1;
     }
@@ -234,7 +254,7 @@ new_dump(bool detailed, struct pprof_answer *a)
     pprof_profile_init(&dump->profile);
     pprof_profile_value(&dump->profile, "goroutine", "count");
     pprof_profile_period(&dump->profile, "goroutine", "count", 1);
-    dump->time_nanos = now_nanos();
+    dump->time_nanos = pprof_now_nanos();
 
     return dump;
 }
@@ -339,11 +359,9 @@ finish(struct pprof_job *job, struct dump *dump, bool delta)
     }
 
     pprof_profile_time(&dump->profile, dump->time_nanos,
-                       delta ? now_nanos() - dump->time_nanos : 0);
+                       delta ? pprof_now_nanos() - dump->time_nanos : 0);
 
-    if (pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         return;
     }
 

@@ -50,9 +50,7 @@ end(struct pprof_job *job, bool gone)
         return;
     }
 
-    if (pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         free(rows);
         return;
     }

@@ -22,22 +22,13 @@
 #include "kinds/write.h"
 
 
+enum { PERIOD = 524288 };   /* bytes, unless asked otherwise; Go's */
+
 enum {
     SPACE,
     OBJECTS,
     ALLOC_SPACE,    /* from here on: only where allocations are recorded */
 };
-
-
-static int64_t
-now_nanos(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
 
 
 /*
@@ -89,6 +80,23 @@ compare_rows(const void *a, const void *b)
 
 
 /*
+ * Switches tcmalloc's sampling on where it is off: PPROF_HEAP_SAMPLE, bytes
+ * between two samples, or 0 for not at all.  Who told tcmalloc itself knows
+ * better.  Returns 0, or -1 when it stays off.
+ */
+static int
+switch_on(void)
+{
+    const char *const text = pprof_env_get("PPROF_HEAP_SAMPLE");
+    const char *const own = pprof_env_get("TCMALLOC_SAMPLE_PARAMETER");
+    const long long period = text != NULL ? strtoll(text, NULL, 10)
+                             : own != NULL ? 0 : PERIOD;
+
+    return period > 0 ? pprof_tcmalloc_sample((size_t) period) : -1;
+}
+
+
+/*
  * Adds the sample as it is now, times SIGN, to P.  SCALED numbers are true
  * ones; gperftools' formats leave that to the client.  Returns 0, or -1 when
  * the answer has been given.
@@ -104,12 +112,21 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
         return -1;
     }
 
+    if (*period <= 0 && switch_on() == 0) {
+        /* a program that calls pprof_handle() alone */
+        free(rows);
+        pprof_answer_error(answer, 503, "heap sampling was off and is on from "
+                           "now; ask again when the program has allocated "
+                           "more");
+        return -1;
+    }
+
     if (*period <= 0) {
         free(rows);
         pprof_answer_error(answer, 501, "heap sampling is off; start the "
-                           "program with pprof-run, or with "
+                           "program with PPROF_HEAP_SAMPLE=524288 or "
                            "TCMALLOC_SAMPLE_PARAMETER=524288 in its "
-                           "environment");
+                           "environment, or with pprof-run");
         return -1;
     }
 
@@ -242,7 +259,7 @@ begin(struct pprof_job *job)
 
     pprof_profile_init(&s->profile);
     add_types(&s->profile, true);
-    s->time_nanos = now_nanos();
+    s->time_nanos = pprof_now_nanos();
 
     const int rc = add_rows(&s->profile, &maps, -1, true, &period, a);
 
@@ -305,14 +322,12 @@ end(struct pprof_job *job, bool gone)
         pprof_tcmalloc_release();
     }
 
-    if (pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         start_free(s);
         return;
     }
 
-    const int64_t now = now_nanos();
+    const int64_t now = pprof_now_nanos();
 
     if (s == NULL) {
         pprof_profile_init(p);
@@ -347,10 +362,12 @@ end(struct pprof_job *job, bool gone)
 
 /* tcmalloc has a row for each object. */
 static int
-count(size_t *n)
+count(const struct pprof_kind *kind, size_t *n)
 {
     struct pprof_answer answer = { .status = 0 };
     int period;
+
+    (void) kind;
     void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, &period,
                                             &answer);
 
@@ -372,18 +389,11 @@ count(size_t *n)
 }
 
 
-/* PPROF_HEAP_SAMPLE: bytes between two samples, for a tcmalloc that was
-   loaded without TCMALLOC_SAMPLE_PARAMETER. */
 static void
-prepare(void)
+prepare(const struct pprof_kind *kind)
 {
-    const char *text = pprof_env_get("PPROF_HEAP_SAMPLE");
-    const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
-
-    if (period > 0) {
-        (void) pprof_tcmalloc_sample((size_t) period);
-    }
-
+    (void) kind;
+    (void) switch_on();
     pprof_tcmalloc_wake();
 }
 

@@ -47,6 +47,7 @@ struct pprof_ask {
     long long    rate;          /* of what is sampled; -1: not said */
     enum pprof_format  format;
     bool         wall;          /* all time, not only the processor's */
+    bool         lines;         /* files and lines too */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */
     size_t       body_len;
@@ -70,6 +71,11 @@ struct pprof_job {
     struct pprof_ask          ask;
     struct pprof_answer       answer;
     void                     *state;    /* between begin() and end() */
+
+    /* Whether nobody waits for the answer any more; end() may ask, in its
+       thread, what takes long.  NULL: cannot be told. */
+    bool                    (*gone)(void *gone_arg);
+    void                     *gone_arg;
 };
 
 
@@ -77,18 +83,19 @@ struct pprof_kind {
     const char  *name;      /* last segment of the path */
     const char  *about;     /* one line for the index */
     unsigned     flags;     /* PPROF_KIND_… */
+    const void  *detail;    /* of kinds that share their functions; static */
 
     /*
      * Called by each pprof_start(), before any request: what must be on
      * before it can be asked about.  NULL: nothing.
      */
-    void       (*prepare)(void);
+    void       (*prepare)(const struct pprof_kind *kind);
 
     /* Called by pprof_stop(): gives back what prepare() took.  Or NULL. */
-    void       (*release)(void);
+    void       (*release)(const struct pprof_kind *kind);
 
     /* Called in the child of each fork(), its only thread.  Or NULL. */
-    void       (*child)(void);
+    void       (*child)(const struct pprof_kind *kind);
 
     /*
      * Begins what takes ask.seconds.  Returns 0, or -1 when the answer has
@@ -107,7 +114,7 @@ struct pprof_kind {
      * asked once a second and less often when that takes long.  Returns 0
      * and *N, or -1 when it cannot be told.  NULL: nor ever.
      */
-    int        (*count)(size_t *n);
+    int        (*count)(const struct pprof_kind *kind, size_t *n);
 };
 
 

@@ -1,6 +1,7 @@
 #include "kinds/life.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "capture/cfi.h"
@@ -9,6 +10,7 @@
 #include "capture/sampler.h"
 #include "capture/threads.h"
 #include "kinds/kind.h"
+#include "symbols/lines.h"
 #include "symbols/maps.h"
 
 
@@ -49,6 +51,32 @@ pprof_tables_drop(void)
 
 
 void
+pprof_tables_refresh(void)
+{
+    pprof_capture_lock();
+
+    const bool used = capture.users > 0;
+
+    if (used) {
+        pprof_tables_use();
+    }
+
+    pprof_capture_unlock();
+
+    if (!used) {
+        return;
+    }
+
+    /* not under the lock: a fork() would wait for it */
+    (void) pprof_cfi_refresh();
+
+    pprof_capture_lock();
+    pprof_tables_drop();
+    pprof_capture_unlock();
+}
+
+
+void
 pprof_kinds_enter(void)
 {
     pprof_own_enter();
@@ -77,13 +105,14 @@ after_fork_in_child(void)
     pprof_sampler_child();
     pprof_threads_child();
     pprof_events_child();
+    pprof_lines_child();
 
     /* who used the tables is not here, unless it goes on recording */
     capture.users = 1;
 
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->child != NULL) {
-            pprof_kinds[i]->child();
+            pprof_kinds[i]->child(pprof_kinds[i]);
         }
     }
 
@@ -118,7 +147,7 @@ pprof_kinds_prepare(void)
 
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->prepare != NULL) {
-            pprof_kinds[i]->prepare();
+            pprof_kinds[i]->prepare(pprof_kinds[i]);
         }
     }
 }
@@ -136,7 +165,7 @@ pprof_kinds_release(void)
 {
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->release != NULL) {
-            pprof_kinds[i]->release();
+            pprof_kinds[i]->release(pprof_kinds[i]);
         }
     }
 }

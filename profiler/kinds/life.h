@@ -72,4 +72,12 @@ void pprof_capture_unlock(void);
 void pprof_tables_use(void);
 void pprof_tables_drop(void);
 
+/*
+ * Called once a second while the library listens: where tables are in use,
+ * makes those of what the program has loaded since.
+ *
+ * Context: the serving thread.
+ */
+void pprof_tables_refresh(void);
+
 #endif

@@ -8,25 +8,17 @@
 
 static const struct pprof_events_kind held = {
     .event = PPROF_EVENT_MUTEX,
-    .name = "mutex",
     .file = "mutex-delta",
     .text = "mutex",
     .env = "PPROF_MUTEX_RATE",
     .rate = 1,
-    .has_delay = true,
 };
-
-PPROF_EVENTS_KIND(held)
 
 
 const struct pprof_kind pprof_kind_mutex = {
     .name = "mutex",
     .about = "who held locks that others waited for (?seconds=, ?rate=)",
     .flags = PPROF_KIND_DELTA,
-    .prepare = prepare,
-    .release = release,
-    .child = child,
-    .begin = begin,
-    .end = end,
-    .count = count,
+    .detail = &held,
+    PPROF_EVENTS_FUNCTIONS,
 };

@@ -7,6 +7,7 @@
 
 #include "kinds/kind.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -104,9 +105,42 @@ begin_locked(struct pprof_job *job)
 }
 
 
+/*
+ * Does the program run gperftools' profiler itself (ProfilerStart(),
+ * CPUPROFILE)?  Not under the capture lock: dlsym() waits for the loader, and
+ * a constructor may fork().
+ */
+static bool
+is_profiling_itself(void)
+{
+    /* gperftools, src/gperftools/profiler.h */
+    struct {
+        int     enabled;
+        time_t  start_time;
+        char    profile_name[1024];
+        int     samples_gathered;
+    } now = { .enabled = 0 };
+    void (*const get)(void *)
+        = (void (*)(void *)) dlsym(RTLD_DEFAULT, "ProfilerGetCurrentState");
+
+    if (get != NULL) {
+        get(&now);
+    }
+
+    return now.enabled != 0;
+}
+
+
 static int
 begin(struct pprof_job *job)
 {
+    if (find_engine() == &pprof_engine_sampler && is_profiling_itself()) {
+        pprof_answer_error(&job->answer, 503, "the program runs gperftools' "
+                           "CPU profiler (ProfilerStart() or CPUPROFILE); "
+                           "retry when it has stopped it");
+        return -1;
+    }
+
     pprof_capture_lock();
     const int rc = begin_locked(job);
     pprof_capture_unlock();
@@ -138,9 +172,7 @@ write_answer(struct pprof_job *job, const struct pprof_profile *p)
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
 
-    if (pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the program's mappings cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         return;
     }
 
@@ -180,8 +212,10 @@ end(struct pprof_job *job, bool gone)
 
 /* Its parent's profile is not the child's. */
 static void
-child(void)
+child(const struct pprof_kind *kind)
 {
+    (void) kind;
+
     run.running = false;
 
     for (size_t i = 0; engines[i] != NULL; i++) {

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "kinds/write.h"
 #include "symbols/maps.h"
 #include "symbols/names.h"
 
@@ -113,9 +114,7 @@ end(struct pprof_job *job, bool gone)
         struct pprof_maps maps;
         struct pprof_names names;
 
-        if (pprof_maps_load(&maps) == -1) {
-            pprof_answer_error(a, 500, "the program's mappings cannot be "
-                               "read: %s", strerrordesc_np(errno));
+        if (pprof_job_maps(job, &maps) == -1) {
             return;
         }
 

@@ -18,4 +18,15 @@
 void pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
     const struct pprof_maps *maps, const char *file);
 
+/*
+ * Loads the program's mappings.  Returns 0, or -1 when JOB's answer says why
+ * they cannot be read.
+ *
+ * Owner: the caller; pprof_maps_free().
+ */
+int pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps);
+
+/* The time of day in ns since the epoch, for profiles. */
+int64_t pprof_now_nanos(void);
+
 #endif

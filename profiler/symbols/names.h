@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "symbols/lines.h"
 #include "symbols/maps.h"
 
 
@@ -31,6 +32,8 @@ struct pprof_name {
 
 struct pprof_names {
     const char                *debug_root;  /* "/usr/lib/debug"; tests set it */
+    const struct pprof_lines  *lines;   /* for whoever encodes; NULL: nobody
+                                           asked for them */
 
     /* private to names.c */
     struct pprof_names_file   *files;   /* one for each object */
@@ -69,5 +72,15 @@ void pprof_names_free(struct pprof_names *n);
  */
 int pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     uintptr_t addr, struct pprof_name *out);
+
+/*
+ * Names a function by its symbol, as pprof-lines tells it of what was inlined:
+ * demangled, if it is mangled.  SYMBOL is known by its address: the same
+ * pointer is the same name.
+ *
+ * Returns 0, or -1 with errno ENOMEM, as above.
+ */
+int pprof_names_symbol(struct pprof_names *n, const struct pprof_maps *maps,
+    const char *symbol, struct pprof_name *out);
 
 #endif

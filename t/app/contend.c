@@ -6,6 +6,8 @@
  *                     spawn_thread() every 10 ms
  *     contend waits   threads that wait in each way there is, until SIGUSR1;
  *                     then prints which of them saw EINTR, and exits
+ *     contend objects threads that wait for each thing there is in a function
+ *                     of its name, and those that let them, in pass_on()
  *     contend allocs  at each SIGUSR1 allocates and frees 300,000 times 2,000
  *                     bytes in allocate(), then prints "done"
  */
@@ -189,6 +191,114 @@ waits(void)
 }
 
 
+static pthread_rwlock_t  rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_mutex_t   guard = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t    cond = PTHREAD_COND_INITIALIZER;
+
+
+FRAME static void
+await_rwlock(void)
+{
+    pthread_rwlock_rdlock(&rwlock);
+    pthread_rwlock_unlock(&rwlock);
+}
+
+
+FRAME static void
+await_condition(void)
+{
+    pthread_mutex_lock(&guard);
+    pthread_cond_wait(&cond, &guard);
+    pthread_mutex_unlock(&guard);
+}
+
+
+FRAME static void
+await_semaphore(void)
+{
+    sem_wait(&sem);
+    __asm__ volatile ("");
+}
+
+
+static void *
+nap(void *arg)
+{
+    usleep(5000);
+
+    return arg;
+}
+
+
+FRAME static void
+await_thread(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, nap, NULL) == 0) {
+        pthread_join(thread, NULL);
+    }
+
+    __asm__ volatile ("");
+}
+
+
+#define REPEAT(name)                                                          \
+    static void *                                                             \
+    repeat_##name(void *arg)                                                  \
+    {                                                                         \
+        for ( ;; ) {                                                          \
+            await_##name();                                                   \
+            usleep(100);                                                      \
+        }                                                                     \
+                                                                              \
+        return arg;                                                           \
+    }
+
+REPEAT(rwlock)
+REPEAT(condition)
+REPEAT(semaphore)
+REPEAT(thread)
+
+
+FRAME static void
+pass_on(void)
+{
+    pthread_rwlock_wrlock(&rwlock);
+    usleep(5000);
+    pthread_rwlock_unlock(&rwlock);
+
+    pthread_mutex_lock(&guard);
+    pthread_cond_signal(&cond);
+    pthread_mutex_unlock(&guard);
+    sem_post(&sem);
+    usleep(2000);
+}
+
+
+static int
+objects(void)
+{
+    void *(*const all[])(void *) = {
+        repeat_rwlock, repeat_condition, repeat_semaphore, repeat_thread
+    };
+
+    sem_init(&sem, 0, 0);
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        pthread_t thread;
+
+        pthread_create(&thread, NULL, all[i], NULL);
+    }
+
+    while (!atomic_load(&finish)) {
+        pass_on();
+    }
+
+    return 0;
+}
+
+
 FRAME static void
 allocate(size_t size)
 {
@@ -228,6 +338,10 @@ main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "waits") == 0) {
         return waits();
+    }
+
+    if (argc > 1 && strcmp(argv[1], "objects") == 0) {
+        return objects();
     }
 
     if (argc > 1 && strcmp(argv[1], "allocs") == 0) {

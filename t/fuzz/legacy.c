@@ -3,7 +3,7 @@
  *
  * Fuzzes: encode/legacy.c encode/profile.c encode/buf.c encode/gzip.c
  * Fuzzes: symbols/maps.c symbols/names.c symbols/elf.c symbols/fde.c
- * Fuzzes: symbols/plt.c symbols/demangle.c
+ * Fuzzes: symbols/plt.c symbols/demangle.c symbols/lines.c symbols/child.c
  */
 
 #include <stdlib.h>

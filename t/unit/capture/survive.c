@@ -4,12 +4,16 @@
  * not go on for ever, and tell as much of the truth as there is.
  */
 
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -268,6 +272,86 @@ coroutines(const char *where)
 }
 
 
+#if defined(__x86_64__)
+
+enum { BELOW = 30 };                    /* frames */
+
+/* Interrupted without a system call, at the bottom of some frames. */
+__attribute__((noinline)) static unsigned
+interrupt_below(unsigned n)
+{
+    if (n == 0) {
+        __asm__ volatile("int3");
+        return 1;
+    }
+
+    n = interrupt_below(n - 1);
+    __asm__ volatile("");               /* no loop is made of it */
+
+    return n + 1;
+}
+
+
+/*
+ * After this any system call but read(), write(), exit() and a handler's
+ * return kills the thread.
+ */
+static void *
+walk_locked_up(void *arg)
+{
+    const bool  whole = prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0
+                        && interrupt_below(BELOW) != 0 && depth > BELOW;
+    const char  answer = whole ? '1' : '0';
+
+    (void) !write(*(int *) arg, &answer, 1);
+    syscall(SYS_exit, 0);
+
+    return NULL;
+}
+
+
+/* A walk in a process of its own, in its main thread or in another. */
+static void
+no_system_calls(bool in_thread)
+{
+    int        fds[2];
+    char       answer = 'x';
+    pthread_t  thread;
+
+    if (pipe(fds) == -1) {
+        return;
+    }
+
+    fflush(stdout);
+
+    const pid_t  pid = fork();
+
+    if (pid == 0) {
+        pprof_cfi_child();
+        handle(SIGTRAP, 0);
+        close(fds[0]);
+
+        if (!in_thread) {
+            walk_locked_up(&fds[1]);
+        }
+
+        pthread_create(&thread, NULL, walk_locked_up, &fds[1]);
+        pthread_join(thread, NULL);
+        _exit(0);
+    }
+
+    close(fds[1]);
+    (void) !read(fds[0], &answer, 1);
+    close(fds[0]);
+    waitpid(pid, NULL, 0);
+
+    ok(answer == '1', "%s: no system call on the thread's own stack (%c)",
+       in_thread ? "thread" : "main", answer);
+}
+
+#endif
+
+
 /* qemu-user knows neither the call nor a vdso. */
 static bool
 foreign_readable(void)
@@ -319,6 +403,11 @@ main(void)
 
     pthread_create(&thread, NULL, all, "thread");
     pthread_join(thread, NULL);
+
+#if defined(__x86_64__)
+    no_system_calls(false);
+    no_system_calls(true);
+#endif
 
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
