@@ -69,9 +69,9 @@ export async function until(check, what, seconds = 15) {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 4 });
 
-export function fetchText(url) {
+export function fetchText(url, headers = {}) {
     return new Promise((ok, bad) => {
-        httpGet(url, { agent }, res => {
+        httpGet(url, { agent, headers }, res => {
             let body = '';
 
             res.setEncoding('utf8');
