@@ -119,8 +119,7 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
     ngx_http_debug_out_print(out,
         "</nav>\n<button id=\"theme\" type=\"button\" hidden>Auto</button>\n"
         "</header>\n<main id=\"main\" data-page=\"%s\" data-root=\"%s\""
-        " data-process%s>\n"
-        "<h1>", page, root, ngx_http_debug_page_kept ? " data-kept" : "");
+        "%s>\n<h1>", page, root, ngx_http_debug_page_kept ? " data-kept" : "");
     ngx_http_debug_page_text(out, title);
     ngx_http_debug_out_literal(out, "</h1>\n");
 }

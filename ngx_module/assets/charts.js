@@ -92,7 +92,6 @@ function pick() {
 const TILES = [['req', 'Requests'], ['p99', 'Response time p99'],
                ['err', '5xx share'], ['rss', 'Memory'], ['cpu', 'CPU'],
                ['thr', 'Threads']];
-const PROCESS = ['rss', 'cpu', 'thr'];
 
 function build() {
     const h1 = main.querySelector('h1') ?? el('h1', {}, 'Charts');
@@ -126,11 +125,6 @@ function build() {
 
     for (const [id, text] of TILES) {
         ui[id] = el('dd', {}, '–');
-
-        if (PROCESS.includes(id) && main.dataset.process === undefined) {
-            continue;
-        }
-
         ui.tiles.append(el('div', { class: 'card tile' },
                            el('dt', {}, text), ui[id]));
     }
@@ -352,10 +346,6 @@ function split(src) {
 async function processes() {
     const round = live.round, list = looked().slice(0, 6);
 
-    if (main.dataset.process === undefined) {
-        return;
-    }
-
     let slow = list.length > 1;
 
     await Promise.all(list.map(async ([group, peer]) => {
@@ -504,7 +494,6 @@ function layout() {
     const short = shortPeers(peers.map(([, p]) => p));
     const one = list.length === 1 || !!onePeer;
     const manyGroups = live.peers.size > 1 && !live.src;
-    const asked = main.dataset.process !== undefined;
     const label = ([g, p]) => (manyGroups ? g + ' ' : '') + short.get(p);
     const key = ([g, p]) => peerKey(g, p);
 
@@ -596,7 +585,7 @@ function layout() {
           unit: one ? 'of one core' : 'of one core, user, by peer',
           series: onePeerOr([['user', 'user', 'c1'], ['system', 'sys', 'c2']],
                             'user') },
-        one && asked
+        one
             ? { id: 'thr', title: 'Threads, files, requests', format: number,
                 unit: 'count',
                 series: [...onePeerOr([['threads', 'threads', 'c4'],
@@ -606,7 +595,7 @@ function layout() {
             : { id: 'thr', title: 'Requests under way', format: number,
                 scale: 'asinh', unit: 'log-like' + by,
                 series: traffic('inflight', 'all') }
-    ].filter(d => asked || !['mem', 'cpu'].includes(d.id));
+    ];
 
     const said = one && list.length
                  ? live.process.get(list[0].join('/'))?.sorted ?? [] : [];
@@ -627,7 +616,6 @@ function layout() {
                     series: onePeerOr([['pause', 'gc', 'c2']]) });
     }
 
-    live.shape = defs.map(d => d.id).join();
     live.sum = what;
     live.list = list;
     ui.profiles.hidden = !(one && list.length);
@@ -1168,12 +1156,10 @@ function tiles() {
     const label = (id, text) => ui[id].previousSibling.textContent = text;
 
     /* a Go program tells other things of itself */
-    if (main.dataset.process !== undefined) {
-        label('rss', rss === null && heap !== null ? 'Heap in use'
-                                                   : 'Memory, RSS');
-        label('thr', threads === null && goroutines !== null
-                     ? 'Goroutines' : 'Threads');
-    }
+    label('rss', rss === null && heap !== null ? 'Heap in use'
+                                               : 'Memory, RSS');
+    label('thr', threads === null && goroutines !== null ? 'Goroutines'
+                                                         : 'Threads');
 
     set('rss', some(bytes)(rss ?? heap));
     set('cpu', user === null ? '–' : share(user + (sys ?? 0)));

@@ -34,9 +34,7 @@ export function start(main) {
     head.append(h1, pill);
     poll();
 
-    if (main.dataset.process !== undefined) {
-        askMemory();
-    }
+    askMemory();
 }
 
 

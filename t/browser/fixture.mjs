@@ -51,7 +51,7 @@ export function skeleton(page, title, root, body) {
 <nav aria-label="Pages">${nav}</nav>
 <button id="theme" type="button" hidden>Auto</button>
 </header>
-<main id="main" data-page="${page}" data-root="${root}" data-kept data-process>
+<main id="main" data-page="${page}" data-root="${root}" data-kept>
 ${body}
 </main>
 <footer>ngx_http_debug_module</footer>

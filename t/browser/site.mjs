@@ -27,8 +27,10 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic',
                '--disable-dev-shm-usage'];
 
 
-/* A peer that says nothing of its process is no fault of a page. */
-const SILENT = /status of (404|502).*\/charts\/[^/]+\/[^/]+\/data/;
+/* A peer that says nothing of its process is no fault of a page, nor is it
+ * that a test looks at a canvas more than once. */
+const SILENT = new RegExp('status of (404|502).*/charts/[^/]+/[^/]+/data'
+                          + '|willReadFrequently');
 
 
 export function freePort() {
@@ -67,9 +69,9 @@ export async function until(check, what, seconds = 15) {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 4 });
 
-export function fetchText(url) {
+export function fetchText(url, headers = {}) {
     return new Promise((ok, bad) => {
-        httpGet(url, { agent }, res => {
+        httpGet(url, { agent, headers }, res => {
             let body = '';
 
             res.setEncoding('utf8');
