@@ -163,9 +163,11 @@ sub scgi {
 }
 
 
-# A name server of one name, which has two addresses.
+# A name server: a name that has two addresses, one that gets another when a
+# file is there.
 
 my $dns_port = free_port();
+my $moved = temp_dir('dns') . '/moved';
 my $dns = fork() // die "fork: $!\n";
 
 if ($dns == 0) {
@@ -176,10 +178,13 @@ if ($dns == 0) {
     while (defined $s->recv(my $query, 512)) {
         my $n = unpack('n', $query) // next;
         my $question = substr $query, 12;
-        my $found = $question =~ /^\x04pair\x04test\0/;
-        my @ip = $found ? ("\x7f\0\0\x01", "\x7f\0\0\x02") : ();
+        my @ip = $question =~ /^\x04pair\x04test\0\0\x01/
+                     ? ("\x7f\0\0\x01", "\x7f\0\0\x02")
+               : $question =~ /^\x05moves\x04test\0\0\x01/
+                     ? (-e $moved ? "\x7f\0\0\x05" : "\x7f\0\0\x01")
+               : ();
 
-        $s->send(pack('nnnnnn', $n, $found ? 0x8180 : 0x8183, 1, scalar @ip,
+        $s->send(pack('nnnnnn', $n, @ip ? 0x8180 : 0x8183, 1, scalar @ip,
                       0, 0)
                  . $question
                  . join '', map { pack('nnnNn', 0xc00c, 1, 1, 1, 4) . $_ }
@@ -214,6 +219,16 @@ my %group = (
     weighted => ['a weight=3', 'b'],
     twice => ['a', 'a'],
 );
+
+# peers that nginx finds by name, and frees when the name has others
+
+my ($b_port) = $at{b} =~ /:(\d+)$/;
+my $resolve = ($t->version() =~ /^1\.(\d+)\.(\d+)/)
+              && $1 * 1000 + $2 >= 27_003;
+
+$group{moves} = ["!zone moves 128k",
+                 "!resolver 127.0.0.1:$dns_port valid=1s ipv6=off",
+                 "+moves.test:$b_port resolve"] if $resolve;
 
 my $upstreams = '';
 
@@ -312,6 +327,11 @@ http {
     log_format var "\$debug_host\$debug_start";
 $upstreams
 $grpc_server
+    server {
+        listen 127.0.0.5:$b_port;
+        debug_record off;
+        return 203;
+    }
     server {
         listen 127.0.0.1:%%PORT_0%%;
         server_name main;
@@ -1033,9 +1053,7 @@ EOT
 {
     # both are tried until one answers; which is first, nginx chooses
 
-    my ($port) = $at{b} =~ /:(\d+)$/;
-
-    http_get("/var_name?host=pair.test&port=$port") for 1 .. 20;
+    http_get("/var_name?host=pair.test&port=$b_port") for 1 .. 20;
 
     my $s = wait_for(sub {
         my $row = stats()->{upstreams}{'pair.test'};
@@ -1044,7 +1062,7 @@ EOT
 
     ok($s, 'a name with two addresses, of which one answers')
         or diag(explain(stats()->{upstreams}{'pair.test'}));
-    my $other = $s->{peers}{"127.0.0.2:$port"};
+    my $other = $s->{peers}{"127.0.0.2:$b_port"};
 
     cmp_ok($s->{retries}, '>', 0, 'is tried again');
     is($s->{tries}, 20 + $s->{retries}, 'each try is counted');
@@ -1115,6 +1133,28 @@ for my $group (qw/ zoned least hashed iphash random weighted twice /) {
 
     next unless $group eq 'twice';
     is_deeply([keys %{ $s->{peers} }], [$at{a}], 'a peer listed twice is one');
+}
+
+SKIP: {
+    skip 'no "resolve"', 3 unless $resolve;
+
+    ok(wait_for(sub { http_get('/p/moves')->{status} == 200 }, 10),
+       'a peer that is found by name');
+    write_file($moved, '');
+    ok(wait_for(sub { http_get('/p/moves')->{status} == 203 }, 10),
+       'is another one');
+    http_get('/p/moves') for 1 .. 3;
+
+    my $row = wait_for(sub {
+        my $now = stats()->{upstreams}{moves};
+        return ($now->{total_status_code_count}{203} // 0) == 4 ? $now : 0;
+    });
+
+    is_deeply([map { $_->{total_status_code_count} }
+               @{ $row->{peers} }{$at{b}, "127.0.0.5:$b_port"}],
+              [{ 200 => $row->{total_status_code_count}{200} },
+               { 203 => 4 }], 'and each has its own count')
+        or diag(explain($row));
 }
 
 # a peer that nginx gives up on

@@ -207,6 +207,8 @@ sub parse {
             $calls = 0;
             $sum{timer} += $n
                 if $callee eq 'ngx_http_debug_history_timer'
+                   || ($callee eq 'ngx_http_debug_history_posted'
+                       && $fn ne 'ngx_http_debug_history_timer')
                    || ($fn eq 'ngx_time_update' && $callee =~ /^ngx_/);
         }
     }
