@@ -9,7 +9,8 @@
 #   ./build.sh module     the nginx module alone; NGINX_SRC=<tree> builds it
 #                         against that nginx source tree
 #   ./build.sh lib        the library alone
-#   ./build.sh bench      the tables of docs/benchmarks.md
+#   ./build.sh bench [module|library|pages] [part…]
+#                         the tables of docs/benchmarks.md, or some of them
 #   ./build.sh asan|tsan  the tests under sanitizers
 #   ./build.sh fuzz [sec] each fuzz driver for so many seconds (60)
 #   ./build.sh lint       the rules of style that a machine can check
@@ -29,12 +30,14 @@ PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
            libdw-dev pkg-config)
 PKG_DEMO=(libevent-dev wrk curl golang-go)
-PKG_TEST=(libevent-dev wrk curl golang-go google-perftools lighttpd binutils procps
-          valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+PKG_TEST=(libevent-dev wrk curl golang-go google-perftools lighttpd binutils
+          procps valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu
+          libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql)
 PKG_FUZZ=(clang libclang-rt-14-dev)
-PKG_BENCH=(wrk curl golang-go valgrind)
+PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
+           redis-server sqlite3 chromium)
 PKG_LINT=(cppcheck)
 
 
@@ -257,11 +260,39 @@ test)
     ;;
 
 bench)
+    shift
+    parts=(module library pages)
+    options=()
+
+    # of one of them, some tables: "bench library locks heap"
+    if [ $# -gt 0 ]; then
+        parts=("$1")
+        options=("${@:2}")
+    fi
+
+    case ${parts[0]} in
+    module|library|pages) ;;
+    *)
+        say "bench: module, library or pages, not \"$1\"" >&2
+        exit 2
+        ;;
+    esac
+
     need "${PKG_BUILD[@]}" "${PKG_BENCH[@]}"
     build_module
+    build_lib
+    build_test bench
+    build_test demo
     export DEBUG_BUILD=$BUILD
-    say
-    exec perl -It/lib t/bench/module.pl
+    status=0
+
+    # a bar that is missed is no reason not to see the rest
+    for part in "${parts[@]}"; do
+        say
+        perl -It/lib "t/bench/$part.pl" "${options[@]}" || status=$?
+    done
+
+    exit "$status"
     ;;
 
 fuzz)
@@ -285,6 +316,24 @@ fuzz)
         run "$BUILD/t/fuzz/$name" -max_total_time="$seconds" -max_len=20000 \
             -artifact_prefix="$BUILD/fuzz/$name-" \
             "$BUILD/fuzz/$name" "t/fuzz/corpus/$name"
+        sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
+    done
+
+    # those of the module live inside an nginx that tests its configuration
+    for driver in t/fuzz/module/*.c; do
+        name=$(basename "$driver" .c)
+        mkdir -p "$BUILD/fuzz/$name"
+        say "fuzz: $name, $seconds s"
+        printf '%s\n' "load_module $BUILD/t/fuzz/module/$name.so;" \
+            "error_log stderr;" "pid $BUILD/fuzz/nginx.pid;" "events { }" \
+            > "$BUILD/fuzz/nginx.conf"
+        run env ASAN_OPTIONS=detect_leaks=0 \
+            LD_PRELOAD="$(clang -print-file-name="libclang_rt.asan-$(uname \
+                -m).so")" \
+            NGX_FUZZ="-max_total_time=$seconds -max_len=20000
+                -artifact_prefix=$BUILD/fuzz/$name-
+                $BUILD/fuzz/$name $ROOT/t/fuzz/corpus/$name" \
+            nginx -t -e stderr -p "$BUILD/fuzz" -c "$BUILD/fuzz/nginx.conf"
         sed -n 's/^Done \([0-9]*\) runs.*/  \1 runs/p' "$LOG"
     done
     ;;
@@ -325,6 +374,7 @@ asan)
     run make -C profiler -j "$JOBS" BUILD="$BUILD/san" \
         SANITIZE=address,undefined
     build_test app
+    build_test preload
     say "tests: building under sanitizers"
     run make -C t -j "$JOBS" BUILD="$BUILD" OUT="$BUILD/t" \
         LIB="$BUILD/san/libpprof.a" SANITIZE=address,undefined unit replay

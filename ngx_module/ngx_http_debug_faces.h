@@ -54,9 +54,11 @@ ngx_int_t ngx_http_debug_json_stats_step(void *data);
  *     { "v": 1, "step": 1, "now": ms, "t": [seconds...],
  *       "series": [ { "kind": "peer", "upstream": "acs", "peer": "10.0.0.5:80",
  *                     "2xx": [...], "p99": [...], ... }, ... ],
- *       "left_out": 0, "marks": [[ms, "reload"], ...] }
+ *       "left_out": 0, "marks": [[ms, "reload"],
+ *                                [ms, "heap", "acs", "10.0.0.5:80"], ...] }
  *
- * Counts are per point, times in microseconds; what is missing is null.
+ * Counts are per point, times in microseconds; what is missing is null.  A
+ * mark is "start", "reload" or the kind of a profile that was taken.
  */
 void ngx_http_debug_json_history(ngx_http_debug_json_t *js, ngx_uint_t ring,
     uint64_t since, ngx_uint_t n);

@@ -23,6 +23,7 @@
 #define NGX_HTTP_DEBUG_FETCH_HEAD    8192
 
 
+static ngx_int_t ngx_http_debug_fetch_init(ngx_http_debug_fetch_t *f);
 static void ngx_http_debug_fetch_event_handler(ngx_event_t *ev);
 static void ngx_http_debug_fetch_write(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_fetch_test_connect(ngx_http_debug_fetch_t *f);
@@ -48,36 +49,13 @@ static void ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
 ngx_int_t
 ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
 {
-    size_t             size;
     ngx_int_t          rc;
     ngx_connection_t  *c;
 
-    if (f->level == 0) {
-        f->level = NGX_LOG_ERR;
-    }
-
-    size = f->head ? NGX_HTTP_DEBUG_FETCH_HEAD : NGX_HTTP_DEBUG_FETCH_BUFFER;
-
-    f->start_time = ngx_current_msec;
-    f->connect_time = (ngx_msec_t) -1;
-    f->header_time = (ngx_msec_t) -1;
-    f->length = -1;
-
-    f->buffer.start = ngx_palloc(f->pool, size);
-    f->parse = ngx_pcalloc(f->pool, sizeof(ngx_http_request_t));
-
-    if (f->buffer.start == NULL
-        || f->parse == NULL
-        || ngx_list_init(&f->headers, f->pool, 8, sizeof(ngx_table_elt_t))
-           != NGX_OK)
-    {
+    if (ngx_http_debug_fetch_init(f) != NGX_OK) {
         f->result = NGX_HTTP_DEBUG_FETCH_INTERNAL;
         return NGX_ERROR;
     }
-
-    f->buffer.pos = f->buffer.start;
-    f->buffer.last = f->buffer.start;
-    f->buffer.end = f->buffer.start + size;
 
     /*
      * A program that does not listen is an answer here and no event for
@@ -130,6 +108,37 @@ ngx_http_debug_fetch_start(ngx_http_debug_fetch_t *f)
     ngx_add_timer(c->write, f->connect_timeout);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_fetch_init(ngx_http_debug_fetch_t *f)
+{
+    size_t  size;
+
+    if (f->level == 0) {
+        f->level = NGX_LOG_ERR;
+    }
+
+    size = f->head ? NGX_HTTP_DEBUG_FETCH_HEAD : NGX_HTTP_DEBUG_FETCH_BUFFER;
+
+    f->start_time = ngx_current_msec;
+    f->connect_time = (ngx_msec_t) -1;
+    f->header_time = (ngx_msec_t) -1;
+    f->length = -1;
+
+    f->buffer.start = ngx_palloc(f->pool, size);
+    f->parse = ngx_pcalloc(f->pool, sizeof(ngx_http_request_t));
+
+    if (f->buffer.start == NULL || f->parse == NULL) {
+        return NGX_ERROR;
+    }
+
+    f->buffer.pos = f->buffer.start;
+    f->buffer.last = f->buffer.start;
+    f->buffer.end = f->buffer.start + size;
+
+    return ngx_list_init(&f->headers, f->pool, 8, sizeof(ngx_table_elt_t));
 }
 
 
@@ -759,7 +768,7 @@ ngx_http_debug_fetch_body(ngx_http_debug_fetch_t *f)
 
     while (b->pos < b->last) {
 
-#if (nginx_version >= 1027002)
+#if (NGX_HTTP_DEBUG_KEEP_TRAILERS)
         rc = ngx_http_parse_chunked(f->parse, b, &f->chunks, 0);
 #else
         rc = ngx_http_parse_chunked(f->parse, b, &f->chunks);

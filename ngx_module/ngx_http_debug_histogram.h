@@ -20,14 +20,22 @@ ngx_http_debug_histogram_bucket(uint64_t ns)
     uint64_t    v;
     ngx_uint_t  e, i;
 
+    /* in units: ns * 2 / 125, exact below 2^57 */
+
+#if (NGX_PTR_SIZE == 8)
+    v = ((unsigned __int128) ns * (UINT64_MAX / 125 * 2 + 2)) >> 64;
+#else
     v = ns * 2 / 125;
+#endif
 
     if (v < 16) {
         return v;
     }
 
-    e = 63 - __builtin_clzll(v);
-    i = (e - 3) * 16 + ((v >> (e - 4)) & 15);
+    /* the octave, and the four bits below its highest */
+
+    e = (63 ^ __builtin_clzll(v)) - 4;
+    i = e * 16 + (v >> e);
 
     return (i < NGX_HTTP_DEBUG_BUCKETS) ? i : NGX_HTTP_DEBUG_BUCKETS - 1;
 }

@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_event.h>
+#include "ngx_http_debug_histogram.h"
 #include "ngx_http_debug_history.h"
 #include "ngx_http_debug_snapshot.h"
 
@@ -15,9 +16,14 @@
 #define NGX_HTTP_DEBUG_GAP  10
 
 
+/* entities of one piece; some 100 us of work */
+#define NGX_HTTP_DEBUG_HISTORY_PIECE  32
+
+
 /* The sums at the end of the last point, then the rings. */
 
 typedef struct {
+    uint64_t   last;           /* second of that point; 0: none yet */
     uint64_t   classes[NGX_HTTP_DEBUG_CLASSES];
     uint64_t   failed;
     uint64_t   bucket[NGX_HTTP_DEBUG_RINGS][NGX_HTTP_DEBUG_BUCKETS];
@@ -33,14 +39,28 @@ typedef struct {
 } ngx_http_debug_sums_t;
 
 
+/* The second that this process fills. */
+
+typedef struct {
+    ngx_http_debug_zone_t      *zone;
+    ngx_pool_t                 *pool;    /* NULL: none */
+    ngx_http_debug_peers_of_t  *peers;
+    uint64_t                    second;
+    ngx_uint_t                  id;      /* the next entity */
+} ngx_http_debug_filling_t;
+
+
 static void ngx_http_debug_history_timer(ngx_event_t *ev);
+static void ngx_http_debug_history_posted(ngx_event_t *ev);
 static void ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, uint64_t second, uint64_t gap);
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    uint64_t second);
 static void ngx_http_debug_history_coarse(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_uint_t ring, uint64_t second,
     ngx_http_debug_sums_t *sums);
 static void ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_sums_t *sums);
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_sums_t *sums);
 static void ngx_http_debug_history_percentiles(uint64_t *before,
     uint64_t *now, uint32_t *value);
 static uint32_t *ngx_http_debug_history_at(ngx_http_debug_zone_t *zone,
@@ -80,8 +100,10 @@ ngx_str_t  ngx_http_debug_history_names[NGX_HTTP_DEBUG_H_COARSE] = {
 };
 
 
-static ngx_event_t       ngx_http_debug_history_event;
-static ngx_connection_t  ngx_http_debug_history_dumb;
+static ngx_event_t               ngx_http_debug_history_event;
+static ngx_event_t               ngx_http_debug_history_next;
+static ngx_connection_t          ngx_http_debug_history_dumb;
+static ngx_http_debug_filling_t  ngx_http_debug_history_filling;
 
 
 void
@@ -104,6 +126,9 @@ ngx_http_debug_history_start(ngx_http_debug_zone_t *zone, ngx_cycle_t *cycle)
     ev->cancelable = 1;
 
     ngx_add_timer(ev, 1000 - ngx_current_msec % 1000);
+
+    ngx_http_debug_history_next.handler = ngx_http_debug_history_posted;
+    ngx_http_debug_history_next.log = cycle->log;
 }
 
 
@@ -125,7 +150,9 @@ ngx_http_debug_history_timer(ngx_event_t *ev)
 
     now = ngx_http_debug_now() / 1000000;
 
-    ngx_http_debug_history_tick(zone, now / 1000 - 1);
+    if (ngx_http_debug_history_begin(zone, now / 1000 - 1) == NGX_OK) {
+        ngx_http_debug_history_posted(&ngx_http_debug_history_next);
+    }
 
     /* 20 ms late, since nginx's own clock may lag and come a second early */
 
@@ -133,12 +160,28 @@ ngx_http_debug_history_timer(ngx_event_t *ev)
 }
 
 
-void
-ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone, uint64_t second)
+static void
+ngx_http_debug_history_posted(ngx_event_t *ev)
 {
-    uint64_t                  last, gap;
-    ngx_uint_t                id, n;
-    ngx_http_debug_entity_t  *e;
+    if (ngx_http_debug_history_step() == NGX_AGAIN) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+ngx_int_t
+ngx_http_debug_history_begin(ngx_http_debug_zone_t *zone, uint64_t second)
+{
+    uint64_t                   last;
+    ngx_http_debug_filling_t  *f;
+
+    f = &ngx_http_debug_history_filling;
+
+    /* the one before is over long since */
+
+    while (f->pool && ngx_http_debug_history_step() == NGX_AGAIN) {
+        /* void */
+    }
 
     last = ngx_http_debug_load(&zone->tick);
 
@@ -146,23 +189,124 @@ ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone, uint64_t second)
         || !__atomic_compare_exchange_n(&zone->tick, &last, second, 0,
                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
     {
-        return;
+        return NGX_DECLINED;
     }
 
     ngx_http_debug_zone_settle(zone);
 
-    gap = last ? second - last : 1;
+    f->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
+    if (f->pool == NULL) {
+        return NGX_ERROR;
+    }
 
-    n = ngx_min(ngx_http_debug_load(&zone->entities),
-                NGX_HTTP_DEBUG_ENTITIES);
+    f->zone = zone;
+    f->second = second;
+    f->id = 0;
+    f->peers = ngx_http_debug_snapshot_peers(f->pool, zone);
 
-    for (id = 0; id < n; id++) {
-        e = ngx_http_debug_zone_by_id(zone, id);
+    return NGX_OK;
+}
 
-        if (e && (e->kind & NGX_HTTP_DEBUG_ANY)) {
-            ngx_http_debug_history_entity(zone, e, second, gap);
+
+ngx_int_t
+ngx_http_debug_history_step(void)
+{
+    ngx_uint_t                 n;
+    ngx_http_debug_entity_t   *e;
+    ngx_http_debug_filling_t  *f;
+
+    f = &ngx_http_debug_history_filling;
+
+    if (f->pool == NULL) {
+        return NGX_OK;
+    }
+
+    for (n = 0; f->peers && f->id < f->peers->ids; f->id++) {
+
+        if (n++ == NGX_HTTP_DEBUG_HISTORY_PIECE) {
+            return NGX_AGAIN;
+        }
+
+        e = ngx_http_debug_zone_by_id(f->zone, f->id);
+
+        if (e) {
+            ngx_http_debug_history_entity(f->zone, f->peers, e, f->second);
         }
     }
+
+    ngx_destroy_pool(f->pool);
+    f->pool = NULL;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_debug_history_taken(ngx_str_t *group, ngx_str_t *peer,
+    ngx_str_t *kind)
+{
+    uint64_t                 n;
+    ngx_time_t              *tp;
+    ngx_http_debug_zone_t   *zone;
+    ngx_http_debug_taken_t  *t;
+
+    zone = ngx_http_debug_history_dumb.data;
+
+    if (zone == NULL
+        || group->len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || peer->len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || kind->len > NGX_HTTP_DEBUG_TAKEN_NAME)
+    {
+        return;
+    }
+
+    n = __atomic_fetch_add(&zone->ntaken, 1, __ATOMIC_RELAXED);
+    t = &zone->taken[n % NGX_HTTP_DEBUG_TAKEN];
+
+    __atomic_store_n(&t->time, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+
+    t->group_len = group->len;
+    t->peer_len = peer->len;
+    t->kind_len = kind->len;
+    ngx_memcpy(t->group, group->data, group->len);
+    ngx_memcpy(t->peer, peer->data, peer->len);
+    ngx_memcpy(t->kind, kind->data, kind->len);
+
+    tp = ngx_timeofday();
+
+    __atomic_store_n(&t->time, (uint64_t) tp->sec * 1000 + tp->msec,
+                     __ATOMIC_RELEASE);
+}
+
+
+ngx_int_t
+ngx_http_debug_history_get_taken(ngx_http_debug_zone_t *zone, uint64_t n,
+    ngx_http_debug_taken_t *taken)
+{
+    uint64_t                 time;
+    ngx_http_debug_taken_t  *t;
+
+    t = &zone->taken[n % NGX_HTTP_DEBUG_TAKEN];
+
+    time = __atomic_load_n(&t->time, __ATOMIC_ACQUIRE);
+
+    *taken = *t;
+
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+
+    /* two that write the same slot can mix their names, not break them */
+
+    if (time == 0
+        || time != ngx_http_debug_load(&t->time)
+        || taken->group_len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || taken->peer_len > NGX_HTTP_DEBUG_TAKEN_NAME
+        || taken->kind_len > NGX_HTTP_DEBUG_TAKEN_NAME)
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -176,16 +320,15 @@ ngx_http_debug_history_size(void)
 
 static void
 ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, uint64_t second, uint64_t gap)
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    uint64_t second)
 {
     uint32_t                  *point, value[NGX_HTTP_DEBUG_H_FINE];
-    uint64_t                   offset, s;
+    uint64_t                   offset, s, gap;
     ngx_time_t                *tp;
-    ngx_uint_t                 i, fresh;
+    ngx_uint_t                 i;
     ngx_http_debug_sums_t      sums;
     ngx_http_debug_history_t  *h;
-
-    fresh = 0;
 
     if (e->history == 0) {
         offset = ngx_http_debug_zone_alloc(zone, ngx_http_debug_history_size(),
@@ -200,14 +343,23 @@ ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
         /* of a newcomer all is known, of others only what comes from now on */
 
         tp = ngx_timeofday();
-        fresh = e->created + 2000 < (uint64_t) tp->sec * 1000 + tp->msec;
+
+        if (e->created + 2000 >= (uint64_t) tp->sec * 1000 + tp->msec) {
+            h = ngx_http_debug_zone_at(zone, e->history);
+            h->last = second - 1;
+        }
     }
 
     h = ngx_http_debug_zone_at(zone, e->history);
 
-    ngx_http_debug_history_sum(zone, e, &sums);
+    /* who filled the last one may have died before it came to this entity */
 
-    if (fresh || gap > NGX_HTTP_DEBUG_GAP) {
+    gap = second - h->last;
+    h->last = second;
+
+    ngx_http_debug_history_sum(zone, peers, e, &sums);
+
+    if (gap > NGX_HTTP_DEBUG_GAP) {
 
         /* what came before cannot be told to a second */
 
@@ -331,18 +483,29 @@ ngx_http_debug_history_coarse(ngx_http_debug_zone_t *zone,
 
 static void
 ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_sums_t *sums)
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_sums_t *sums)
 {
-    int64_t                 active;
-    uint32_t                code;
-    uint64_t                n;
-    ngx_uint_t              i, c;
-    ngx_http_debug_cell_t  *cell;
+    int64_t                  active;
+    uint32_t                 code;
+    uint64_t                 n;
+    ngx_uint_t               i, last;
+    ngx_http_debug_cell_t   *cell;
+    ngx_http_debug_cells_t   cells;
 
     ngx_memzero(sums, sizeof(ngx_http_debug_sums_t));
 
-    for (c = 0; c < e->cells; c++) {
-        cell = ngx_http_debug_zone_cell(zone, e, c);
+    active = 0;
+
+    ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
+
+    for (cell = ngx_http_debug_snapshot_next(&cells);
+         cell;
+         cell = ngx_http_debug_snapshot_next(&cells))
+    {
+        for (i = 0; i < cells.lanes; i++) {
+            active += ngx_http_debug_load(&cell->active[i]);
+        }
 
         for (i = 0; i < NGX_HTTP_DEBUG_CODES; i++) {
 
@@ -371,15 +534,14 @@ ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
             continue;
         }
 
-        for (i = 0; i < NGX_HTTP_DEBUG_BUCKETS; i++) {
+        i = ngx_http_debug_histogram_bucket(
+                                     ~ngx_http_debug_load(&cell->floor));
+        last = ngx_http_debug_histogram_bucket(
+                                     ngx_http_debug_load(&cell->max));
+
+        for ( /* void */ ; i <= last; i++) {
             sums->bucket[i] += ngx_http_debug_load(&cell->bucket[i]);
         }
-    }
-
-    active = 0;
-
-    for (i = 0; i < NGX_HTTP_DEBUG_LANES; i++) {
-        active += ngx_http_debug_load(&e->active[i]);
     }
 
     sums->active = ngx_max(active, 0);

@@ -3,9 +3,10 @@
  * The per-second rings: what happened when, of each server, group and peer.
  *
  * They lie in the zone.  Every worker has a timer, and the first that comes
- * to a second fills it, so the rings go on over a reload and over the death
- * of any worker.  A point carries its own time, so that what was not filled
- * is known as missing.
+ * to a second fills it, some entities an event-loop turn, so the rings go on
+ * over a reload and over the death of any worker: each entity knows its last
+ * point, and a gap of some seconds is filled with what came meanwhile.  A point
+ * carries its own time, so that what was not filled is known as missing.
  *
  * Rings take at most three quarters of debug_zone: counters come first.
  */
@@ -69,13 +70,36 @@ uint32_t *ngx_http_debug_history_point(ngx_http_debug_zone_t *zone,
 /* Bytes of an entity's rings. */
 size_t ngx_http_debug_history_size(void);
 
-/* Fills second SECOND, unless another process did.  Context: timer. */
-void ngx_http_debug_history_tick(ngx_http_debug_zone_t *zone,
+/*
+ * Takes second SECOND for this process to fill.  Returns NGX_OK, NGX_DECLINED
+ * (another process has it) or NGX_ERROR.  Context: timer.
+ */
+ngx_int_t ngx_http_debug_history_begin(ngx_http_debug_zone_t *zone,
     uint64_t second);
+
+/*
+ * Fills it for some entities.  Returns NGX_AGAIN while there are more, then
+ * NGX_OK.  Context: timer, posted event.
+ */
+ngx_int_t ngx_http_debug_history_step(void);
 
 /* Starts this process's timer.  Context: worker start. */
 void ngx_http_debug_history_start(ngx_http_debug_zone_t *zone,
     ngx_cycle_t *cycle);
+
+/*
+ * A profile of KIND is taken now; charts mark it.  One whose names are longer
+ * than 128 bytes is not remembered.  Context: worker, request.
+ */
+void ngx_http_debug_history_taken(ngx_str_t *group, ngx_str_t *peer,
+    ngx_str_t *kind);
+
+/*
+ * Copies the profile that was taken as number N, of zone->ntaken so far.
+ * NGX_OK, or NGX_DECLINED: it is forgotten, or being written.
+ */
+ngx_int_t ngx_http_debug_history_get_taken(ngx_http_debug_zone_t *zone,
+    uint64_t n, ngx_http_debug_taken_t *taken);
 
 
 #endif /* _NGX_HTTP_DEBUG_HISTORY_H_INCLUDED_ */

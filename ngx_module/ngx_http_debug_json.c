@@ -20,6 +20,12 @@
 /* one answer's series: a page can show no more, a script can ask for each */
 #define NGX_HTTP_DEBUG_SERIES  64
 
+/*
+ * A mark has the wall clock's time, a row ends up to a second off it: so much
+ * before SINCE, in ms, marks are told once more.
+ */
+#define NGX_HTTP_DEBUG_JSON_LATE  2000
+
 
 struct ngx_http_debug_json_s {
     ngx_http_debug_out_t     *out;
@@ -33,10 +39,10 @@ struct ngx_http_debug_json_s {
 
     /* /debug/stats */
 
-    uint32_t                 *first;     /* peer of a group, id + 1 */
-    uint32_t                 *next;      /* after a peer, id + 1 */
+    ngx_http_debug_peers_of_t  *peers;
     ngx_uint_t                inside;    /* the group's brace is open */
-    ngx_uint_t                peers;     /* printed in it */
+    ngx_uint_t                peer;      /* the next one in it, id + 1 */
+    ngx_uint_t                printed;   /* of them before it */
     ngx_http_debug_row_t      total;
 
     /* /debug/charts/data */
@@ -70,6 +76,10 @@ static void ngx_http_debug_json_row(ngx_http_debug_out_t *out,
     ngx_http_debug_row_t *row);
 static ngx_uint_t ngx_http_debug_json_shown(ngx_http_debug_entity_t *e,
     ngx_uint_t kinds, ngx_str_t *name);
+static void ngx_http_debug_json_taken(ngx_http_debug_json_t *js,
+    ngx_uint_t shown);
+static ngx_uint_t ngx_http_debug_json_same(ngx_str_t *filter,
+    ngx_str_t *name);
 static void ngx_http_debug_json_history_head(ngx_http_debug_json_t *js);
 static ngx_uint_t ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter);
@@ -94,15 +104,13 @@ ngx_http_debug_json_create(ngx_http_debug_out_t *out,
     js->out = out;
     js->zone = zone;
     js->filter = *filter;
-    js->ids = ngx_min(ngx_http_debug_load(&zone->entities),
-                      NGX_HTTP_DEBUG_ENTITIES);
 
-    js->first = ngx_pcalloc(out->pool, 2 * js->ids * sizeof(uint32_t));
-    if (js->first == NULL) {
+    js->peers = ngx_http_debug_snapshot_peers(out->pool, zone);
+    if (js->peers == NULL) {
         return NULL;
     }
 
-    js->next = js->first + js->ids;
+    js->ids = js->peers->ids;
 
     return js;
 }
@@ -125,22 +133,11 @@ ngx_http_debug_json_stats_step(void *data)
 
     case 0:
 
-        /* the peers of each group, as chains of ids + 1, and the total */
-
-        for (i = js->ids; i-- > 0; /* void */ ) {
-
+        for (i = 0; i < js->ids; i++) {
             e = ngx_http_debug_zone_by_id(js->zone, i);
-            if (e == NULL) {
-                continue;
-            }
 
-            if (e->kind == NGX_HTTP_DEBUG_PEER && e->group < js->ids) {
-                js->next[i] = js->first[e->group];
-                js->first[e->group] = i + 1;
-            }
-
-            if (e->kind == NGX_HTTP_DEBUG_SERVER) {
-                ngx_http_debug_snapshot_row(js->zone, e, &row);
+            if (e && e->kind == NGX_HTTP_DEBUG_SERVER) {
+                ngx_http_debug_snapshot_row(js->zone, NULL, e, &row);
                 ngx_http_debug_snapshot_add(&js->total, &row);
             }
         }
@@ -205,27 +202,26 @@ ngx_http_debug_json_stats_step(void *data)
                 }
 
                 js->inside = 1;
-                js->peers = 0;
+                js->peer = js->peers->first[js->id];
+                js->printed = 0;
 
                 ngx_http_debug_json_entity(js, e, &js->more);
                 ngx_http_debug_out_literal(js->out, ",\"peers\":{");
             }
 
-            while (js->first[js->id]) {
+            while (js->peer) {
 
                 if (rows++ == NGX_HTTP_DEBUG_JSON_ROWS) {
                     return NGX_AGAIN;
                 }
 
-                i = js->first[js->id] - 1;
-                js->first[js->id] = js->next[i];
-
-                e = ngx_http_debug_zone_by_id(js->zone, i);
+                e = ngx_http_debug_zone_by_id(js->zone, js->peer - 1);
+                js->peer = js->peers->next[js->peer - 1];
 
                 if (ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_PEER,
                                               &js->filter.peer))
                 {
-                    ngx_http_debug_json_entity(js, e, &js->peers);
+                    ngx_http_debug_json_entity(js, e, &js->printed);
                     ngx_http_debug_out_literal(js->out, "}");
                 }
             }
@@ -248,7 +244,7 @@ ngx_http_debug_json_has_peer(ngx_http_debug_json_t *js, ngx_uint_t group)
 {
     uint32_t  k;
 
-    for (k = js->first[group]; k; k = js->next[k - 1]) {
+    for (k = js->peers->first[group]; k; k = js->peers->next[k - 1]) {
         if (ngx_http_debug_json_shown(ngx_http_debug_zone_by_id(js->zone,
                                                                 k - 1),
                                       NGX_HTTP_DEBUG_PEER, &js->filter.peer))
@@ -280,7 +276,7 @@ ngx_http_debug_json_entity(ngx_http_debug_json_t *js,
     ngx_http_debug_json_string(js->out, &name);
     ngx_http_debug_out_literal(js->out, ":{");
 
-    ngx_http_debug_snapshot_row(js->zone, e, &row);
+    ngx_http_debug_snapshot_row(js->zone, js->peers, e, &row);
     ngx_http_debug_json_counts(js->out, &row);
     ngx_http_debug_json_row(js->out, &row);
 }
@@ -465,7 +461,8 @@ ngx_http_debug_json_row(ngx_http_debug_out_t *out, ngx_http_debug_row_t *row)
         ngx_http_debug_out_end(out, p);
     }
 
-    ngx_http_debug_out_print(out, "},\"active\":%L", row->active);
+    ngx_http_debug_out_print(out, "},\"active\":%L,\"last_second\":%uL",
+                             row->active, ngx_http_debug_snapshot_rate(row));
 
     for (m = ngx_http_debug_metrics; m->json.len; m++) {
 
@@ -580,16 +577,74 @@ ngx_http_debug_json_history_step(void *data)
     for (i = js->zone->nmarks - n; i < js->zone->nmarks; i++) {
         mark = js->zone->mark[i % NGX_HTTP_DEBUG_MARKS];
 
-        if (mark > js->since) {
+        if (mark + NGX_HTTP_DEBUG_JSON_LATE > js->since) {
             ngx_http_debug_out_print(js->out, "%s[%uL,\"%s\"]",
                                      shown++ ? "," : "", mark,
                                      i ? "reload" : "start");
         }
     }
 
+    ngx_http_debug_json_taken(js, shown);
+
     ngx_http_debug_out_literal(js->out, "]}\n");
 
     return NGX_OK;
+}
+
+
+/* Profiles that were taken are marks too: [ms, kind, group, peer]. */
+
+static void
+ngx_http_debug_json_taken(ngx_http_debug_json_t *js, ngx_uint_t shown)
+{
+    uint64_t                i, n;
+    ngx_str_t               group, peer, kind;
+    ngx_http_debug_taken_t  taken;
+
+    n = ngx_http_debug_load(&js->zone->ntaken);
+
+    for (i = n - ngx_min(n, NGX_HTTP_DEBUG_TAKEN); i < n; i++) {
+
+        if (ngx_http_debug_history_get_taken(js->zone, i, &taken) != NGX_OK
+            || taken.time + NGX_HTTP_DEBUG_JSON_LATE <= js->since)
+        {
+            continue;
+        }
+
+        group.len = taken.group_len;
+        group.data = taken.group;
+        peer.len = taken.peer_len;
+        peer.data = taken.peer;
+        kind.len = taken.kind_len;
+        kind.data = taken.kind;
+
+        if (js->filter.server.len
+            || !ngx_http_debug_json_same(&js->filter.upstream, &group)
+            || !ngx_http_debug_json_same(&js->filter.peer, &peer))
+        {
+            continue;
+        }
+
+        ngx_http_debug_out_print(js->out, "%s[%uL,", shown++ ? "," : "",
+                                 taken.time);
+        ngx_http_debug_json_string(js->out, &kind);
+        ngx_http_debug_out_literal(js->out, ",");
+        ngx_http_debug_json_string(js->out, &group);
+        ngx_http_debug_out_literal(js->out, ",");
+        ngx_http_debug_json_string(js->out, &peer);
+        ngx_http_debug_out_literal(js->out, "]");
+    }
+}
+
+
+/* Whether NAME is what the filter wants. */
+
+static ngx_uint_t
+ngx_http_debug_json_same(ngx_str_t *filter, ngx_str_t *name)
+{
+    return filter->len == 0
+           || (filter->len == name->len
+               && ngx_strncmp(filter->data, name->data, name->len) == 0);
 }
 
 

@@ -3,24 +3,14 @@
  * Snapshots: profiles that nginx takes and keeps, so that a leak can be hunted
  * while nobody looks.
  *
- * Handled here: the directive
+ * The directive is
  *
  *     debug_snapshots path=directory [every=10m] [keep=144] [kinds=heap,...]
  *
- * and everything below pprof/kept/: the list as a page and as JSON, the
- * files, and the form by which one is taken by hand.
- *
- * What is to be taken next lies in shared memory; every worker has a timer,
- * and the one that holds the lease does what is due.  It goes on over a
- * reload and over the death of any worker.
- *
- * A snapshot is one file, and its name says all there is to know of it:
- *
- *     group~peer~kind~milliseconds~pid~by.pb.gz
- *
- * with every byte but letters, digits, "_", "-", ":" and inner dots escaped
- * as %XX, so that no name of a group or a peer can leave the directory.  The
- * directory is the only index: files may be copied in and taken away.
+ *     ngx_http_debug_kept.c          the directive, and whom it concerns
+ *     ngx_http_debug_kept_take.[ch]  what is due, and taking it
+ *     ngx_http_debug_kept_disk.[ch]  the directory
+ *     ngx_http_debug_kept_routes.c   everything below pprof/kept/
  */
 
 
@@ -34,32 +24,73 @@
 #include "ngx_http_debug_pprof.h"
 
 
+#define NGX_HTTP_DEBUG_KEPT_PLANS    32      /* series that were asked for */
+#define NGX_HTTP_DEBUG_KEPT_NAME     128     /* bytes of a name in a plan */
+#define NGX_HTTP_DEBUG_KEPT_ERROR    512
+#define NGX_HTTP_DEBUG_KEPT_MAX      (16 * 1024 * 1024)  /* of a profile */
+
+
 typedef struct {
     ngx_path_t   *path;      /* NULL: no debug_snapshots */
     ngx_msec_t    every;
     ngx_uint_t    keep;      /* of each peer and kind */
     ngx_array_t  *kinds;     /* of ngx_str_t */
 
-    ngx_array_t  *allowed;   /* of ngx_array_t *: debug_pprof_pass of each
-                                location that has one */
-    ngx_uint_t    all;       /* a location lets every group be profiled;
-                                unsigned  all:1; */
+    ngx_array_t  *locations; /* of ngx_http_debug_pprof_conf_t *: those that
+                                serve profiles */
     ngx_array_t  *pass;      /* of ngx_http_debug_pass_t: who is asked */
+    ngx_array_t  *ssl;       /* of ngx_http_debug_pprof_ssl_t *: and how; as
+                                many, in the same order */
 
     ngx_http_upstream_main_conf_t  *upstreams;
     ngx_shm_zone_t                 *zone;
 } ngx_http_debug_kept_conf_t;
 
 
+/* taken in turn from one peer: "and every 10 min, 6 times" */
+
+typedef struct {
+    ngx_uint_t    left;      /* 0: free */
+    ngx_msec_t    every;
+    ngx_msec_t    next;
+    size_t        group_len;
+    size_t        peer_len;
+    size_t        kind_len;
+    u_char        group[NGX_HTTP_DEBUG_KEPT_NAME];
+    u_char        peer[NGX_HTTP_DEBUG_KEPT_NAME];
+    u_char        kind[NGX_HTTP_DEBUG_KEPT_NAME];
+} ngx_http_debug_kept_plan_t;
+
+
+/* in the zone, under its mutex */
+
+typedef struct {
+    ngx_pid_t     pid;       /* who does what is due; 0: nobody */
+    ngx_msec_t    seen;      /* its last sign of life */
+
+    ngx_uint_t    started;   /* "next" is set */
+    ngx_msec_t    next;      /* round of debug_snapshots */
+
+    ngx_http_debug_kept_plan_t  plan[NGX_HTTP_DEBUG_KEPT_PLANS];
+
+    ngx_msec_t    logged;
+    size_t        error_len; /* 0: the last file was written */
+    u_char        error[NGX_HTTP_DEBUG_KEPT_ERROR];
+} ngx_http_debug_kept_shared_t;
+
+
+#define ngx_http_debug_kept_lock(kcf)                                         \
+    ngx_shmtx_lock(&((ngx_slab_pool_t *) (kcf)->zone->shm.addr)->mutex)
+#define ngx_http_debug_kept_unlock(kcf)                                       \
+    ngx_shmtx_unlock(&((ngx_slab_pool_t *) (kcf)->zone->shm.addr)->mutex)
+
+
 /* The directive.  Context: configuration. */
 char *ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf);
 
-/*
- * A location serves profiles of the groups in PASS; NULL: of all.  Context:
- * configuration, merge.
- */
+/* A location with CONF serves profiles.  Context: configuration, merge. */
 ngx_int_t ngx_http_debug_kept_allow(ngx_conf_t *cf,
-    ngx_http_debug_kept_conf_t *kcf, ngx_array_t *pass);
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf);
 
 /* After ngx_http_debug_pprof_init().  Context: postconfiguration. */
 ngx_int_t ngx_http_debug_kept_init(ngx_conf_t *cf,
@@ -78,6 +109,15 @@ void ngx_http_debug_kept_start(ngx_http_debug_kept_conf_t *kcf,
 ngx_int_t ngx_http_debug_kept_handler(ngx_http_request_t *r,
     ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
     ngx_str_t *rest);
+
+/* Whether a location with CONF serves such profiles. */
+ngx_uint_t ngx_http_debug_kept_shown(ngx_http_debug_pprof_conf_t *conf,
+    ngx_str_t *group, ngx_str_t *kind);
+
+/* Whether KIND is one answer and worth keeping. */
+ngx_uint_t ngx_http_debug_kept_known(ngx_str_t *kind);
+
+ngx_uint_t ngx_http_debug_kept_is(ngx_str_t *a, u_char *data, size_t len);
 
 
 #endif /* _NGX_HTTP_DEBUG_KEPT_H_INCLUDED_ */

@@ -947,8 +947,6 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_core_loc_conf_t    *clcf;
     ngx_http_debug_main_conf_t  *dmcf;
 
-    ngx_conf_merge_value(conf->record.enable, prev->record.enable, 1);
-
     /* the two are set by one directive */
 
     ngx_conf_merge_ptr_value(conf->access, prev->access, NULL);
@@ -969,6 +967,12 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         }
     }
 
+    if (ngx_http_debug_record_merge(cf, &prev->record, &conf->record)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->routes) {
         ngx_http_debug_pprof_merge_location(cf);
     }
@@ -982,7 +986,7 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_LEGACY)) {
         dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
 
-        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, conf->pprof.pass)
+        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, &conf->pprof)
             != NGX_OK)
         {
             return NGX_CONF_ERROR;
@@ -1066,7 +1070,7 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
     dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
 
     if (dmcf) {
-        ngx_http_debug_zone_enter(dmcf->record.zone);
+        ngx_http_debug_record_init_process(cycle, &dmcf->record);
         ngx_http_debug_history_start(dmcf->record.zone, cycle);
         ngx_http_debug_kept_start(&dmcf->kept, cycle);
     }
@@ -1270,6 +1274,14 @@ ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (size == NGX_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid zone size \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if ((size_t) size > NGX_HTTP_DEBUG_ZONE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone size \"%V\" is too large, at most %uzm"
+                           " are reserved", &value[1],
+                           NGX_HTTP_DEBUG_ZONE_MAX / 1024 / 1024);
         return NGX_CONF_ERROR;
     }
 

@@ -119,8 +119,7 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
     ngx_http_debug_out_print(out,
         "</nav>\n<button id=\"theme\" type=\"button\" hidden>Auto</button>\n"
         "</header>\n<main id=\"main\" data-page=\"%s\" data-root=\"%s\""
-        " data-process%s>\n"
-        "<h1>", page, root, ngx_http_debug_page_kept ? " data-kept" : "");
+        "%s>\n<h1>", page, root, ngx_http_debug_page_kept ? " data-kept" : "");
     ngx_http_debug_page_text(out, title);
     ngx_http_debug_out_literal(out, "</h1>\n");
 }
@@ -276,7 +275,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
         peer->entity = e;
         peer->group = ngx_http_debug_zone_by_id(zone, e->group);
 
-        ngx_http_debug_snapshot_row(zone, e, &peer->row);
+        ngx_http_debug_snapshot_row(zone, NULL, e, &peer->row);
         ngx_http_debug_page_recent(zone, peer);
     }
 

@@ -247,7 +247,7 @@ ngx_http_debug_peers_prefix(ngx_str_t *path, ngx_str_t *name)
 {
     return path->len > name->len
            && path->data[name->len] == '/'
-           && ngx_strncmp(path->data, name->data, name->len) == 0;
+           && ngx_memcmp(path->data, name->data, name->len) == 0;
 }
 
 

@@ -27,6 +27,8 @@ typedef struct {
 static ngx_int_t ngx_http_debug_plain_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_plain_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
+static ngx_http_debug_seldom ngx_int_t ngx_http_debug_plain_body(
+    ngx_http_request_t *r, ngx_chain_t *in);
 static ngx_http_debug_plain_ctx_t *ngx_http_debug_plain_get_ctx(
     ngx_http_request_t *r);
 static void ngx_http_debug_plain_cleanup(void *data);
@@ -128,13 +130,20 @@ ngx_http_debug_plain_header_filter(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_debug_plain_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_buf_t                   *b;
-    ngx_chain_t                  out;
-    ngx_http_debug_plain_ctx_t  *ctx;
-
     if (r->main->err_status < NGX_HTTP_BAD_REQUEST || in == NULL) {
         return ngx_http_next_body_filter(r, in);
     }
+
+    return ngx_http_debug_plain_body(r, in);
+}
+
+
+static ngx_int_t
+ngx_http_debug_plain_body(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t                   *b;
+    ngx_chain_t                  out;
+    ngx_http_debug_plain_ctx_t  *ctx;
 
     ctx = ngx_http_debug_plain_get_ctx(r->main);
 

@@ -140,6 +140,11 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
         return rc;
     }
 
+    rc = ngx_http_debug_pprof_check_site(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
     if (peer->sockaddr == NULL) {
         return ngx_http_debug_answer_say(r, NGX_HTTP_NOT_FOUND,
                    "%V has no listener in the second group of"

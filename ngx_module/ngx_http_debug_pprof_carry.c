@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
+#include "ngx_http_debug_history.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
@@ -195,6 +196,16 @@ ngx_http_debug_pprof_carry_client_closed(ngx_http_request_t *r)
     }
 #endif
 
+#if (NGX_HAVE_EPOLLRDHUP)
+
+    /* of TLS, recv() would find the goodbye and take it for a word */
+
+    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && ngx_use_epoll_rdhup) {
+        return c->read->pending_eof;
+    }
+
+#endif
+
     n = recv(c->fd, buf, 1, MSG_PEEK);
 
     return n == 0 || (n == -1 && ngx_socket_errno != NGX_EAGAIN);
@@ -214,6 +225,12 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
     /* told when it has ended */
 
     ctx->foreign = ngx_http_debug_pprof_answer_is_foreign(f);
+
+    if (f->status == NGX_HTTP_OK && !ctx->foreign
+        && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT))
+    {
+        ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
+    }
 
     return NGX_OK;
 }

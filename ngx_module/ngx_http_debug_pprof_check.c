@@ -28,6 +28,7 @@ ngx_int_t
 ngx_http_debug_pprof_check(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx)
 {
+    ngx_int_t    rc;
     ngx_str_t   *name, allow;
     ngx_uint_t   i, known, allowed;
 
@@ -83,10 +84,9 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
 
     /* a page of somebody else's must not make a visitor profile us */
 
-    if (ngx_http_debug_pprof_check_cross_site(r)) {
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_FORBIDDEN,
-                   "another site's page asks for this;"
-                   " profiles are refused to it");
+    rc = ngx_http_debug_pprof_check_site(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     if (ngx_http_debug_pprof_answer_peer(r, ctx) != NGX_OK) {
@@ -100,6 +100,19 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
     }
 
     return ngx_http_debug_pprof_check_seconds(r, ctx);
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_check_site(ngx_http_request_t *r)
+{
+    if (ngx_http_debug_pprof_check_cross_site(r)) {
+        return ngx_http_debug_answer_literal(r, NGX_HTTP_FORBIDDEN,
+                   "another site's page asks for this;"
+                   " profiles are refused to it");
+    }
+
+    return NGX_DECLINED;
 }
 
 

@@ -44,6 +44,7 @@ struct ngx_http_debug_prometheus_s {
     ngx_uint_t                n;            /* of them, made so far */
     ngx_uint_t                id;           /* the next entity */
     ngx_uint_t                ids;
+    ngx_http_debug_peers_of_t  *peers;
     ngx_uint_t                family;       /* the next one */
     ngx_uint_t                next;         /* its next series */
 
@@ -61,6 +62,7 @@ enum {
     NGX_HTTP_DEBUG_FAMILY_RESPONSES = 0,
     NGX_HTTP_DEBUG_FAMILY_TIME,
     NGX_HTTP_DEBUG_FAMILY_ACTIVE,
+    NGX_HTTP_DEBUG_FAMILY_LAST,
     NGX_HTTP_DEBUG_FAMILY_FAILED,
     NGX_HTTP_DEBUG_FAMILY_TABLE
 };
@@ -113,8 +115,13 @@ ngx_http_debug_prometheus_create(ngx_http_debug_out_t *out,
     p->out = out;
     p->zone = zone;
     p->openmetrics = openmetrics;
-    p->ids = ngx_min(ngx_http_debug_load(&zone->entities),
-                     NGX_HTTP_DEBUG_ENTITIES);
+
+    p->peers = ngx_http_debug_snapshot_peers(out->pool, zone);
+    if (p->peers == NULL) {
+        return NULL;
+    }
+
+    p->ids = p->peers->ids;
 
     p->series = ngx_palloc(out->pool,
                            p->ids * sizeof(ngx_http_debug_series_t));
@@ -230,7 +237,7 @@ ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p)
 
         s = &p->series[p->n];
 
-        ngx_http_debug_snapshot_row(p->zone, e, &s->row);
+        ngx_http_debug_snapshot_row(p->zone, p->peers, e, &s->row);
 
         if (ngx_http_debug_prometheus_labels(p, e, &s->labels) != NGX_OK) {
             p->out->failed = 1;
@@ -264,6 +271,8 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
           ngx_string("Time to the end of the response or the timeout.") },
         { ngx_string("active"), "gauge",
           ngx_string("Under way.") },
+        { ngx_string("last_second"), "gauge",
+          ngx_string("Responses in the last second.") },
         { ngx_string("last_failure_time_seconds"), "gauge",
           ngx_string("When an answer last did not come.") }
     };
@@ -324,6 +333,12 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
             case NGX_HTTP_DEBUG_FAMILY_ACTIVE:
                 ngx_http_debug_prometheus_sample(p, "", s, NULL,
                                                  s->row.active,
+                                                 NGX_HTTP_DEBUG_COUNT);
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_LAST:
+                ngx_http_debug_prometheus_sample(p, "", s, NULL,
+                                         ngx_http_debug_snapshot_rate(&s->row),
                                                  NGX_HTTP_DEBUG_COUNT);
                 break;
 

@@ -12,130 +12,128 @@
 #include "ngx_http_debug_histogram.h"
 
 
-typedef struct {
+typedef struct ngx_http_debug_round_s  ngx_http_debug_round_t;
+
+struct ngx_http_debug_round_s {
     void                      (*finalize)(ngx_http_request_t *r,
                                     ngx_int_t rc);
     ngx_event_get_peer_pt       get;
 
-    ngx_http_debug_group_t     *group;
-    ngx_http_debug_entity_t    *peer;      /* of the try under way, or NULL */
+    ngx_http_debug_group_t     *group;     /* NULL: a variable host's round */
+    ngx_http_debug_entity_t    *entity;    /* the group's */
+    ngx_http_debug_place_t      peer;      /* of the try under way; its entity
+                                              is NULL when there is none */
 
     uint64_t                    begun;     /* the round, ns */
     uint64_t                    start;     /* the try, ns */
     ngx_uint_t                  tries;
+    ngx_uint_t                  whole;     /* the try under way is the first,
+                                              and its peer found room */
     ngx_uint_t                  cause;     /* when no peer was had */
-} ngx_http_debug_round_t;
+    ngx_uint_t                  first;     /* a variable host's first state */
+    ngx_http_debug_round_t     *next;      /* of those that are free */
+};
 
 
-static ngx_int_t ngx_http_debug_record_init_peer(ngx_http_request_t *r,
-    ngx_http_upstream_srv_conf_t *us);
+#define NGX_HTTP_DEBUG_ROUNDS  64          /* allocated at once */
+
+
+static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
 static ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
     void *data);
+static void ngx_http_debug_record_again(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round);
+static void ngx_http_debug_record_find_peer(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_str_t *name);
 static void ngx_http_debug_record_finalize(ngx_http_request_t *r,
     ngx_int_t rc);
-static ngx_uint_t ngx_http_debug_record_try(
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_entity_t *group,
-    ngx_http_debug_entity_t *peer, ngx_http_upstream_state_t *state,
-    uint64_t elapsed, ngx_uint_t cached, ngx_int_t rc);
-static void ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
-    ngx_http_upstream_state_t *state);
-static ngx_uint_t ngx_http_debug_record_truncated(ngx_http_request_t *r,
-    ngx_int_t rc);
-static void ngx_http_debug_record_round(
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_round_t *round,
+static void ngx_http_debug_record_round(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, uint64_t now, ngx_int_t rc);
+static void ngx_http_debug_record_earlier(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
     ngx_uint_t outcome, uint64_t elapsed);
-static void ngx_http_debug_record_failure(ngx_http_debug_entity_t *e,
+static void ngx_http_debug_record_last(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
+    ngx_uint_t outcome, uint64_t elapsed);
+static void ngx_http_debug_record_sum(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_uint_t outcome, uint64_t elapsed);
+static void ngx_http_debug_record_part(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
+    ngx_uint_t outcome, uint64_t elapsed);
+static ngx_http_debug_cell_t *ngx_http_debug_record_part_cell(
+    ngx_http_request_t *r, ngx_http_debug_round_t *round);
+static void ngx_http_debug_record_times(ngx_http_debug_cell_t *cell,
+    ngx_http_upstream_state_t *state);
+static void ngx_http_debug_record_reached(ngx_http_debug_cell_t *cell,
+    ngx_http_upstream_state_t *state);
+static void ngx_http_debug_record_truncated(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_int_t rc);
+static void ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
     ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed);
+static void ngx_http_debug_record_failed(ngx_http_debug_entity_t *e,
+    ngx_uint_t cause);
 static ngx_uint_t ngx_http_debug_record_classify(
     ngx_http_upstream_state_t *state, ngx_uint_t cached, ngx_int_t rc);
 static ngx_uint_t ngx_http_debug_record_code(ngx_http_debug_cell_t *cell,
     ngx_uint_t code);
 static void ngx_http_debug_record_second(ngx_http_debug_cell_t *cell);
 
-static ngx_int_t ngx_http_debug_record_post_read_handler(
-    ngx_http_request_t *r);
-static ngx_int_t ngx_http_debug_record_log_handler(ngx_http_request_t *r);
-static void ngx_http_debug_record_host(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf);
-static ngx_int_t ngx_http_debug_record_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
+static void ngx_http_debug_record_host_finalize(ngx_http_request_t *r,
+    ngx_int_t rc);
+static ngx_uint_t ngx_http_debug_record_is_group(ngx_http_request_t *r,
+    ngx_http_upstream_resolved_t *resolved);
 
-static ngx_int_t ngx_http_debug_record_wrap(ngx_conf_t *cf,
-    ngx_http_debug_record_main_conf_t *rmcf);
-static ngx_int_t ngx_http_debug_record_name_servers(ngx_conf_t *cf);
-static ngx_int_t ngx_http_debug_record_init_zone(ngx_shm_zone_t *shm_zone,
-    void *data);
-static void ngx_http_debug_record_walk(ngx_cycle_t *cycle,
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_log_t *log, size_t *size);
-static void ngx_http_debug_record_group_entity(
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_group_t *group,
-    ngx_log_t *log);
-static void ngx_http_debug_record_walk_peer(
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_entity_t *group,
-    ngx_str_t *name, ngx_log_t *log, size_t *size);
+static uint64_t ngx_http_debug_record_ms(ngx_http_request_t *r);
 
 
-extern ngx_module_t  ngx_http_debug_module;
+/* Never freed: as many as there were rounds at once. */
+
+static ngx_http_debug_round_t  *ngx_http_debug_rounds;
 
 
-static ngx_str_t  ngx_http_debug_zone_name = ngx_string("ngx_http_debug");
-static ngx_str_t  ngx_http_debug_start_name = ngx_string("debug_start");
-
-
-static ngx_inline ngx_http_debug_group_t *
-ngx_http_debug_record_group(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_upstream_srv_conf_t *uscf)
+static ngx_inline ngx_http_debug_round_t *
+ngx_http_debug_record_take(ngx_http_request_t *r)
 {
-    ngx_uint_t  i;
+    ngx_http_debug_round_t  *round;
 
-    /* configurations are allocated at least 16 bytes apart */
+    round = ngx_http_debug_rounds;
 
-    for (i = (uintptr_t) uscf >> 4; /* void */ ; i++) {
-        if (rmcf->groups[i & rmcf->mask].uscf == uscf) {
-            return &rmcf->groups[i & rmcf->mask];
+    if (round == NULL) {
+        round = ngx_http_debug_record_more(r->connection->log);
+
+        if (round == NULL) {
+            return NULL;
         }
     }
+
+    ngx_http_debug_rounds = round->next;
+
+    return round;
 }
 
 
-static ngx_inline ngx_http_debug_entity_t *
-ngx_http_debug_record_peer(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_group_t *group, ngx_peer_connection_t *pc)
+static ngx_inline void
+ngx_http_debug_record_give(ngx_http_debug_round_t *round)
 {
-    ngx_str_t                 *name;
-    ngx_http_debug_entity_t  **peer;
-
-    name = pc->name;
-    peer = &group->peer[((uintptr_t) name >> 6) % NGX_HTTP_DEBUG_PEERS];
-
-    if (*peer
-        && (*peer)->len == name->len
-        && ngx_memcmp((*peer)->name, name->data, name->len) == 0)
-    {
-        return *peer;
-    }
-
-    *peer = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_PEER,
-                                       group->entity->id, name, rmcf->cells,
-                                       pc->log);
-
-    if ((*peer)->kind == NGX_HTTP_DEBUG_PEER) {
-        return *peer;
-    }
-
-    /* every record that finds no room shall count as dropped */
-
-    *peer = NULL;
-
-    return ngx_http_debug_zone_at(rmcf->zone, rmcf->zone->overflow);
+    round->next = ngx_http_debug_rounds;
+    ngx_http_debug_rounds = round;
 }
 
 
-/* The usual outcome: an answer, BUCKET being that of ELAPSED. */
+static ngx_inline ngx_http_debug_cell_t *
+ngx_http_debug_record_cell(ngx_http_request_t *r, ngx_http_debug_entity_t *e)
+{
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    return ngx_http_debug_zone_cell(rmcf->zone, e, ngx_http_debug_lane);
+}
+
 
 static ngx_inline void
 ngx_http_debug_record_answer(ngx_http_debug_cell_t *cell, ngx_uint_t code,
-    uint64_t elapsed, ngx_uint_t bucket)
+    uint64_t elapsed)
 {
     ngx_uint_t  i;
 
@@ -151,27 +149,53 @@ ngx_http_debug_record_answer(ngx_http_debug_cell_t *cell, ngx_uint_t code,
 
     ngx_http_debug_add(&cell->count[i], 1);
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TIME], elapsed);
-    ngx_http_debug_histogram_add(cell, elapsed, bucket);
+    ngx_http_debug_histogram_add(cell, elapsed,
+                                 ngx_http_debug_histogram_bucket(elapsed));
 }
 
+
+/* What a try adds besides its outcome. */
 
 static ngx_inline void
-ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
-    ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed,
-    ngx_uint_t bucket)
+ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
+    ngx_http_upstream_state_t *state)
 {
-    if (outcome > NGX_HTTP_SWITCHING_PROTOCOLS
-        || outcome == NGX_HTTP_CONTINUE)
-    {
-        ngx_http_debug_record_answer(cell, outcome, elapsed, bucket);
-        return;
-    }
+    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED],
+                       state->bytes_received);
+    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT], state->bytes_sent);
 
-    ngx_http_debug_record_failure(e, cell, outcome, elapsed);
+    if (state->connect_time | state->header_time) {
+        ngx_http_debug_record_times(cell, state);
+    }
 }
 
 
-static ngx_int_t
+ngx_int_t
+ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
+{
+    ngx_http_debug_record_srv_conf_t   *rscf;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
+
+    if (!rscf->recorded) {
+        return NGX_DECLINED;
+    }
+
+    /* r->ctx is cleared by redirects; a variable is not */
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    r->variables[rmcf->start].data
+                              = (u_char *) (uintptr_t) ngx_http_debug_now();
+
+    ngx_http_debug_add(rscf->place.active, 1);
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
 ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
@@ -179,6 +203,7 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_t                *u;
     ngx_http_debug_group_t             *group;
     ngx_http_debug_round_t             *round;
+    ngx_http_debug_entity_t            *entity;
     ngx_http_debug_record_loc_conf_t   *rlcf;
     ngx_http_debug_record_main_conf_t  *rmcf;
 
@@ -187,21 +212,20 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
 
     rc = group->init(r, us);
 
-    if (rc != NGX_OK || ngx_http_debug_lane == -1) {
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    if (rc != NGX_OK || !rlcf->record) {
         return rc;
     }
 
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+    entity = group->entity;
 
-    if (!rlcf->enable) {
-        return NGX_OK;
+    if (entity == NULL) {
+        entity = ngx_http_debug_record_group_entity(rmcf, group,
+                                                    r->connection->log);
     }
 
-    if (group->entity == NULL) {
-        ngx_http_debug_record_group_entity(rmcf, group, r->connection->log);
-    }
-
-    round = ngx_palloc(r->pool, sizeof(ngx_http_debug_round_t));
+    round = ngx_http_debug_record_take(r);
     if (round == NULL) {
         return NGX_ERROR;
     }
@@ -211,10 +235,12 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     round->finalize = u->finalize_request;
     round->get = u->peer.get;
     round->group = group;
-    round->peer = NULL;
+    round->entity = entity;
+    round->peer.entity = NULL;
     round->begun = ngx_http_debug_now();
     round->start = round->begun;
     round->tries = 0;
+    round->whole = 0;
     round->cause = NGX_HTTP_DEBUG_FAIL_OTHER;
 
     ngx_http_set_ctx(r, round, ngx_http_debug_module);
@@ -222,9 +248,29 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     u->finalize_request = ngx_http_debug_record_finalize;
     u->peer.get = ngx_http_debug_record_get_peer;
 
-    ngx_http_debug_add(&group->entity->active[ngx_http_debug_lane], 1);
-
     return NGX_OK;
+}
+
+
+static ngx_http_debug_seldom ngx_http_debug_round_t *
+ngx_http_debug_record_more(ngx_log_t *log)
+{
+    ngx_uint_t               i;
+    ngx_http_debug_round_t  *round;
+
+    round = ngx_alloc(NGX_HTTP_DEBUG_ROUNDS * sizeof(ngx_http_debug_round_t),
+                      log);
+    if (round == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < NGX_HTTP_DEBUG_ROUNDS - 1; i++) {
+        round[i].next = &round[i + 1];
+    }
+
+    round[i].next = NULL;
+
+    return round;
 }
 
 
@@ -233,14 +279,13 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 {
-    uint64_t                            now;
-    ngx_int_t                           rc;
-    ngx_http_cleanup_t                 *cln;
-    ngx_http_request_t                 *r;
-    ngx_http_upstream_t                *u;
-    ngx_http_debug_round_t             *round;
-    ngx_http_upstream_state_t          *state;
-    ngx_http_debug_record_main_conf_t  *rmcf;
+    ngx_int_t                 rc;
+    ngx_str_t                *name;
+    ngx_http_cleanup_t       *cln;
+    ngx_http_request_t       *r;
+    ngx_http_upstream_t      *u;
+    ngx_http_debug_place_t   *place;
+    ngx_http_debug_round_t   *round;
 
     /*
      * The balancer's data is not ours to wrap; the request is found by the
@@ -253,135 +298,316 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
     r = cln->data;
 
     round = ngx_http_get_module_ctx(r, ngx_http_debug_module);
-    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
 
     if (round->tries) {
-
-        now = ngx_http_debug_now();
-
-        if (round->peer) {
-
-            /* the last state belongs to the try that begins */
-
-            state = r->upstream_states->elts;
-            state += r->upstream_states->nelts - 2;
-
-            (void) ngx_http_debug_record_try(rmcf, round->group->entity,
-                                             round->peer, state,
-                                             now - round->start, pc->cached,
-                                             NGX_OK);
-            round->peer = NULL;
-        }
-
-        round->start = now;
+        ngx_http_debug_record_again(r, round);
     }
 
     rc = round->get(pc, data);
 
-    if (rc == NGX_OK || rc == NGX_DONE) {
-
-        round->peer = ngx_http_debug_record_peer(rmcf, round->group, pc);
-
-        ngx_http_debug_add(&round->peer->active[ngx_http_debug_lane], 1);
-
-        round->tries++;
-
-    } else {
+    if (rc != NGX_OK && rc != NGX_DONE) {
         round->cause = (rc == NGX_BUSY) ? NGX_HTTP_DEBUG_FAIL_NO_LIVE
                                         : NGX_HTTP_DEBUG_FAIL_OTHER;
+        return rc;
     }
 
+    round->whole = (round->tries == 0);
+    round->tries++;
+
+    /* a peer met lately, maybe */
+
+    name = pc->name;
+    place = ngx_http_debug_record_met(round->group, name);
+
+    if (place->entity
+        && place->entity->len == name->len
+        && ngx_memcmp(place->entity->name, name->data, name->len) == 0)
+    {
+        round->peer = *place;
+
+    } else {
+        ngx_http_debug_record_find_peer(r, round, name);
+    }
+
+    ngx_http_debug_add(round->peer.active, 1);
+
     return rc;
+}
+
+
+/* The try under way has ended, and is not all of its round. */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_again(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round)
+{
+    uint64_t                    now;
+    ngx_uint_t                  outcome;
+    ngx_http_upstream_state_t  *state;
+
+    now = ngx_http_debug_now();
+
+    if (round->peer.entity) {
+
+        /* the last state belongs to the try that begins */
+
+        state = r->upstream_states->elts;
+        state += r->upstream_states->nelts - 2;
+
+        outcome = ngx_http_debug_record_classify(state,
+                                                 r->upstream->peer.cached,
+                                                 NGX_OK);
+
+        ngx_http_debug_add(round->peer.active, -1);
+        ngx_http_debug_record_earlier(r, round, state, outcome,
+                                      now - round->start);
+
+        round->peer.entity = NULL;
+    }
+
+    round->start = now;
+    round->whole = 0;
+}
+
+
+/* The place of the peer NAME, for this try and for later ones. */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_find_peer(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_str_t *name)
+{
+    ngx_http_debug_place_t              group;
+    ngx_http_debug_entity_t            *e;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    e = round->entity;
+
+    if (e->kind != NGX_HTTP_DEBUG_OVERFLOW) {
+        e = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_PEER, e->id,
+                                       name, round->group ? rmcf->cells : 1,
+                                       r->connection->log);
+    }
+
+    ngx_http_debug_zone_place(rmcf->zone, e, ngx_http_debug_lane,
+                              &round->peer);
+
+    if (e->kind != NGX_HTTP_DEBUG_PEER) {
+
+        /*
+         * It is under way at its group alone.  Every record that finds no
+         * room shall count as dropped: the place is not kept.
+         */
+
+        ngx_http_debug_zone_place(rmcf->zone, round->entity,
+                                  ngx_http_debug_lane, &group);
+        round->peer.active = group.active;
+        round->whole = 0;
+        return;
+    }
+
+    if (round->group) {
+        *ngx_http_debug_record_met(round->group, name) = round->peer;
+    }
 }
 
 
 static void
 ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
 {
-    uint64_t                            now;
-    ngx_uint_t                          outcome;
-    ngx_http_upstream_t                *u;
-    ngx_http_debug_cell_t              *cell;
-    ngx_http_debug_round_t             *round;
-    ngx_http_upstream_state_t          *state;
-    ngx_http_debug_record_main_conf_t  *rmcf;
+    uint64_t                 now;
+    ngx_http_upstream_t     *u;
+    ngx_http_debug_round_t  *round;
 
     u = r->upstream;
-
     round = ngx_http_get_module_ctx(r, ngx_http_debug_module);
-    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
 
     now = ngx_http_debug_now();
-    state = u->state;
 
-    if (round->peer) {
-        outcome = ngx_http_debug_record_try(rmcf, round->group->entity,
-                                            round->peer, state,
-                                            now - round->start,
-                                            u->peer.cached, rc);
+    if (round->whole
+        && u->state->header_time != (ngx_msec_t) -1
+        && u->state->status > NGX_HTTP_SWITCHING_PROTOCOLS)
+    {
+        /* nearly always: one try, and it was answered */
 
-        if (ngx_http_debug_record_truncated(r, rc)) {
-            cell = ngx_http_debug_zone_cell(rmcf->zone, round->group->entity,
-                                            ngx_http_debug_lane);
-            ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
+        ngx_http_debug_add(round->peer.active, -1);
 
-            if (round->peer != round->group->entity) {
-                cell = ngx_http_debug_zone_cell(rmcf->zone, round->peer,
-                                                ngx_http_debug_lane);
-                ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
-            }
-        }
+        ngx_http_debug_record_state(round->peer.cell, u->state);
+        ngx_http_debug_record_answer(round->peer.cell, u->state->status,
+                                     now - round->begun);
 
     } else {
-        outcome = round->cause;
+        ngx_http_debug_record_round(r, round, now, rc);
     }
 
-    ngx_http_debug_record_round(rmcf, round, outcome, now - round->begun);
+    if (rc != NGX_OK) {
+        ngx_http_debug_record_truncated(r, round, rc);
+    }
 
     /* X-Accel-Redirect leads to another round: nothing of this one stays */
 
     ngx_http_set_ctx(r, NULL, ngx_http_debug_module);
 
     u->finalize_request = round->finalize;
+
+    ngx_http_debug_record_give(round);
+
     u->finalize_request(r, rc);
 }
 
 
-/*
- * Books one try at its peer.  Returns what became of it: a status code, or
- * the cause why no answer came (these are less than 100).
- */
+/* The end of any other round than one that is answered at the first try. */
 
-static ngx_uint_t
-ngx_http_debug_record_try(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_entity_t *group, ngx_http_debug_entity_t *peer,
-    ngx_http_upstream_state_t *state, uint64_t elapsed, ngx_uint_t cached,
-    ngx_int_t rc)
+static ngx_http_debug_seldom void
+ngx_http_debug_record_round(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, uint64_t now, ngx_int_t rc)
 {
-    ngx_uint_t              outcome;
+    ngx_uint_t                  outcome;
+    ngx_http_upstream_state_t  *state;
+
+    outcome = round->cause;
+
+    if (round->peer.entity) {
+        state = r->upstream->state;
+        outcome = ngx_http_debug_record_classify(state,
+                                                 r->upstream->peer.cached, rc);
+
+        ngx_http_debug_add(round->peer.active, -1);
+        ngx_http_debug_record_last(r, round, state, outcome,
+                                   now - round->start);
+    }
+
+    if (!round->whole) {
+        ngx_http_debug_record_sum(r, round, outcome, now - round->begun);
+    }
+}
+
+
+/* A try that another one followed. */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_earlier(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
+    ngx_uint_t outcome, uint64_t elapsed)
+{
     ngx_http_debug_cell_t  *cell;
 
-    cell = ngx_http_debug_zone_cell(rmcf->zone, peer, ngx_http_debug_lane);
-    outcome = ngx_http_debug_record_classify(state, cached, rc);
+    ngx_http_debug_record_part(r, round, state, outcome, elapsed);
 
-    ngx_http_debug_add(&peer->active[ngx_http_debug_lane], -1);
+    cell = ngx_http_debug_record_cell(r, round->entity);
 
-    ngx_http_debug_record_state(ngx_http_debug_zone_cell(rmcf->zone, group,
-                                                         ngx_http_debug_lane),
-                                state);
+    ngx_http_debug_record_state(cell, state);
+    ngx_http_debug_record_reached(cell, state);
+}
 
-    if (peer == group) {
 
-        /* both found no room: the overflow entity counts them once */
+/* The last try of a round, which may be all of it. */
 
-        return outcome;
+static ngx_http_debug_seldom void
+ngx_http_debug_record_last(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
+    ngx_uint_t outcome, uint64_t elapsed)
+{
+    ngx_http_debug_cell_t  *cell;
+
+    if (round->whole) {
+        cell = round->peer.cell;
+
+        ngx_http_debug_record_outcome(round->peer.entity, cell, outcome,
+                                      elapsed);
+
+        if (outcome < NGX_HTTP_CONTINUE) {
+            ngx_http_debug_record_failed(round->entity, outcome);
+        }
+
+    } else {
+        ngx_http_debug_record_part(r, round, state, outcome, elapsed);
+
+        cell = ngx_http_debug_record_cell(r, round->entity);
     }
 
     ngx_http_debug_record_state(cell, state);
-    ngx_http_debug_record_outcome(peer, cell, outcome, elapsed,
-                                  ngx_http_debug_histogram_bucket(elapsed));
 
-    return outcome;
+    if (outcome < NGX_HTTP_CONTINUE) {
+        ngx_http_debug_record_reached(cell, state);
+    }
+}
+
+
+/*
+ * A round that is more than its one try at a peer: there was none, or several,
+ * or no room for the peer.  It is counted in the group's own cell.
+ */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_sum(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_uint_t outcome, uint64_t elapsed)
+{
+    ngx_http_debug_cell_t  *cell;
+
+    cell = ngx_http_debug_record_cell(r, round->entity);
+
+    if (round->tries > 1) {
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RETRIES],
+                           round->tries - 1);
+    }
+
+    ngx_http_debug_record_outcome(round->entity, cell, outcome, elapsed);
+}
+
+
+/* Books a try that is not all of its round. */
+
+static void
+ngx_http_debug_record_part(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
+    ngx_uint_t outcome, uint64_t elapsed)
+{
+    ngx_http_debug_cell_t  *cell;
+
+    cell = ngx_http_debug_record_cell(r, round->entity);
+
+    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRIES], 1);
+
+    cell = ngx_http_debug_record_part_cell(r, round);
+
+    if (cell == NULL) {
+        return;
+    }
+
+    ngx_http_debug_record_outcome(round->peer.entity, cell, outcome, elapsed);
+    ngx_http_debug_record_state(cell, state);
+
+    if (outcome < NGX_HTTP_CONTINUE) {
+        ngx_http_debug_record_reached(cell, state);
+    }
+}
+
+
+/*
+ * Where such a try is counted.  NULL: both found no room, and the overflow
+ * entity counts the round alone.
+ */
+
+static ngx_http_debug_cell_t *
+ngx_http_debug_record_part_cell(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round)
+{
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    if (round->peer.entity == round->entity) {
+        return NULL;
+    }
+
+    if (round->peer.entity->kind != NGX_HTTP_DEBUG_PEER) {
+        return round->peer.cell;
+    }
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    return ngx_http_debug_zone_again(rmcf->zone, round->peer.entity,
+                                     r->connection->log);
 }
 
 
@@ -392,90 +618,92 @@ ngx_http_debug_record_try(ngx_http_debug_record_main_conf_t *rmcf,
  * nothing to do with the peer.
  */
 
-static ngx_uint_t
-ngx_http_debug_record_truncated(ngx_http_request_t *r, ngx_int_t rc)
+static ngx_http_debug_seldom void
+ngx_http_debug_record_truncated(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_int_t rc)
 {
-    ngx_http_upstream_t  *u;
+    ngx_http_upstream_t    *u;
+    ngx_http_debug_cell_t  *cell;
 
     u = r->upstream;
 
-    if (!u->header_sent || u->upgrade) {
-        return 0;
+    if (!u->header_sent || u->upgrade || round->peer.entity == NULL) {
+        return;
     }
 
-    return rc == NGX_HTTP_BAD_GATEWAY
-           || rc == NGX_HTTP_GATEWAY_TIME_OUT
-           || (rc == NGX_ERROR && !r->connection->error);
+    if (rc != NGX_HTTP_BAD_GATEWAY
+        && rc != NGX_HTTP_GATEWAY_TIME_OUT
+        && (rc != NGX_ERROR || r->connection->error))
+    {
+        return;
+    }
+
+    cell = round->peer.cell;
+
+    if (!round->whole) {
+        cell = ngx_http_debug_record_cell(r, round->entity);
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
+
+        cell = ngx_http_debug_record_part_cell(r, round);
+    }
+
+    if (cell) {
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
+    }
 }
 
 
-/* what a try adds at its peer and at its group alike */
+static ngx_http_debug_seldom void
+ngx_http_debug_record_times(ngx_http_debug_cell_t *cell,
+    ngx_http_upstream_state_t *state)
+{
+    if (state->connect_time != (ngx_msec_t) -1) {
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_CONNECT_TIME],
+                           (uint64_t) state->connect_time * 1000000);
+    }
+
+    if (state->header_time != (ngx_msec_t) -1) {
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_HEADER_TIME],
+                           (uint64_t) state->header_time * 1000000);
+    }
+}
+
+
+/*
+ * How far a try came that is in no count of answers: the reader knows that an
+ * answer had a connection and a header.
+ */
 
 static void
-ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
+ngx_http_debug_record_reached(ngx_http_debug_cell_t *cell,
     ngx_http_upstream_state_t *state)
 {
     if (state->connect_time != (ngx_msec_t) -1) {
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_CONNECTS], 1);
-
-        if (state->connect_time) {
-            ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_CONNECT_TIME],
-                               (uint64_t) state->connect_time * 1000000);
-        }
     }
 
     if (state->header_time != (ngx_msec_t) -1) {
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_HEADERS], 1);
-
-        if (state->header_time) {
-            ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_HEADER_TIME],
-                               (uint64_t) state->header_time * 1000000);
-        }
     }
-
-    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED],
-                       state->bytes_received);
-    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT], state->bytes_sent);
 }
 
 
-static void
-ngx_http_debug_record_round(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_round_t *round, ngx_uint_t outcome, uint64_t elapsed)
-{
-    ngx_http_debug_cell_t    *cell;
-    ngx_http_debug_entity_t  *group;
+/* OUTCOME is a status code, or why no answer came. */
 
-    group = round->group->entity;
-    cell = ngx_http_debug_zone_cell(rmcf->zone, group, ngx_http_debug_lane);
-
-    ngx_http_debug_add(&group->active[ngx_http_debug_lane], -1);
-
-    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRIES], round->tries);
-
-    if (round->tries > 1) {
-        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RETRIES],
-                           round->tries - 1);
-    }
-
-    ngx_http_debug_record_outcome(group, cell, outcome, elapsed,
-                                  ngx_http_debug_histogram_bucket(elapsed));
-}
-
-
-/* All but a usual answer: OUTCOME is 101, or why none came. */
-
-static void
-ngx_http_debug_record_failure(ngx_http_debug_entity_t *e,
+static ngx_http_debug_seldom void
+ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
     ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed)
 {
-    ngx_time_t  *tp;
-
     if (outcome == NGX_HTTP_SWITCHING_PROTOCOLS) {
 
         /* one WebSocket of eight hours would ruin every average */
 
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], 1);
+        return;
+    }
+
+    if (outcome >= NGX_HTTP_CONTINUE) {
+        ngx_http_debug_record_answer(cell, outcome, elapsed);
         return;
     }
 
@@ -491,28 +719,44 @@ ngx_http_debug_record_failure(ngx_http_debug_entity_t *e,
                                      ngx_http_debug_histogram_bucket(elapsed));
     }
 
-    if (outcome == NGX_HTTP_DEBUG_FAIL_ABORT) {
+    ngx_http_debug_record_failed(e, outcome);
+}
+
+
+/* The last failure, which a client that leaves is not. */
+
+static void
+ngx_http_debug_record_failed(ngx_http_debug_entity_t *e, ngx_uint_t cause)
+{
+    ngx_time_t  *tp;
+
+    if (cause == NGX_HTTP_DEBUG_FAIL_ABORT) {
         return;
     }
 
     tp = ngx_timeofday();
 
-    __atomic_store_n(&e->failure, outcome, __ATOMIC_RELAXED);
+    __atomic_store_n(&e->failure, cause, __ATOMIC_RELAXED);
     __atomic_store_n(&e->failed, (uint64_t) tp->sec * 1000 + tp->msec,
                      __ATOMIC_RELAXED);
 }
 
 
 /*
+ * What became of a try: its status code, or the cause why no answer came,
+ * which is less than 100.
+ *
  * nginx invents a status where none came: 504 for a timeout, 502 for all
  * else.  A header that never came tells the real ones apart.
  */
 
-static ngx_uint_t
+static ngx_http_debug_seldom ngx_uint_t
 ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
     ngx_uint_t cached, ngx_int_t rc)
 {
-    if (state->header_time != (ngx_msec_t) -1 && state->status >= 100) {
+    if (state->header_time != (ngx_msec_t) -1
+        && state->status >= NGX_HTTP_CONTINUE)
+    {
         return state->status;
     }
 
@@ -549,7 +793,7 @@ ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
 
 /* Where CODE is counted; it takes a free place if it has none. */
 
-static ngx_uint_t
+static ngx_http_debug_seldom ngx_uint_t
 ngx_http_debug_record_code(ngx_http_debug_cell_t *cell, ngx_uint_t code)
 {
     uint32_t    c;
@@ -584,11 +828,11 @@ ngx_http_debug_record_code(ngx_http_debug_cell_t *cell, ngx_uint_t code)
 }
 
 
-static void
+static ngx_http_debug_seldom void
 ngx_http_debug_record_second(ngx_http_debug_cell_t *cell)
 {
-    uint64_t    now, second;
-    ngx_uint_t  i, gap;
+    uint64_t    now, second, last;
+    ngx_uint_t  i;
 
     now = ngx_current_msec / 1000;
     second = ngx_http_debug_load(&cell->second);
@@ -603,43 +847,213 @@ ngx_http_debug_record_second(ngx_http_debug_cell_t *cell)
         return;
     }
 
-    gap = (second + 1 != now);
-
     __atomic_store_n(&cell->until, (now + 1) * 1000, __ATOMIC_RELAXED);
+
+    last = 0;
 
     for (i = 0; i < NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES; i++) {
 
-        now = ngx_http_debug_load(&cell->count[i]);
+        if (i < NGX_HTTP_DEBUG_CODES
+            && ngx_http_debug_load(&cell->code[i]) == 0)
+        {
+            /* they are taken in order */
+            i = NGX_HTTP_DEBUG_CODES - 1;
+            continue;
+        }
 
-        __atomic_store_n(&cell->before[i],
-                         gap ? now : ngx_http_debug_load(&cell->base[i]),
+        last -= ngx_http_debug_load(&cell->base[i]);
+
+        __atomic_store_n(&cell->base[i], ngx_http_debug_load(&cell->count[i]),
                          __ATOMIC_RELAXED);
-        __atomic_store_n(&cell->base[i], now, __ATOMIC_RELAXED);
+
+        last += ngx_http_debug_load(&cell->base[i]);
     }
+
+    __atomic_store_n(&cell->last, (second + 1 == now) ? last : 0,
+                     __ATOMIC_RELAXED);
 }
 
 
-/* A request's start outlives r->ctx, which redirects clear, in a variable. */
+/*
+ * proxy_pass with variables to a name that no upstream{} has: no peer.init is
+ * called.  What is evaluated instead where such a round begins, in the address
+ * that it binds to, is this variable, which is empty.
+ */
 
-static ngx_int_t
-ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
+ngx_int_t
+ngx_http_debug_record_host(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_http_debug_record_srv_conf_t   *rscf;
+    ngx_http_upstream_t                *u;
+    ngx_http_debug_place_t              host;
+    ngx_http_debug_round_t             *round;
     ngx_http_debug_record_main_conf_t  *rmcf;
 
-    if (r != r->main || ngx_http_debug_lane == -1) {
-        return NGX_DECLINED;
+    v->len = 0;
+    v->valid = 1;
+    v->no_cacheable = 1;
+    v->not_found = 0;
+
+    u = r->upstream;
+
+    /* anybody may write a variable anywhere: only here is it a beginning */
+
+    if (u == NULL
+        || u->resolved == NULL
+        || u->finalize_request == NULL
+        || u->finalize_request == ngx_http_debug_record_host_finalize
+        || u->output.pool
+        || ngx_http_debug_record_is_group(r, u->resolved))
+    {
+        return NGX_OK;
+    }
+
+    round = ngx_http_debug_record_take(r);
+    if (round == NULL) {
+        return NGX_ERROR;
     }
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-    rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
 
-    r->variables[rmcf->start].data
-                              = (u_char *) (uintptr_t) ngx_http_debug_now();
+    round->finalize = u->finalize_request;
+    round->group = NULL;
+    round->entity = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_HOST,
+                                               0, &u->resolved->host, 1,
+                                               r->connection->log);
+    round->begun = ngx_http_debug_now();
+    round->start = round->begun;
 
-    ngx_http_debug_add(&rscf->entity->active[ngx_http_debug_lane], 1);
+    /* a separator will stand before its states, unless they are the first */
 
-    return NGX_DECLINED;
+    round->first = r->upstream_states ? r->upstream_states->nelts + 1 : 0;
+
+    ngx_http_set_ctx(r, round, ngx_http_debug_module);
+
+    u->finalize_request = ngx_http_debug_record_host_finalize;
+
+    /* no peer is known before the end: it is under way at the host */
+
+    ngx_http_debug_zone_place(rmcf->zone, round->entity, ngx_http_debug_lane,
+                              &host);
+    ngx_http_debug_add(host.active, 1);
+
+    return NGX_OK;
+}
+
+
+/* As nginx finds out. */
+
+static ngx_uint_t
+ngx_http_debug_record_is_group(ngx_http_request_t *r,
+    ngx_http_upstream_resolved_t *resolved)
+{
+    ngx_uint_t                       i;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->host.len == resolved->host.len
+            && ((uscfp[i]->port == 0 && resolved->no_port)
+                || uscfp[i]->port == resolved->port)
+            && ngx_strncasecmp(uscfp[i]->host.data, resolved->host.data,
+                               resolved->host.len)
+               == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    uint64_t                    now, elapsed;
+    ngx_uint_t                  i, last, outcome;
+    ngx_http_upstream_t        *u;
+    ngx_http_debug_place_t      host;
+    ngx_http_debug_round_t     *round;
+    ngx_http_upstream_state_t  *state;
+
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    u = r->upstream;
+    round = ngx_http_get_module_ctx(r, ngx_http_debug_module);
+
+    now = ngx_http_debug_now();
+
+    last = r->upstream_states ? r->upstream_states->nelts : 0;
+    state = last ? r->upstream_states->elts : NULL;
+
+    /* the name may lead nowhere, and a client may leave before that is known */
+
+    round->cause = (rc == NGX_HTTP_CLIENT_CLOSED_REQUEST || rc == NGX_DONE)
+                   ? NGX_HTTP_DEBUG_FAIL_ABORT : NGX_HTTP_DEBUG_FAIL_NO_LIVE;
+    round->tries = 0;
+    round->whole = (round->first + 1 == last);
+    round->peer.entity = NULL;
+
+    outcome = round->cause;
+
+    for (i = round->first; i < last; i++) {
+
+        if (state[i].peer == NULL) {
+            outcome = NGX_HTTP_DEBUG_FAIL_OTHER;
+            round->whole = 0;
+            continue;
+        }
+
+        ngx_http_debug_record_find_peer(r, round, state[i].peer);
+
+        round->tries++;
+
+        outcome = ngx_http_debug_record_classify(&state[i], u->peer.cached,
+                                                 i + 1 == last ? rc : NGX_OK);
+
+        /* finer than nginx's, where no resolver and no retry lie between */
+
+        elapsed = now - round->begun;
+
+        if (round->first + 1 != last || u->resolved->sockaddr == NULL) {
+            elapsed = (uint64_t) ngx_max((ngx_msec_int_t)
+                                         state[i].response_time, 0) * 1000000;
+        }
+
+        if (i + 1 < last) {
+            ngx_http_debug_record_earlier(r, round, &state[i], outcome,
+                                          elapsed);
+            continue;
+        }
+
+        ngx_http_debug_record_last(r, round, &state[i], outcome, elapsed);
+    }
+
+    if (!round->whole) {
+        ngx_http_debug_record_sum(r, round, outcome, now - round->begun);
+    }
+
+    ngx_http_debug_record_truncated(r, round, rc);
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    ngx_http_debug_zone_place(rmcf->zone, round->entity, ngx_http_debug_lane,
+                              &host);
+    ngx_http_debug_add(host.active, -1);
+
+    ngx_http_set_ctx(r, NULL, ngx_http_debug_module);
+
+    u->finalize_request = round->finalize;
+
+    ngx_http_debug_record_give(round);
+
+    u->finalize_request(r, rc);
 }
 
 
@@ -654,24 +1068,22 @@ ngx_http_debug_record_forget(ngx_http_request_t *r)
 
     if (r == r->main && r->variables[rmcf->start].data) {
         r->variables[rmcf->start].data = NULL;
-        ngx_http_debug_add(&rscf->entity->active[ngx_http_debug_lane], -1);
+        ngx_http_debug_add(rscf->place.active, -1);
     }
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 {
     uint64_t                            start, elapsed;
-    ngx_int_t                           ms;
     ngx_uint_t                          status;
-    ngx_time_t                         *tp;
     ngx_http_debug_cell_t              *cell;
     ngx_http_debug_record_loc_conf_t   *rlcf;
     ngx_http_debug_record_srv_conf_t   *rscf;
     ngx_http_debug_record_main_conf_t  *rmcf;
 
-    if (ngx_http_debug_lane == -1) {
+    if (r != r->main) {
         return NGX_OK;
     }
 
@@ -679,49 +1091,18 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
-    if (r == r->main) {
-        start = (uintptr_t) r->variables[rmcf->start].data;
-
-        if (start) {
-            ngx_http_debug_add(&rscf->entity->active[ngx_http_debug_lane],
-                               -1);
-        }
-
-    } else {
-        start = 0;
-    }
-
-    if (!rlcf->enable || rlcf->own) {
-        return NGX_OK;
-    }
-
-    if (r->upstream && r->upstream->upstream == NULL && r->upstream_states
-        && r->upstream->resolved)
-    {
-        ngx_http_debug_record_host(r, rmcf);
-    }
-
-    if (r != r->main) {
-        return NGX_OK;
-    }
+    start = (uintptr_t) r->variables[rmcf->start].data;
 
     if (start) {
-        elapsed = ngx_http_debug_now() - start;
-
-    } else {
-
-        /* it ended before there was a request, as many a 400 does */
-
-        tp = ngx_timeofday();
-#if (freenginx && nginx_version >= 1029000)
-        ms = ngx_current_msec - r->start_time;
-        (void) tp;
-#else
-        ms = (tp->sec - r->start_sec) * 1000
-             + ((ngx_int_t) tp->msec - (ngx_int_t) r->start_msec);
-#endif
-        elapsed = (uint64_t) ngx_max(ms, 0) * 1000000;
+        ngx_http_debug_add(rscf->place.active, -1);
     }
+
+    if (!rlcf->record) {
+        return NGX_OK;
+    }
+
+    elapsed = start ? ngx_http_debug_now() - start
+                    : ngx_http_debug_record_ms(r);
 
     if (r->err_status) {
         status = r->err_status;
@@ -736,8 +1117,7 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
         status = NGX_HTTP_CLIENT_CLOSED_REQUEST;
     }
 
-    cell = ngx_http_debug_zone_cell(rmcf->zone, rscf->entity,
-                                    ngx_http_debug_lane);
+    cell = rscf->place.cell;
 
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED],
                        r->request_length);
@@ -749,471 +1129,33 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    ngx_http_debug_record_answer(cell, status, elapsed,
-                                 ngx_http_debug_histogram_bucket(elapsed));
+    ngx_http_debug_record_answer(cell, status, elapsed);
 
     return NGX_OK;
 }
 
 
-/* A round that no wrapped upstream has seen, in nginx's own times. */
+/* Of what ended before there was a request, as many a 400 does. */
 
-static void
-ngx_http_debug_record_host(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf)
+static ngx_http_debug_seldom uint64_t
+ngx_http_debug_record_ms(ngx_http_request_t *r)
 {
-    uint64_t                    elapsed;
-    ngx_uint_t                  i, first, outcome, last;
-    ngx_http_debug_group_t      group;
-    ngx_http_debug_round_t      round;
-    ngx_http_debug_entity_t    *peer;
-    ngx_http_upstream_state_t  *state;
+    ngx_msec_int_t   ms;
 
-    state = r->upstream_states->elts;
-    last = r->upstream_states->nelts;
+#if (freenginx && nginx_version >= 1029000)
 
-    /* an element without a peer stands between two rounds */
+    ms = ngx_current_msec - r->start_time;
 
-    for (first = last; first > 0 && state[first - 1].peer; first--) {
-        /* void */
-    }
+#else
 
-    if (first == last) {
-        return;
-    }
+    ngx_time_t  *tp;
 
-    group.entity = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_HOST,
-                                              0, &r->upstream->resolved->host,
-                                              rmcf->cells,
-                                              r->connection->log);
-    round.group = &group;
-    round.tries = last - first;
-
-    ngx_http_debug_add(&group.entity->active[ngx_http_debug_lane], 1);
-
-    outcome = NGX_HTTP_DEBUG_FAIL_OTHER;
-    elapsed = 0;
-
-    for (i = first; i < last; i++) {
-
-        peer = group.entity;
-
-        if (peer->kind != NGX_HTTP_DEBUG_OVERFLOW) {
-            peer = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_PEER,
-                                              group.entity->id, state[i].peer,
-                                              rmcf->cells,
-                                              r->connection->log);
-        }
-
-        ngx_http_debug_add(&peer->active[ngx_http_debug_lane], 1);
-
-        outcome = ngx_http_debug_record_try(rmcf, group.entity, peer,
-                         &state[i],
-                         (uint64_t) ngx_max((ngx_msec_int_t)
-                                            state[i].response_time, 0)
-                         * 1000000,
-                         0, state[i].status ? NGX_OK : NGX_DONE);
-
-        elapsed += (uint64_t) ngx_max((ngx_msec_int_t)
-                                      state[i].response_time, 0) * 1000000;
-    }
-
-    ngx_http_debug_record_round(rmcf, &round, outcome, elapsed);
-}
-
-
-static ngx_int_t
-ngx_http_debug_record_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
-{
-    /* v->data is not a string and stays as it is */
-
-    v->len = 0;
-    v->not_found = 1;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_debug_record_preconfiguration(ngx_conf_t *cf)
-{
-    ngx_http_variable_t                *var;
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
-    rmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
-
-    var = ngx_http_add_variable(cf, &ngx_http_debug_start_name, 0);
-    if (var == NULL) {
-        return NGX_ERROR;
-    }
-
-    var->get_handler = ngx_http_debug_record_variable;
-
-    rmcf->start = ngx_http_get_variable_index(cf, &ngx_http_debug_start_name);
-
-    return (rmcf->start == NGX_ERROR) ? NGX_ERROR : NGX_OK;
-}
-
-
-void
-ngx_http_debug_record_listeners(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_array_t *listeners)
-{
-    ngx_uint_t                       i;
-    ngx_http_upstream_srv_conf_t   **uscfp;
-
-    uscfp = listeners->elts;
-
-    for (i = 0; i < listeners->nelts; i++) {
-        if (uscfp[i]->peer.init == ngx_http_debug_record_init_peer) {
-            ngx_http_debug_record_group(rmcf, uscfp[i])->listeners = 1;
-        }
-    }
-}
-
-
-ngx_int_t
-ngx_http_debug_record_init(ngx_conf_t *cf)
-{
-    ngx_http_handler_pt                *h;
-    ngx_http_core_main_conf_t          *cmcf;
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
-    rmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
-
-    /*
-     * The size is constant, for nginx starts a zone anew when its size
-     * changes; see ngx_http_debug_zone.h.
-     */
-
-    rmcf->shm_zone = ngx_shared_memory_add(cf, &ngx_http_debug_zone_name,
-                                           8 * ngx_pagesize,
-                                           &ngx_http_debug_module);
-    if (rmcf->shm_zone == NULL) {
-        return NGX_ERROR;
-    }
-
-    rmcf->cycle = cf->cycle;
-
-    rmcf->shm_zone->init = ngx_http_debug_record_init_zone;
-    rmcf->shm_zone->data = rmcf;
-
-    if (ngx_http_debug_record_name_servers(cf) != NGX_OK
-        || ngx_http_debug_record_wrap(cf, rmcf) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = ngx_http_debug_record_post_read_handler;
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = ngx_http_debug_record_log_handler;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_debug_record_wrap(ngx_conf_t *cf,
-    ngx_http_debug_record_main_conf_t *rmcf)
-{
-    ngx_uint_t                       i, k, n;
-    ngx_http_debug_group_t          *group;
-    ngx_http_upstream_srv_conf_t   **uscfp;
-    ngx_http_upstream_main_conf_t   *umcf;
-
-    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
-
-    uscfp = umcf->upstreams.elts;
-
-    for (n = 4; n < 2 * umcf->upstreams.nelts; n *= 2) { /* void */ }
-
-    rmcf->mask = n - 1;
-    rmcf->groups = ngx_pcalloc(cf->pool, n * sizeof(ngx_http_debug_group_t));
-    if (rmcf->groups == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < umcf->upstreams.nelts; i++) {
-
-        if (uscfp[i]->peer.init == NULL) {
-            continue;
-        }
-
-        for (k = (uintptr_t) uscfp[i] >> 4; /* void */ ; k++) {
-            group = &rmcf->groups[k & rmcf->mask];
-
-            if (group->uscf == NULL) {
-                break;
-            }
-        }
-
-        group->uscf = uscfp[i];
-        group->init = uscfp[i]->peer.init;
-        group->name = uscfp[i]->host;
-
-        if (uscfp[i]->port) {
-
-            /* proxy_pass http://host:port makes a group of that name */
-
-            group->name.data = ngx_pnalloc(cf->pool, uscfp[i]->host.len + 1
-                                                     + NGX_INT_T_LEN);
-            if (group->name.data == NULL) {
-                return NGX_ERROR;
-            }
-
-            group->name.len = ngx_sprintf(group->name.data, "%V:%ui",
-                                          &uscfp[i]->host,
-                                          (ngx_uint_t) uscfp[i]->port)
-                              - group->name.data;
-        }
-
-        uscfp[i]->peer.init = ngx_http_debug_record_init_peer;
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * A server is known by its first name; one without a name by where it
- * listens.
- */
-
-static ngx_int_t
-ngx_http_debug_record_name_servers(ngx_conf_t *cf)
-{
-    ngx_uint_t                          i, j, k, s;
-    ngx_http_conf_addr_t               *addr;
-    ngx_http_conf_port_t               *port;
-    ngx_http_core_srv_conf_t          **cscfp, **on;
-    ngx_http_core_main_conf_t          *cmcf;
-    ngx_http_debug_record_srv_conf_t   *rscf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    cscfp = cmcf->servers.elts;
-
-    for (s = 0; s < cmcf->servers.nelts; s++) {
-
-        rscf = cscfp[s]->ctx->srv_conf[ngx_http_debug_module.ctx_index];
-        rscf->name = cscfp[s]->server_name;
-
-        if (rscf->name.len || cmcf->ports == NULL) {
-            continue;
-        }
-
-        port = cmcf->ports->elts;
-
-        for (i = 0; i < cmcf->ports->nelts && rscf->name.len == 0; i++) {
-            addr = port[i].addrs.elts;
-
-            for (j = 0; j < port[i].addrs.nelts; j++) {
-                on = addr[j].servers.elts;
-
-                for (k = 0; k < addr[j].servers.nelts; k++) {
-                    if (on[k] == cscfp[s]) {
-                        rscf->name = addr[j].opt.addr_text;
-                    }
-                }
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_debug_record_init_zone(ngx_shm_zone_t *shm_zone, void *data)
-{
-    size_t                              size;
-    ngx_core_conf_t                    *ccf;
-    ngx_cycle_t                        *cycle;
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
-    rmcf = shm_zone->data;
-    cycle = rmcf->cycle;
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
-
-    rmcf->cells = ngx_http_debug_zone_cells(ccf->worker_processes);
-
-    size = ngx_align(sizeof(ngx_http_debug_zone_t), 64)
-           + ngx_http_debug_zone_entity_size(8, 1);
-
-    ngx_http_debug_record_walk(cycle, rmcf, cycle->log, &size);
-
-    if (size > rmcf->size) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "zone \"%V\" is too small: %uzk are needed for the"
-                      " servers, groups and peers of this configuration with"
-                      " %i worker processes, debug_zone is %uzk in %s:%ui",
-                      &shm_zone->shm.name, size / 1024 + 1,
-                      ccf->worker_processes, rmcf->size / 1024,
-                      rmcf->file, rmcf->line);
-        return NGX_ERROR;
-    }
-
-    rmcf->zone = ngx_http_debug_zone_open(cycle, shm_zone, data, rmcf->size);
-    if (rmcf->zone == NULL) {
-        return NGX_ERROR;
-    }
-
-    shm_zone->data = rmcf->zone;
-
-    return NGX_OK;
-}
-
-
-void
-ngx_http_debug_record_init_module(ngx_cycle_t *cycle,
-    ngx_http_debug_record_main_conf_t *rmcf)
-{
-    ngx_time_t             *tp;
-    ngx_http_debug_zone_t  *zone;
-
-    zone = rmcf->zone;
     tp = ngx_timeofday();
 
-    zone->limit = rmcf->size;
-    zone->generation++;
-    zone->reloaded = (uint64_t) tp->sec * 1000 + tp->msec;
-    zone->mark[zone->nmarks++ % NGX_HTTP_DEBUG_MARKS] = zone->reloaded;
+    ms = (tp->sec - r->start_sec) * 1000
+         + ((ngx_msec_int_t) tp->msec - (ngx_msec_int_t) r->start_msec);
 
-    ngx_http_debug_record_walk(cycle, rmcf, cycle->log, NULL);
-}
+#endif
 
-
-/*
- * Goes over all that the configuration names: with SIZE, adds up the memory
- * that it needs; without, gives each its entity.
- */
-
-static void
-ngx_http_debug_record_walk(ngx_cycle_t *cycle,
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_log_t *log, size_t *size)
-{
-    ngx_uint_t                          i, j, k;
-    ngx_http_debug_group_t             *group;
-    ngx_http_upstream_server_t         *server;
-    ngx_http_core_srv_conf_t          **cscfp;
-    ngx_http_core_main_conf_t          *cmcf;
-    ngx_http_upstream_rr_peer_t        *peer;
-    ngx_http_upstream_rr_peers_t       *peers;
-    ngx_http_upstream_srv_conf_t      **uscfp, *uscf;
-    ngx_http_upstream_main_conf_t      *umcf;
-    ngx_http_debug_record_srv_conf_t   *rscf;
-
-    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
-    umcf = ngx_http_cycle_get_module_main_conf(cycle,
-                                               ngx_http_upstream_module);
-
-    cscfp = cmcf->servers.elts;
-
-    for (i = 0; i < cmcf->servers.nelts; i++) {
-        rscf = cscfp[i]->ctx->srv_conf[ngx_http_debug_module.ctx_index];
-
-        if (size) {
-            *size += ngx_http_debug_zone_entity_size(rscf->name.len,
-                                                     rmcf->cells);
-            continue;
-        }
-
-        rscf->entity = ngx_http_debug_zone_entity(rmcf->zone,
-                              NGX_HTTP_DEBUG_SERVER, 0, &rscf->name,
-                              rmcf->cells, log);
-    }
-
-    uscfp = umcf->upstreams.elts;
-
-    for (i = 0; i < umcf->upstreams.nelts; i++) {
-
-        uscf = uscfp[i];
-
-        if (uscf->peer.init != ngx_http_debug_record_init_peer) {
-            continue;
-        }
-
-        group = ngx_http_debug_record_group(rmcf, uscf);
-
-        if (group->listeners) {
-            continue;
-        }
-
-        if (size) {
-            *size += ngx_http_debug_zone_entity_size(group->name.len,
-                                                     rmcf->cells);
-
-        } else {
-            ngx_http_debug_record_group_entity(rmcf, group, log);
-        }
-
-        if (uscf->servers) {
-
-            /* what the lines say: a balancer may keep its peers otherwise */
-
-            server = uscf->servers->elts;
-
-            for (j = 0; j < uscf->servers->nelts; j++) {
-                for (k = 0; k < server[j].naddrs; k++) {
-                    ngx_http_debug_record_walk_peer(rmcf, group->entity,
-                                                    &server[j].addrs[k].name,
-                                                    log, size);
-                }
-            }
-
-        } else if (uscf->peer.init_upstream == NULL
-                   || uscf->peer.init_upstream
-                      == ngx_http_upstream_init_round_robin)
-        {
-            peers = uscf->peer.data;
-
-            for (peer = peers ? peers->peer : NULL; peer; peer = peer->next) {
-                ngx_http_debug_record_walk_peer(rmcf, group->entity,
-                                                &peer->name, log, size);
-            }
-        }
-    }
-}
-
-
-static void
-ngx_http_debug_record_group_entity(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_group_t *group, ngx_log_t *log)
-{
-    group->entity = ngx_http_debug_zone_entity(rmcf->zone,
-                                               NGX_HTTP_DEBUG_GROUP, 0,
-                                               &group->name, rmcf->cells, log);
-}
-
-
-static void
-ngx_http_debug_record_walk_peer(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_entity_t *group, ngx_str_t *name, ngx_log_t *log,
-    size_t *size)
-{
-    if (name->len == 0) {
-        return;
-    }
-
-    if (size) {
-        *size += ngx_http_debug_zone_entity_size(name->len, rmcf->cells);
-        return;
-    }
-
-    (void) ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_PEER,
-                                      group->id, name, rmcf->cells, log);
+    return (uint64_t) ngx_max(ms, 0) * 1000000;
 }

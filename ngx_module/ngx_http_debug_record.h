@@ -7,8 +7,15 @@
  * neither sub-requests nor what error_page or X-Accel-Redirect leave behind:
  * every upstream's peer.init is wrapped, and the wrapper swaps u->peer.get,
  * where each try begins, and u->finalize_request, where the last one ends.
- * Only proxy_pass with variables to a name that no upstream{} has passes by;
- * the log phase books it under that name.
+ * proxy_pass with variables to a name that no upstream{} has calls no
+ * peer.init; there a variable is evaluated, see ngx_http_debug_record_host().
+ *
+ * A round with one try, which nearly all are, is written once, to the cell of
+ * the peer; the group's numbers are the sum of its peers' cells.  A round that
+ * has no try, several, or one at a peer that found no room is written to the
+ * group's own cell, which is added to that sum, and its tries to another cell
+ * of the peer, which only the peer's numbers have.  So every number is exact,
+ * and none of them ever decreases.
  */
 
 
@@ -25,6 +32,9 @@
 #define NGX_HTTP_DEBUG_PEERS  32
 
 
+extern ngx_module_t  ngx_http_debug_module;
+
+
 typedef struct {
     ngx_http_upstream_srv_conf_t   *uscf;
     ngx_http_upstream_init_peer_pt  init;      /* the balancer's own */
@@ -35,7 +45,7 @@ typedef struct {
      * Peers met lately, by the address of their names, which is no identity:
      * the name is compared.
      */
-    ngx_http_debug_entity_t        *peer[NGX_HTTP_DEBUG_PEERS];
+    ngx_http_debug_place_t          peer[NGX_HTTP_DEBUG_PEERS];
 
     ngx_uint_t                      listeners; /* no traffic is expected: it
                                                   has no entity before some */
@@ -60,14 +70,21 @@ typedef struct {
     ngx_uint_t                      cells;     /* of a new entity */
     ngx_int_t                       start;     /* index of the variable that
                                                   keeps a request's start */
+    ngx_uint_t                      recorded;  /* something is */
+    ngx_array_t                     locations; /* of void **: the recorded ones
+                                                  that have a handler */
 } ngx_http_debug_record_main_conf_t;
 
 typedef struct {
     ngx_str_t                       name;
-    ngx_http_debug_entity_t        *entity;
+    ngx_http_debug_place_t          place;
+    ngx_uint_t                      recorded;  /* something of it is */
+
+    ngx_http_debug_group_t         *group;     /* of an upstream{} */
 } ngx_http_debug_record_srv_conf_t;
 
 typedef struct {
+    ngx_uint_t                      record;    /* what is asked for here */
     ngx_flag_t                      enable;    /* debug_record */
     ngx_uint_t                      own;       /* a location of our routes:
                                                   never recorded */
@@ -77,6 +94,11 @@ typedef struct {
 /* Context of all: configuration. */
 
 ngx_int_t ngx_http_debug_record_preconfiguration(ngx_conf_t *cf);
+
+/* Returns NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_http_debug_record_merge(ngx_conf_t *cf,
+    ngx_http_debug_record_loc_conf_t *prev,
+    ngx_http_debug_record_loc_conf_t *conf);
 
 /*
  * Adds the zone, wraps every upstream, installs the phase handlers.  Returns
@@ -98,11 +120,72 @@ void ngx_http_debug_record_listeners(ngx_http_debug_record_main_conf_t *rmcf,
 void ngx_http_debug_record_init_module(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf);
 
+/* Takes a lane, and finds where it counts.  Context: worker start. */
+void ngx_http_debug_record_init_process(ngx_cycle_t *cycle,
+    ngx_http_debug_record_main_conf_t *rmcf);
+
 /*
  * This request is one of our own and counts nowhere, not even among those
  * under way.  Context: worker, request.
  */
 void ngx_http_debug_record_forget(ngx_http_request_t *r);
+
+
+/* Between the two files of this room. */
+
+ngx_int_t ngx_http_debug_record_post_read_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_debug_record_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+ngx_int_t ngx_http_debug_record_host(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t ngx_http_debug_record_log_handler(ngx_http_request_t *r);
+
+/* The overflow entity, where there is no room; it is not kept in GROUP. */
+ngx_http_debug_entity_t *ngx_http_debug_record_group_entity(
+    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_group_t *group,
+    ngx_log_t *log);
+
+
+static ngx_inline ngx_http_debug_group_t *
+ngx_http_debug_record_group(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_http_upstream_srv_conf_t *uscf)
+{
+    ngx_uint_t                         i;
+    ngx_http_debug_group_t            *group;
+    ngx_http_debug_record_srv_conf_t  *rscf;
+
+    if (uscf->srv_conf) {
+        rscf = ngx_http_conf_upstream_srv_conf(uscf, ngx_http_debug_module);
+
+        return rscf->group;
+    }
+
+    /*
+     * proxy_pass http://host:port makes a group without a configuration of its
+     * own.  Groups are allocated at least 16 bytes apart.
+     */
+
+    for (i = (uintptr_t) uscf >> 4; /* void */ ; i++) {
+        group = &rmcf->groups[i & rmcf->mask];
+
+        if (group->uscf == uscf) {
+            return group;
+        }
+
+        if (group->uscf == NULL) {
+            return NULL;
+        }
+    }
+}
+
+
+/* where the peer NAME was kept, maybe */
+
+static ngx_inline ngx_http_debug_place_t *
+ngx_http_debug_record_met(ngx_http_debug_group_t *group, ngx_str_t *name)
+{
+    return &group->peer[((uintptr_t) name >> 6) % NGX_HTTP_DEBUG_PEERS];
+}
 
 
 #endif /* _NGX_HTTP_DEBUG_RECORD_H_INCLUDED_ */

@@ -14,15 +14,116 @@ static void ngx_http_debug_snapshot_code(ngx_http_debug_row_t *row,
     uint32_t code, uint64_t count, uint64_t second);
 
 
+ngx_http_debug_peers_of_t *
+ngx_http_debug_snapshot_peers(ngx_pool_t *pool, ngx_http_debug_zone_t *zone)
+{
+    ngx_uint_t                  i;
+    ngx_http_debug_entity_t    *e;
+    ngx_http_debug_peers_of_t  *peers;
+
+    peers = ngx_palloc(pool, sizeof(ngx_http_debug_peers_of_t));
+    if (peers == NULL) {
+        return NULL;
+    }
+
+    peers->ids = ngx_min(ngx_http_debug_load(&zone->entities),
+                         NGX_HTTP_DEBUG_ENTITIES);
+
+    peers->first = ngx_pcalloc(pool, 2 * peers->ids * sizeof(uint32_t));
+    if (peers->first == NULL) {
+        return NULL;
+    }
+
+    peers->next = peers->first + peers->ids;
+
+    for (i = peers->ids; i-- > 0; /* void */ ) {
+        e = ngx_http_debug_zone_by_id(zone, i);
+
+        if (e && e->kind == NGX_HTTP_DEBUG_PEER && e->group < peers->ids) {
+            peers->next[i] = peers->first[e->group];
+            peers->first[e->group] = i + 1;
+        }
+    }
+
+    return peers;
+}
+
+
+void
+ngx_http_debug_snapshot_cells(ngx_http_debug_cells_t *cells,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_peers_of_t *peers,
+    ngx_http_debug_entity_t *e)
+{
+    cells->zone = zone;
+    cells->peers = peers;
+    cells->of = e;
+    cells->e = e;
+    cells->n = 0;
+    cells->lanes = 0;
+}
+
+
+ngx_http_debug_cell_t *
+ngx_http_debug_snapshot_next(ngx_http_debug_cells_t *cells)
+{
+    uint32_t                    peer;
+    uint64_t                    again;
+    ngx_http_debug_entity_t    *e;
+
+    e = cells->e;
+
+    if (cells->n < e->cells) {
+        cells->lanes = NGX_HTTP_DEBUG_LANES / e->cells;
+        return ngx_http_debug_zone_cell(cells->zone, e, cells->n++);
+    }
+
+    if (cells->of->kind == NGX_HTTP_DEBUG_PEER) {
+
+        /* the last of a peer: tries that were not all of a round */
+
+        again = __atomic_load_n(&e->again, __ATOMIC_ACQUIRE);
+
+        if (again == 0 || cells->n > e->cells) {
+            return NULL;
+        }
+
+        cells->n++;
+        cells->lanes = 0;
+
+        return ngx_http_debug_zone_at(cells->zone, again);
+    }
+
+    if (!(cells->of->kind & (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_HOST))
+        || cells->of->id >= cells->peers->ids)
+    {
+        return NULL;
+    }
+
+    peer = (e == cells->of) ? cells->peers->first[e->id]
+                            : cells->peers->next[e->id];
+    if (peer == 0) {
+        return NULL;
+    }
+
+    cells->e = ngx_http_debug_zone_by_id(cells->zone, peer - 1);
+    cells->n = 1;
+    cells->lanes = NGX_HTTP_DEBUG_LANES / cells->e->cells;
+
+    return ngx_http_debug_zone_cell(cells->zone, cells->e, 0);
+}
+
+
 void
 ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_row_t *row)
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_row_t *row)
 {
-    uint32_t                code;
-    uint64_t                n, ns, now, rank, second, base, floor;
-    uint64_t                bucket[NGX_HTTP_DEBUG_BUCKETS];
-    ngx_uint_t              i, c, k, le, last;
-    ngx_http_debug_cell_t  *cell;
+    uint32_t                 code;
+    uint64_t                 n, ns, now, rank, second, base, floor, answers;
+    uint64_t                 bucket[NGX_HTTP_DEBUG_BUCKETS];
+    ngx_uint_t               i, k, le, last;
+    ngx_http_debug_cell_t   *cell;
+    ngx_http_debug_cells_t   cells;
 
     static ngx_uint_t  parts[] = { 500, 900, 990, 999 };
 
@@ -34,11 +135,20 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     now = ngx_current_msec / 1000;
     floor = 0;
 
-    for (c = 0; c < e->cells; c++) {
-        cell = ngx_http_debug_zone_cell(zone, e, c);
+    ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
+
+    for (cell = ngx_http_debug_snapshot_next(&cells);
+         cell;
+         cell = ngx_http_debug_snapshot_next(&cells))
+    {
+        answers = row->count;
 
         for (i = 0; i < NGX_HTTP_DEBUG_METRICS; i++) {
             row->value[i] += ngx_http_debug_load(&cell->value[i]);
+        }
+
+        for (i = 0; i < cells.lanes; i++) {
+            row->active += ngx_http_debug_load(&cell->active[i]);
         }
 
         second = ngx_http_debug_load(&cell->second);
@@ -66,7 +176,41 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
 
             base = (second == now) ? ngx_http_debug_load(&cell->base[i]) : n;
 
+            if (second + 1 == now) {
+                row->last += n - ngx_http_debug_load(&cell->base[i]);
+            }
+
             ngx_http_debug_snapshot_code(row, code, n, n - ngx_min(base, n));
+        }
+
+        if (second == now) {
+            row->last += ngx_http_debug_load(&cell->last);
+        }
+
+        answers = row->count - answers
+                  + ngx_http_debug_load(&cell->value[NGX_HTTP_DEBUG_UPGRADES]);
+
+        if (e->kind != NGX_HTTP_DEBUG_SERVER) {
+
+            /* what answered had a connection and sent a header */
+
+            row->value[NGX_HTTP_DEBUG_CONNECTS] += answers;
+            row->value[NGX_HTTP_DEBUG_HEADERS] += answers;
+        }
+
+        if (cells.e != e) {
+
+            /* each record of a peer's cell was a try, and all of a round */
+
+            row->value[NGX_HTTP_DEBUG_TRIES] += answers;
+
+            for (i = NGX_HTTP_DEBUG_FAIL_FIRST;
+                 i <= NGX_HTTP_DEBUG_FAIL_LAST;
+                 i++)
+            {
+                row->value[NGX_HTTP_DEBUG_TRIES]
+                    += ngx_http_debug_load(&cell->value[i]);
+            }
         }
 
         if (ngx_http_debug_load(&cell->max) == 0
@@ -92,13 +236,8 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
         }
     }
 
-    row->min = floor ? ~floor : 0;
-
-    for (i = 0; i < NGX_HTTP_DEBUG_LANES; i++) {
-        row->active += ngx_http_debug_load(&e->active[i]);
-    }
-
     row->active = ngx_max(row->active, 0);
+    row->min = floor ? ~floor : 0;
 
     if (floor == 0) {
         return;
@@ -206,11 +345,20 @@ ngx_http_debug_snapshot_add(ngx_http_debug_row_t *sum,
     }
 
     sum->active += row->active;
+    sum->last += row->last;
 
     for (i = 0; i < row->ncodes; i++) {
         ngx_http_debug_snapshot_code(sum, row->code[i].code,
                                      row->code[i].count, row->code[i].second);
     }
+}
+
+
+uint64_t
+ngx_http_debug_snapshot_rate(ngx_http_debug_row_t *row)
+{
+    return row->second
+           + row->last * (1000 - ngx_current_msec % 1000) / 1000;
 }
 
 

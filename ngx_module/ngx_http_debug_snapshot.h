@@ -3,6 +3,9 @@
  * The only reader: one pass over the cells of an entity makes a row, which
  * the faces print.
  *
+ * A group's numbers are those of its peers' cells and of its own, which has
+ * what its peers' cells cannot tell; see ngx_http_debug_record.h.
+ *
  * Nothing is locked: a row is a sum of relaxed loads, so two of its numbers
  * may be one request apart.  Context: worker, request; worker, timer.
  */
@@ -38,6 +41,27 @@ enum {
 };
 
 
+/* The peers of each group, as chains of id + 1; 0 ends one. */
+
+typedef struct {
+    ngx_uint_t                ids;
+    uint32_t                 *first;     /* by the group's id */
+    uint32_t                 *next;      /* by the peer's id */
+} ngx_http_debug_peers_of_t;
+
+
+/* All cells of what an entity's numbers are made of, one after the other. */
+
+typedef struct {
+    ngx_http_debug_zone_t      *zone;
+    ngx_http_debug_peers_of_t  *peers;
+    ngx_http_debug_entity_t    *of;      /* whose numbers these are */
+    ngx_http_debug_entity_t    *e;       /* whose cells: its own, a peer's */
+    ngx_uint_t                  n;       /* the next of them */
+    ngx_uint_t                  lanes;   /* that the last one has "active" of */
+} ngx_http_debug_cells_t;
+
+
 typedef struct {
     uint32_t                  code;      /* below 10: a class, as 5 for 5xx */
     uint64_t                  count;
@@ -53,6 +77,7 @@ typedef struct {
 
     uint64_t                  count;     /* of all codes */
     uint64_t                  second;    /* of those in the current second */
+    uint64_t                  last;      /* and in the one before */
     ngx_uint_t                ncodes;
     ngx_http_debug_code_t     code[NGX_HTTP_DEBUG_ROW_CODES];  /* sorted */
     uint64_t                  classes[NGX_HTTP_DEBUG_CLASSES];
@@ -65,9 +90,30 @@ typedef struct {
 } ngx_http_debug_row_t;
 
 
-/* Makes the row of one entity. */
+/* Who belongs to whom.  Returns NULL for lack of memory in POOL. */
+ngx_http_debug_peers_of_t *ngx_http_debug_snapshot_peers(ngx_pool_t *pool,
+    ngx_http_debug_zone_t *zone);
+
+/*
+ * The cells of what E's numbers are made of; PEERS may be NULL if E is no
+ * group.  _next() returns NULL after the last.
+ */
+void ngx_http_debug_snapshot_cells(ngx_http_debug_cells_t *cells,
+    ngx_http_debug_zone_t *zone, ngx_http_debug_peers_of_t *peers,
+    ngx_http_debug_entity_t *e);
+ngx_http_debug_cell_t *ngx_http_debug_snapshot_next(
+    ngx_http_debug_cells_t *cells);
+
+/* Makes the row of one entity; PEERS as above. */
 void ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_row_t *row);
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_row_t *row);
+
+/*
+ * How many there were in the last second: those of the current one, and of
+ * the one before the part that is less than a second ago.
+ */
+uint64_t ngx_http_debug_snapshot_rate(ngx_http_debug_row_t *row);
 
 /*
  * Adds the counts, times and codes of ROW to SUM, which was zeroed before the

@@ -9,11 +9,6 @@
 #include "ngx_http_debug_zone.h"
 
 
-/* Reserved at least: debug_zone can grow to this without any copying. */
-
-#define NGX_HTTP_DEBUG_RESERVE  (256 * 1024 * 1024)
-
-
 static ngx_http_debug_zone_t *ngx_http_debug_zone_create(ngx_log_t *log,
     size_t limit);
 static ngx_http_debug_zone_t *ngx_http_debug_zone_find(ngx_cycle_t *cycle,
@@ -22,8 +17,11 @@ static uint64_t ngx_http_debug_zone_layout(void);
 static ngx_http_debug_entity_t *ngx_http_debug_zone_append(
     ngx_http_debug_zone_t *zone, ngx_uint_t kind, uint32_t group,
     ngx_str_t *name, uint64_t hash, ngx_uint_t cells);
+static uint64_t *ngx_http_debug_zone_bound(ngx_http_debug_zone_t *zone,
+    ngx_uint_t kind, uint32_t group, uint64_t *most);
 static ngx_http_debug_entity_t *ngx_http_debug_zone_overflow(
     ngx_http_debug_zone_t *zone, ngx_str_t *name, ngx_log_t *log);
+static size_t ngx_http_debug_zone_cell_size(ngx_uint_t cells);
 static void ngx_http_debug_zone_lost(ngx_http_debug_zone_t *zone,
     ngx_uint_t lane);
 
@@ -35,8 +33,7 @@ ngx_http_debug_zone_t *
 ngx_http_debug_zone_open(ngx_cycle_t *cycle, ngx_shm_zone_t *shm_zone,
     void *data, size_t limit)
 {
-    uint64_t                used;
-    ngx_http_debug_zone_t  *zone, *old;
+    ngx_http_debug_zone_t  *old;
 
     old = data;
 
@@ -56,67 +53,50 @@ ngx_http_debug_zone_open(ngx_cycle_t *cycle, ngx_shm_zone_t *shm_zone,
         old = NULL;
     }
 
-    if (old && old->size >= limit) {
-        return old;
-    }
-
-    zone = ngx_http_debug_zone_create(cycle->log, limit);
-
-    if (zone && old) {
-        used = ngx_http_debug_load(&old->used);
-
-        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                      "zone \"%V\" moves, since debug_zone grows beyond the"
-                      " %uLk reserved for it: requests that old workers"
-                      " finish from now on are not counted",
-                      &shm_zone->shm.name, old->size / 1024);
-
-        ngx_memcpy(zone, old, used);
-
-        zone->size = ngx_max(limit, NGX_HTTP_DEBUG_RESERVE);
-        ngx_memzero(zone->lane, sizeof(zone->lane));
-    }
-
-    return zone;
+    return old ? old : ngx_http_debug_zone_create(cycle->log, limit);
 }
 
 
 static ngx_http_debug_zone_t *
 ngx_http_debug_zone_create(ngx_log_t *log, size_t limit)
 {
-    ngx_shm_t               shm;
-    ngx_time_t             *tp;
-    struct timespec         ts;
-    ngx_http_debug_zone_t  *zone;
+    void                     *p;
+    size_t                    size;
+    ngx_time_t               *tp;
+    struct timespec           ts;
+    ngx_http_debug_zone_t    *zone;
     ngx_http_debug_entity_t  *e;
 
     static ngx_str_t  overflow = ngx_string("overflow");
 
-    ngx_memzero(&shm, sizeof(ngx_shm_t));
+    size = NGX_HTTP_DEBUG_ZONE_MAX;
 
-    shm.size = ngx_max(limit, NGX_HTTP_DEBUG_RESERVE);
-    shm.log = log;
-    ngx_str_set(&shm.name, "ngx_http_debug");
+    p = mmap(NULL, size, PROT_READ|PROT_WRITE,
+             MAP_SHARED|MAP_ANON|MAP_NORESERVE, -1, 0);
 
-    if (ngx_shm_alloc(&shm) != NGX_OK) {
+    if (p == MAP_FAILED) {
 
-        /* memory may be accounted strictly: do without the reserve */
+        /* address space may be rationed: do without the reserve */
 
-        shm.size = limit;
+        size = limit;
 
-        if (ngx_shm_alloc(&shm) != NGX_OK) {
+        p = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANON, -1, 0);
+
+        if (p == MAP_FAILED) {
+            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                          "mmap() of %uz bytes for debug_zone failed", size);
             return NULL;
         }
     }
 
     /* anonymous memory is zeroed */
 
-    zone = (ngx_http_debug_zone_t *) shm.addr;
+    zone = p;
 
     zone->magic = NGX_HTTP_DEBUG_ZONE_MAGIC;
     zone->version = NGX_HTTP_DEBUG_ZONE_VERSION;
     zone->layout = ngx_http_debug_zone_layout();
-    zone->size = shm.size;
+    zone->size = size;
     zone->limit = limit;
     zone->used = ngx_align(sizeof(ngx_http_debug_zone_t), 64);
     zone->start = ngx_http_debug_now();
@@ -133,9 +113,26 @@ ngx_http_debug_zone_create(ngx_log_t *log, size_t limit)
         return NULL;
     }
 
+    e->live = 1;
     zone->overflow = (u_char *) e - (u_char *) zone;
 
     return zone;
+}
+
+
+void
+ngx_http_debug_zone_limit(ngx_http_debug_zone_t *zone, size_t limit,
+    ngx_log_t *log)
+{
+    if (limit > zone->size) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "debug_zone stays at %uLk until nginx is started anew:"
+                      " when it was, the system granted no more",
+                      zone->size / 1024);
+        limit = zone->size;
+    }
+
+    zone->limit = limit;
 }
 
 
@@ -216,10 +213,28 @@ ngx_http_debug_zone_alloc(ngx_http_debug_zone_t *zone, size_t size,
 
 
 size_t
-ngx_http_debug_zone_entity_size(size_t len, ngx_uint_t cells)
+ngx_http_debug_zone_entity_size(ngx_uint_t kind, size_t len, ngx_uint_t cells)
 {
-    return ngx_align(sizeof(ngx_http_debug_entity_t) + len, 64)
-           + ngx_align(cells * sizeof(ngx_http_debug_cell_t), 64);
+    size_t  size;
+
+    size = ngx_align(sizeof(ngx_http_debug_entity_t) + len, 64)
+           + cells * ngx_http_debug_zone_cell_size(cells);
+
+    if (kind == NGX_HTTP_DEBUG_PEER) {
+        size += ngx_align(sizeof(ngx_http_debug_cell_t), 64);
+    }
+
+    return size;
+}
+
+
+/* of an entity that has CELLS of them */
+
+static size_t
+ngx_http_debug_zone_cell_size(ngx_uint_t cells)
+{
+    return ngx_align(offsetof(ngx_http_debug_cell_t, active)
+                     + NGX_HTTP_DEBUG_LANES / cells * sizeof(int64_t), 64);
 }
 
 
@@ -241,6 +256,7 @@ static ngx_http_debug_entity_t *
 ngx_http_debug_zone_append(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
     uint32_t group, ngx_str_t *name, uint64_t hash, ngx_uint_t cells)
 {
+    size_t                    head, stride;
     uint64_t                  id, offset;
     ngx_time_t               *tp;
     ngx_http_debug_entity_t  *e;
@@ -249,9 +265,10 @@ ngx_http_debug_zone_append(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
         return NULL;
     }
 
-    offset = ngx_http_debug_zone_alloc(zone,
-                           ngx_http_debug_zone_entity_size(name->len, cells),
-                           0);
+    head = ngx_align(sizeof(ngx_http_debug_entity_t) + name->len, 64);
+    stride = ngx_http_debug_zone_cell_size(cells);
+
+    offset = ngx_http_debug_zone_alloc(zone, head + cells * stride, 0);
     if (offset == 0) {
         return NULL;
     }
@@ -271,8 +288,8 @@ ngx_http_debug_zone_append(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
     e->id = id;
     e->group = group;
     e->cells = cells;
-    e->cell = offset
-              + ngx_align(sizeof(ngx_http_debug_entity_t) + name->len, 64);
+    e->stride = stride;
+    e->cell = offset + head;
     e->created = (uint64_t) tp->sec * 1000 + tp->msec;
     e->len = name->len;
     ngx_memcpy(e->name, name->data, name->len);
@@ -300,9 +317,12 @@ ngx_http_debug_zone_by_id(ngx_http_debug_zone_t *zone, ngx_uint_t id)
 
     e = ngx_http_debug_zone_at(zone, offset);
 
-    /* a name that two workers appended at once: the other one counts */
+    /*
+     * Of a name that two processes appended at once one is in the hash table;
+     * of one whose process was killed meanwhile, maybe none.
+     */
 
-    return ngx_http_debug_load(&e->kind) ? e : NULL;
+    return ngx_http_debug_load(&e->live) ? e : NULL;
 }
 
 
@@ -311,9 +331,15 @@ ngx_http_debug_zone_entity(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
     uint32_t group, ngx_str_t *name, ngx_uint_t cells, ngx_log_t *log)
 {
     uint32_t                  id, none;
-    uint64_t                  hash;
+    uint64_t                  hash, most, *bound;
     ngx_uint_t                i, n;
     ngx_http_debug_entity_t  *e, *mine;
+
+    bound = ngx_http_debug_zone_bound(zone, kind, group, &most);
+
+    if (bound && name->len > NGX_HTTP_DEBUG_HOST_LEN) {
+        return ngx_http_debug_zone_overflow(zone, name, log);
+    }
 
     hash = ngx_murmur_hash2(name->data, name->len)
            ^ ((uint64_t) kind << 48) ^ ((uint64_t) group * 0x9e3779b1);
@@ -329,12 +355,10 @@ ngx_http_debug_zone_entity(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
 
             if (mine == NULL) {
 
-                if (kind == NGX_HTTP_DEBUG_HOST
-                    && __atomic_fetch_add(&zone->hosts, 1, __ATOMIC_RELAXED)
-                       >= NGX_HTTP_DEBUG_HOSTS)
+                if (bound && __atomic_fetch_add(bound, 1, __ATOMIC_RELAXED)
+                             >= most)
                 {
-                    (void) __atomic_fetch_sub(&zone->hosts, 1,
-                                              __ATOMIC_RELAXED);
+                    (void) __atomic_fetch_sub(bound, 1, __ATOMIC_RELAXED);
                     break;
                 }
 
@@ -351,6 +375,7 @@ ngx_http_debug_zone_entity(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
                     &zone->slot[(i + n) % NGX_HTTP_DEBUG_SLOTS], &none,
                     mine->id + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             {
+                __atomic_store_n(&mine->live, 1, __ATOMIC_RELEASE);
                 return mine;
             }
 
@@ -365,20 +390,47 @@ ngx_http_debug_zone_entity(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
             && e->len == name->len
             && ngx_memcmp(e->name, name->data, name->len) == 0)
         {
-            if (mine) {
-                __atomic_store_n(&mine->kind, 0, __ATOMIC_RELAXED);
-
-                if (kind == NGX_HTTP_DEBUG_HOST) {
-                    (void) __atomic_fetch_sub(&zone->hosts, 1,
-                                              __ATOMIC_RELAXED);
-                }
+            if (mine && bound) {
+                (void) __atomic_fetch_sub(bound, 1, __ATOMIC_RELAXED);
             }
+
+            /* its process may have been killed before it could say so */
+
+            __atomic_store_n(&e->live, 1, __ATOMIC_RELEASE);
 
             return e;
         }
     }
 
     return ngx_http_debug_zone_overflow(zone, name, log);
+}
+
+
+/* What counts those that clients can choose, who may be MOST; else NULL. */
+
+static uint64_t *
+ngx_http_debug_zone_bound(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
+    uint32_t group, uint64_t *most)
+{
+    ngx_http_debug_entity_t  *e;
+
+    if (kind == NGX_HTTP_DEBUG_HOST) {
+        *most = NGX_HTTP_DEBUG_HOSTS;
+        return &zone->hosts;
+    }
+
+    if (kind != NGX_HTTP_DEBUG_PEER) {
+        return NULL;
+    }
+
+    e = ngx_http_debug_zone_by_id(zone, group);
+
+    if (e == NULL || e->kind != NGX_HTTP_DEBUG_HOST) {
+        return NULL;
+    }
+
+    *most = NGX_HTTP_DEBUG_HOST_PEERS;
+    return &zone->host_peers;
 }
 
 
@@ -403,16 +455,54 @@ ngx_http_debug_zone_overflow(ngx_http_debug_zone_t *zone, ngx_str_t *name,
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "no room for \"%*s\" in zone \"ngx_http_debug\":"
                       " %uLk of %uLk used, %uL names, %uL of %d variable"
-                      " hosts; it is counted as \"overflow\"",
+                      " hosts with %uL of %d peers; it is counted as"
+                      " \"overflow\"",
                       len, name->data,
                       ngx_http_debug_load(&zone->used) / 1024,
                       ngx_http_debug_load(&zone->limit) / 1024,
                       ngx_http_debug_load(&zone->entities),
                       ngx_http_debug_load(&zone->hosts),
-                      NGX_HTTP_DEBUG_HOSTS);
+                      NGX_HTTP_DEBUG_HOSTS,
+                      ngx_http_debug_load(&zone->host_peers),
+                      NGX_HTTP_DEBUG_HOST_PEERS);
     }
 
     return ngx_http_debug_zone_at(zone, zone->overflow);
+}
+
+
+ngx_http_debug_cell_t *
+ngx_http_debug_zone_again(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_log_t *log)
+{
+    uint64_t   offset, none;
+    ngx_str_t  name;
+
+    offset = __atomic_load_n(&e->again, __ATOMIC_ACQUIRE);
+
+    if (offset == 0) {
+        offset = ngx_http_debug_zone_alloc(zone, sizeof(ngx_http_debug_cell_t),
+                                           0);
+        if (offset == 0) {
+            name.len = e->len;
+            name.data = e->name;
+
+            e = ngx_http_debug_zone_overflow(zone, &name, log);
+
+            return ngx_http_debug_zone_at(zone, e->cell);
+        }
+
+        none = 0;
+
+        if (!__atomic_compare_exchange_n(&e->again, &none, offset, 0,
+                                         __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        {
+            /* another process was first; its is the one */
+            offset = none;
+        }
+    }
+
+    return ngx_http_debug_zone_at(zone, offset);
 }
 
 
@@ -425,7 +515,18 @@ ngx_http_debug_zone_enter(ngx_http_debug_zone_t *zone)
     for (i = 0; i < NGX_HTTP_DEBUG_LANES; i++) {
         pid = ngx_http_debug_load(&zone->lane[i]);
 
-        if (pid != 0 && (kill(pid, 0) == 0 || ngx_errno != ESRCH)) {
+        if (pid == ngx_pid && ngx_http_debug_lane == (ngx_int_t) i) {
+
+            /* a single process has loaded another configuration */
+
+            return;
+        }
+
+        /* a dead process may have had this one's id */
+
+        if (pid != 0 && pid != ngx_pid
+            && (kill(pid, 0) == 0 || ngx_errno != ESRCH))
+        {
             continue;
         }
 
@@ -501,7 +602,7 @@ ngx_http_debug_zone_lost(ngx_http_debug_zone_t *zone, ngx_uint_t lane)
 {
     int64_t                   n;
     ngx_uint_t                id, last;
-    ngx_http_debug_cell_t    *cell;
+    ngx_http_debug_place_t    place;
     ngx_http_debug_entity_t  *e;
 
     last = ngx_http_debug_load(&zone->entities);
@@ -513,11 +614,13 @@ ngx_http_debug_zone_lost(ngx_http_debug_zone_t *zone, ngx_uint_t lane)
             continue;
         }
 
-        n = __atomic_exchange_n(&e->active[lane], 0, __ATOMIC_RELAXED);
+        ngx_http_debug_zone_place(zone, e, lane, &place);
+
+        n = __atomic_exchange_n(place.active, 0, __ATOMIC_RELAXED);
 
         if (n > 0) {
-            cell = ngx_http_debug_zone_cell(zone, e, lane);
-            ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_FAIL_LOST], n);
+            ngx_http_debug_add(&place.cell->value[NGX_HTTP_DEBUG_FAIL_LOST],
+                               n);
         }
     }
 }

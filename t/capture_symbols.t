@@ -41,7 +41,8 @@ my %own = (
 		__pthread_mutex_lock __pthread_mutex_unlock
 		__pthread_rwlock_rdlock __pthread_rwlock_wrlock
 		__pthread_rwlock_unlock /],
-	'create' => [qw/ dlsym pprof_events_created pprof_events_hook /],
+	'create' => [qw/ dlsym pprof_events_created pprof_events_hook
+		pprof_sampler_born /],
 );
 
 foreach my $object (sort keys %own) {

@@ -61,6 +61,7 @@ for (qw/ sampler gperftools /) {
 }
 
 accuracy();
+quiet();
 their_own();
 odd_requests();
 done_testing();
@@ -443,6 +444,37 @@ sub raw_total {
 }
 
 ###############################################################################
+
+# The profiler's own thread of a program whose threads stay: it once looked
+# for new ones 250 times a second, which cost more than all samples.
+sub quiet {
+	$engine = 'sampler';
+
+	my ($app, $sock) = program('sleep 60');
+	my $s = Debug::Nginx::http_open(unix => $sock);
+	my $wakes = sub {
+		my ($status) = grep { /^Name:\tpprof-sampler$/m }
+			map { Debug::Nginx::read_file($_) }
+			glob '/proc/' . $app->pid() . '/task/*/status';
+		return ($status // '') =~ /^voluntary_ctxt_switches:\s+(\d+)/m
+			? $1 : undef;
+	};
+
+	print $s "GET /debug/pprof/profile?seconds=20 HTTP/1.0\r\n\r\n";
+	ok(Debug::Nginx::wait_for(sub { defined $wakes->() }, 5),
+		'quiet: a profile runs');
+	sleep 0.2;
+
+	my ($before, $start) = ($wakes->(), time);
+	sleep 1.5;
+	my $rate = ($wakes->() - $before) / (time - $start);
+
+	# 40 looks, and the waits between two system calls of one
+	cmp_ok($rate, '<', 90, 'quiet: the sampler sleeps');
+	cmp_ok($rate, '>', 1, 'quiet: and looks');
+	close $s;
+	$app->stop();
+}
 
 # Seconds of all samples in the report of go tool pprof.
 sub total {

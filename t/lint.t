@@ -72,6 +72,10 @@ lines('80 columns', [grep { !/\.(?:json)$/ } @halves], sub {
 
 lines('no //', [grep { !/\.cc$/ } @c], sub { m!^\s*//|[;{})]\s*//\s! });
 
+# the program's locale may write a comma
+lines('no %f in what a machine reads', [grep { m!^profiler/(?:encode|charts)/! }
+	@c], sub { /"[^"]*%[-+ #0]*[\d*]*(?:\.[\d*]+)?[efg][^"]*"/ && !/\* / });
+
 is(join(' ', grep { $text{$_} !~ m!\A\s*/\*! } grep { /\.h$/ }
 	grep { !/^t/ } @c), '', 'each header begins with what it is for');
 

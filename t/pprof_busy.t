@@ -10,6 +10,8 @@ use Time::HiRes qw/ sleep time /;
 
 use Debug::Nginx;
 
+need_bin('curl', 'openssl');
+
 my $t = Debug::Nginx->new();
 
 my $app = sub {
@@ -35,6 +37,15 @@ my $bad = backend(sub {
 
 $t->write('users', "me:{PLAIN}secret\n");
 
+my $made = run_cmd([qw/ openssl req -x509 -newkey rsa:2048 -nodes -days 3
+                        -keyout key.pem -out cert.pem -subj \/CN=localhost /],
+                   cwd => $t->dir());
+die $made->{err} if $made->{exit};
+
+my $h2 = $t->has(qr!nginx/1\.(?:[0-9]|1[0-9]|2[0-4])\.!)
+         ? 'listen 127.0.0.1:%%PORT_1%% ssl http2;'
+         : 'listen 127.0.0.1:%%PORT_1%% ssl; http2 on;';
+
 $t->write_conf(<<"EOC")->run();
 %%TEST_GLOBALS%%
 worker_processes 4;
@@ -49,6 +60,9 @@ http {
 
     server {
         listen 127.0.0.1:%%PORT_0%% reuseport;
+        $h2
+        ssl_certificate %%DIR%%/cert.pem;
+        ssl_certificate_key %%DIR%%/key.pem;
 
         location / { proxy_pass http://acs; }
         location /debug/ { debug; debug_pprof_max 20; }
@@ -190,6 +204,29 @@ my $r = finish($joined);
 like($r->{body}, qr/profile/, 'its owner left');
 is($b[0]->count(), 1, 'one profile');
 ok(!(grep { $_->{gone} } $b[0]->received()), 'to its end');
+
+# the same over TLS, where a goodbye is not the end of what can be read, and
+# over HTTP/2
+
+for my $client (['TLS', '--http1.1'], ['HTTP/2', '--http2']) {
+    my ($name, @args) = @$client;
+
+    $b[0]->clear();
+    my $curl = fork() // die;
+
+    if ($curl == 0) {
+        exec('curl', '-sk', '-o', '/dev/null', @args, '--max-time', 1,
+             'https://127.0.0.1:' . $t->port(1)
+             . '/share/pprof/profile?seconds=2') or POSIX::_exit(1);
+    }
+
+    started($b[0], 1);
+    $joined = begin('/share/pprof/profile?seconds=2');
+    waitpid $curl, 0;
+    $r = finish($joined);
+    is($r->{status}, 200, "$name: its owner left") or diag($r->{body});
+    ok(!(grep { $_->{gone} } $b[0]->received()), "$name: to its end");
+}
 
 # who began it leaves, and then the last of the others
 

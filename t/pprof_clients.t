@@ -13,6 +13,7 @@ use Time::HiRes qw/ sleep time /;
 
 use lib "$FindBin::Bin/lib";
 use Debug::App;
+use Debug::Cells;
 use Debug::Nginx;
 
 need_bin('go', 'curl', 'google-pprof', 'dot');
@@ -58,7 +59,7 @@ http {
         listen 127.0.0.1:%%PORT_0%%;
         location / { proxy_pass http://tcp; }
         location /unix/ { proxy_pass http://127.0.0.1:$port{unix}/; }
-        location /debug/ { debug; }
+        location /debug/ { debug; debug_pprof_max 6; }
         location /pprof/ { debug legacy; }
         location /acs/debug/ { debug; }
     }
@@ -87,61 +88,103 @@ for my $path ('', '/unix') {
 my $load = fork() // die;
 
 if ($load == 0) {
+    setpgrp;
+    # two at the lock at once, and new threads
+    fork() // die;
     while (1) {
-        http_get('/hot?n=200', port => $_) for @port{qw/ tcp unix /};
+        for my $port (@port{qw/ tcp unix /}) {
+            http_get('/hot?n=4000', port => $port);
+            http_get('/lock?us=1000', port => $port);
+        }
     }
 }
 
-END { if ($load) { local $?; kill 'KILL', $load; waitpid $load, 0 } }
+END { if ($load) { local $?; kill 'KILL', -$load; waitpid $load, 0 } }
 
-my $hot = qr/acs_hot_digest/;
+my $hot = qr/acs_hot_(?:digest|mix)/;
 my $leak = qr/session_put|decode_order|handle_order/;
 my $r;
 
 # -- go tool pprof
 
-for my $peer ('', 'tcp/0/', 'unix/0/') {
-    my $url = "http://$host/debug/pprof/$peer";
+my $TCP = 'libpprof, TCP';
+my $UNIX = 'libpprof, Unix socket';
 
-    $r = go_pprof('-top', '-seconds', 1, "${url}profile");
-    is($r->{exit}, 0, "$peer -top profile") or diag($r->{err});
-    like($r->{out}, $hot, "$peer hot function");
-    like($r->{out}, qr/^$_: /m, "$peer $_ line") for qw/ File Type Time Duration /;
+# what each kind looks like; those of events take a window
+my %type = (profile => 'cpu', heap => 'inuse_space', allocs => 'alloc_space',
+            goroutine => 'goroutine', threadcreate => 'threadcreate',
+            block => 'delay', mutex => 'delay', growth => 'space');
+my %window = map { $_ => 1 } qw/ profile allocs threadcreate block mutex /;
+my %function = (profile => $hot, heap => $leak, growth => $leak);
 
-    $r = go_pprof('-top', "${url}heap");
-    like($r->{out}, qr/^Type: inuse_space$/m, "$peer heap");
-    like($r->{out}, $leak, "$peer what leaks");
+for my $peer (['tcp/0', $TCP], ['unix/0', $UNIX]) {
+    my ($at, $backend) = @$peer;
 
-    $r = go_pprof('-raw', "${url}heap");
-    like($r->{out}, qr/^Samples:/m, "$peer -raw");
+    for my $kind (sort keys %type) {
+        my $url = "http://$host/debug/pprof/$at/$kind";
+
+        $r = go_pprof('-top', $window{$kind} ? ('-seconds', 1) : (), $url);
+        cell('go tool pprof -top', $backend, $kind,
+             $r->{exit} == 0
+             && $r->{out} =~ /^File: acs$/m
+             && $r->{out} =~ /^Build ID: \w{40}$/m
+             && $r->{out} =~ /^Type: $type{$kind}$/m
+             && $r->{out} =~ ($function{$kind} // qr/flat/))
+            or diag($r->{out} . $r->{err});
+    }
+
+    $r = go_pprof('-raw', "http://$host/debug/pprof/$at/heap");
+    cell('go tool pprof -raw', $backend, 'heap',
+         $r->{out} =~ /^Samples:$/m && $r->{out} =~ $leak);
 }
 
 my $url = "http://$host/debug/pprof";
 
-for my $how (["$host"], ["http://$host/"], ["http://$host/debug"],
-             ["$host/debug"])
+for my $how ([$host, 'host:port'], ["http://$host/", 'http://host/'],
+             ["http://$host/debug", 'http://host/debug'],
+             ["$host/debug", 'host/debug'],
+             ["$host/debug/pprof", 'host/debug/pprof'])
 {
-    $r = go_pprof('-top', '-seconds', 1, @$how);
-    like($r->{out}, $hot, "pprof @$how");
+    $r = go_pprof('-top', '-seconds', 1, $how->[0]);
+    cell("go tool pprof $how->[1]", $TCP, 'profile',
+         $r->{exit} == 0 && $r->{out} =~ $hot) or diag($r->{out} . $r->{err});
 }
 
 $r = go_pprof('-png', '-output', "$dir/x.png", "$url/heap");
-is(substr(read_file("$dir/x.png"), 1, 3), 'PNG', '-png');
+cell('go tool pprof -png', $TCP, 'heap',
+     substr(read_file("$dir/x.png"), 1, 3) eq 'PNG');
 
 $r = go_pprof('-proto', '-output', "$dir/base.pb.gz", "$url/heap");
 http_get('/order?bytes=8192') for 1 .. 800;
 
 for my $diff ('-base', '-diff_base') {
     $r = go_pprof('-top', $diff, "$dir/base.pb.gz", "$url/heap");
-    is($r->{exit}, 0, $diff) or diag($r->{err});
-    like($r->{out}, $leak, "$diff: what grew");
+    cell("go tool pprof $diff", $TCP, 'heap',
+         $r->{exit} == 0 && $r->{out} =~ $leak) or diag($r->{err});
 }
 
+# a delta: what grew within the window
+my $more = fork() // die;
+
+if ($more == 0) {
+    $load = 0;
+    sleep 0.5;
+    http_get('/order?bytes=8192') for 1 .. 800;
+    POSIX::_exit(0);
+}
+
+$r = go_pprof('-top', '-seconds', 3, "$url/heap");
+waitpid $more, 0;
+cell('go tool pprof -seconds', $TCP, 'heap',
+     $r->{exit} == 0 && $r->{out} =~ /^Duration: 3/m && $r->{out} =~ $leak)
+    or diag($r->{out} . $r->{err});
+
 $r = go_pprof('-top', '-symbolize=remote', "$url/heap");
-like($r->{out}, $leak, '-symbolize=remote');
+cell('go tool pprof -symbolize=remote', $TCP, 'heap',
+     $r->{exit} == 0 && $r->{out} =~ $leak);
 
 $r = go_pprof({ stdin => "top\npeek session_put\nquit\n" }, "$url/heap");
-like($r->{out}, $leak, 'interactive');
+cell('go tool pprof, interactive', $TCP, 'heap', $r->{out} =~ $leak);
 
 # its web interface, which serves what it fetched
 
@@ -154,8 +197,18 @@ like($r->{out}, $leak, 'interactive');
         env => { HOME => $home, GOCACHE => "$home/c", PPROF_TMPDIR => $home,
                  GOFLAGS => '', GO111MODULE => 'off' },
         ready => { port => $port }, timeout => 30);
-    my $page = http_get('/ui/top', port => $port)->{body};
-    like($page, $leak, '-http');
+    # as a browser asks for it
+    my @pages = map { http_get($_, port => $port, headers => {
+        Accept => 'text/html,application/xhtml+xml,*/*;q=0.8',
+        'Accept-Encoding' => 'identity', 'Accept-Language' => 'en',
+        'User-Agent' => 'Mozilla/5.0 (X11; Linux x86_64)',
+        'Sec-Fetch-Site' => 'none', 'Sec-Fetch-Mode' => 'navigate',
+    }) } '/ui/', '/ui/top', '/ui/flamegraph', '/ui/source?f=session_put';
+
+    cell('go tool pprof -http', $TCP, 'heap',
+         $pages[0]{status} == 200 && $pages[1]{body} =~ $leak
+         && $pages[2]{body} =~ $leak && $pages[3]{status})
+        or diag(map { "$_->{status} " } @pages);
     $app->stop('KILL');
 }
 
@@ -165,25 +218,29 @@ like($r->{out}, $leak, 'interactive');
 my $some = qr/acs_hot_(?:digest|mix)/;
 
 sub google {
-    my ($name, $re, @args) = @_;
+    my ($client, $backend, $kind, $re, @args) = @_;
     my $home = temp_dir('g');
     my $r = run_cmd(['google-pprof', '--text', @args], timeout => 90,
                     env => { HOME => $home, PPROF_TMPDIR => $home });
 
-    is($r->{exit}, 0, "google-pprof $name") or diag($r->{err});
-    like($r->{out}, $re, "google-pprof $name: functions") or diag($r->{err});
+    cell($client, $backend, $kind, $r->{exit} == 0 && $r->{out} =~ $re)
+        or diag($r->{out} . $r->{err});
 }
 
 write_file($t->dir() . '/debug.log', '');
 
-google('host:port', $some, '--seconds=1', $host);
-google('host:port/pprof/profile', $some, '--seconds=1',
-       "http://$host/pprof/profile");
-google('host:port/pprof/heap', $leak, "http://$host/pprof/heap");
-google('host:port/pprof/growth', $leak,
-       "http://$host/pprof/growth");
-google('host/debug', $some, '--seconds=1', "http://$old/debug");
-google('prefix, unix', $leak, "http://$old/unix/pprof/heap");
+my %google = (profile => $some, heap => $leak, growth => $leak);
+
+google('google-pprof host:port', $TCP, 'profile', $some, '--seconds=1', $host);
+google('google-pprof host/debug', $TCP, 'profile', $some, '--seconds=1',
+       "http://$old/debug");
+
+for my $kind (sort keys %google) {
+    google('google-pprof host/pprof/kind', $TCP, $kind, $google{$kind},
+           '--seconds=1', "http://$host/pprof/$kind");
+    google('google-pprof host/pprof/kind', $UNIX, $kind, $google{$kind},
+           '--seconds=1', "http://$old/unix/pprof/$kind");
+}
 
 my $log = $t->read('debug.log');
 like($log, qr!^GET /pprof/symbol 200 curl!m, 'google-pprof: GET of symbol');
@@ -194,38 +251,68 @@ unlike(http_get('/pprof/cmdline')->{body}, qr/\0\z/, 'no NUL at the end');
 
 # -- curl
 
-$r = run_cmd(['curl', '-sf', '--compressed', "$url/heap"]);
-is($r->{exit}, 0, 'curl');
-is(substr($r->{out}, 0, 2), "\x1f\x8b", 'curl --compressed keeps the file');
+for my $peer (['tcp/0', $TCP], ['unix/0', $UNIX]) {
+    my ($at, $backend) = @$peer;
 
-write_file("$dir/curl.pb.gz", $r->{out});
-like(go_pprof('-top', "$dir/curl.pb.gz")->{out}, $leak, 'curl, then pprof');
+    for my $kind (sort keys %type) {
+        my $q = $window{$kind} ? '?seconds=1' : '';
 
-# -- scrapers, in the manner of Pyroscope and Parca: all at once, in turns
+        $r = run_cmd(['curl', '-sf', '--compressed', "$url/$at/$kind$q"]);
+        write_file("$dir/curl.pb.gz", $r->{out});
 
-for my $turn (1 .. 2) {
-    my @pid = map {
-        my $path = $_;
+        # once gzip and not twice, and a file that can be read
+        my $raw = go_pprof('-raw', "$dir/curl.pb.gz");
+        cell('curl --compressed', $backend, $kind,
+             $r->{exit} == 0 && substr($r->{out}, 0, 2) eq "\x1f\x8b"
+             && $raw->{exit} == 0
+             && $raw->{out} =~ ($function{$kind} // qr/^Samples:$/m));
+    }
+
+    $r = run_cmd(['curl', '-sf', "$url/$at/cmdline"]);
+    cell('curl --compressed', $backend, 'cmdline',
+         $r->{exit} == 0 && $r->{out} =~ m!/acs\z!);
+
+    $r = run_cmd(['curl', '-sf', "$url/$at/symbol"]);
+    cell('curl --compressed', $backend, 'symbol',
+         $r->{out} eq "num_symbols: 1\n");
+}
+
+# -- scrapers, in the manner of Pyroscope and Parca: every kind at once, every
+# so many seconds, for that long; here every three instead of fifteen
+
+my %answer;
+
+for my $turn (1 .. 3) {
+    my $start = time();
+    my @scrape = map {
+        my $kind = $_;
         my $pid = fork() // die;
 
         if ($pid == 0) {
             $load = 0;
-            my $r = http_get("/debug/pprof/tcp/0/$path", timeout => 15,
+            my $q = $kind eq 'profile' ? '?seconds=2'
+                  : $window{$kind} ? '?seconds=2' : '';
+            my $r = http_get("/debug/pprof/tcp/0/$kind$q", timeout => 15,
                              headers => { 'Accept-Encoding' => 'gzip',
                                           'User-Agent' => 'conprof/0.1' });
 
-            # a kind that a library does not have is refused in words
-            my $ok = $r->{status} == 200
-                     || $r->{status} == 501 && $r->{headers}{'x-go-pprof'};
-            POSIX::_exit($ok && $r->{complete} && length $r->{body} ? 0 : 1);
+            POSIX::_exit($r->{status} == 200 && $r->{complete}
+                         && substr($r->{body}, 0, 2) eq "\x1f\x8b" ? 0 : 1);
         }
-        $pid;
-    } 'profile?seconds=2', 'heap', 'allocs', 'cmdline';
+        [$kind, $pid];
+    } qw/ profile heap allocs goroutine mutex block /;
 
-    for (@pid) {
-        waitpid $_, 0;
-        is($?, 0, 'scraped');
+    for (@scrape) {
+        waitpid $_->[1], 0;
+        $answer{$_->[0]}++ if $? == 0;
     }
+
+    sleep 0.05 while time() < $start + 3;
 }
+
+cell('scraper, six kinds at once', $TCP, $_, ($answer{$_} // 0) == 3)
+    for qw/ profile heap allocs goroutine mutex block /;
+
+cells_are($TCP, $UNIX);
 
 done_testing();

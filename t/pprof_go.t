@@ -10,9 +10,10 @@ use Test::More;
 use Time::HiRes qw/ sleep time /;
 
 use Debug::App;
+use Debug::Cells;
 use Debug::Nginx;
 
-need_bin('go');
+need_bin('go', 'curl');
 
 my $dir = temp_dir('go');
 
@@ -94,7 +95,7 @@ http {
     server {
         listen 127.0.0.1:%%PORT_0%%;
         location / { proxy_pass http://acs; }
-        location /debug/ { debug; }
+        location /debug/ { debug; debug_pprof_max 6; }
     }
 }
 EOC
@@ -147,36 +148,55 @@ cmp_ok(() = $via->{body} =~ /^0x/gm, '==', 4000, 'no address is lost');
 
 # answers that change from one to the next: their form
 
-for my $kind (qw/ heap allocs goroutine threadcreate block mutex /) {
+my $GO = "Go's net/http/pprof";
+my $url = '127.0.0.1:' . $t->port(0);
+my %type = (heap => 'inuse_space', allocs => 'alloc_space',
+            goroutine => 'goroutine', threadcreate => 'threadcreate',
+            block => 'delay', mutex => 'delay');
+
+for my $kind (sort keys %type) {
     ($via, $direct) = both($kind);
     is($via->{status}, 200, $kind);
     is($via->{headers}{$_}, $direct->{headers}{$_}, "$kind, $_")
         for qw/ content-type content-disposition x-content-type-options /;
-    is(substr($via->{body}, 0, 2), "\x1f\x8b", "$kind, gzip");
     write_file("$dir/$kind.pb.gz", $via->{body});
-    is(go_pprof('-raw', "$dir/$kind.pb.gz")->{exit}, 0, "$kind, readable");
+    cell('go tool pprof -raw', $GO, $kind,
+         substr($via->{body}, 0, 2) eq "\x1f\x8b"
+         && go_pprof('-raw', "$dir/$kind.pb.gz")->{exit} == 0);
 
     ($via, $direct) = both("$kind?debug=1");
     is($via->{headers}{'content-type'}, $direct->{headers}{'content-type'},
        "$kind?debug=1, type");
     is((split ' ', $via->{body})[0], (split ' ', $direct->{body})[0],
        "$kind?debug=1, first word");
+
+    $r = go_pprof('-top', "http://$url/debug/pprof/$kind");
+    cell('go tool pprof -top', $GO, $kind,
+         $r->{exit} == 0 && $r->{out} =~ /^Type: $type{$kind}$/m)
+        or diag($r->{out} . $r->{err});
 }
 
 # go tool pprof, without and with nginx
 
-my $url = '127.0.0.1:' . $t->port(0);
-
 $r = go_pprof('-top', '-seconds', 1, "http://$url/debug/pprof/profile");
-is($r->{exit}, 0, 'profile');
-like($r->{out}, qr/hotFunction/, 'its function');
-like($r->{out}, qr/^Duration: 1\.\d+s/m, 'its duration');
+cell('go tool pprof -top', $GO, 'profile',
+     $r->{exit} == 0 && $r->{out} =~ /hotFunction/
+     && $r->{out} =~ /^Duration: 1\.\d+s/m) or diag($r->{out} . $r->{err});
+
+for my $how ([$url, 'host:port'], ["http://$url/debug", 'http://host/debug'],
+             ["$url/debug/pprof", 'host/debug/pprof'])
+{
+    $r = go_pprof('-top', '-seconds', 1, $how->[0]);
+    cell("go tool pprof $how->[1]", $GO, 'profile',
+         $r->{out} =~ /hotFunction/) or diag($r->{err});
+}
 
 $r = go_pprof('-top', '-inuse_space', "http://$url/debug/pprof/acs/0/heap?gc=1");
 like($r->{out}, qr/[567]\d\S*MB .* main\.keeper/, 'heap');
 
 $r = go_pprof('-top', '-seconds', 1, "http://$url/debug/pprof/heap");
-is($r->{exit}, 0, 'heap, delta');
+cell('go tool pprof -seconds', $GO, 'heap', $r->{exit} == 0
+     && $r->{out} =~ /^Duration: 1/m) or diag($r->{out} . $r->{err});
 
 $r = go_pprof('-top', '-seconds', 90, "http://$url/debug/pprof/profile");
 isnt($r->{exit}, 0, 'too long');
@@ -185,6 +205,47 @@ like($r->{err}, qr/profile duration exceeds server's WriteTimeout/,
 
 $r = go_pprof('-top', "http://$url/debug/pprof/acs/7/heap");
 like($r->{err}, qr/there is no such peer/, 'pprof shows our own sentence');
+
+# curl, and scrapers
+
+for my $kind (sort keys %type, 'profile', 'trace', 'cmdline', 'symbol') {
+    my $q = $kind eq 'profile' || $kind eq 'trace' ? '?seconds=1' : '';
+    my $c = run_cmd(['curl', '-sf', '--compressed',
+                     "http://$url/debug/pprof/$kind$q"]);
+
+    cell('curl --compressed', $GO, $kind, $c->{exit} == 0
+         && $c->{out} =~ ($kind eq 'trace' ? qr/^go 1\.\d+ trace/
+                        : $kind eq 'cmdline' ? qr!/app\0!
+                        : $kind eq 'symbol' ? qr/^num_symbols: 1$/
+                        : qr/^\x1f\x8b/));
+}
+
+my %answer;
+
+for my $turn (1 .. 2) {
+    my @scrape = map {
+        my $kind = $_;
+        my $pid = fork() // die;
+
+        if ($pid == 0) {
+            my $q = $kind eq 'profile' ? '?seconds=1' : '';
+            my $r = http_get("/debug/pprof/acs/0/$kind$q", headers => {
+                'Accept-Encoding' => 'gzip', 'User-Agent' => 'conprof/0.1' });
+
+            POSIX::_exit($r->{status} == 200 && $r->{complete}
+                         && substr($r->{body}, 0, 2) eq "\x1f\x8b" ? 0 : 1);
+        }
+        [$kind, $pid];
+    } qw/ profile heap allocs goroutine mutex block /;
+
+    for (@scrape) {
+        waitpid $_->[1], 0;
+        $answer{$_->[0]}++ if $? == 0;
+    }
+}
+
+cell('scraper, six kinds at once', $GO, $_, ($answer{$_} // 0) == 2)
+    for qw/ profile heap allocs goroutine mutex block /;
 
 # a trace is Go's alone
 
@@ -201,5 +262,7 @@ ok(wait_for(sub {
 }, 5), 'profiler is free at once');
 
 is(http_get('/')->{body}, "app\n", 'traffic goes on');
+
+cells_are($GO);
 
 done_testing();

@@ -10,9 +10,10 @@ use warnings;
 use Test::More;
 
 use Debug::App;
+use Debug::Cells;
 use Debug::Nginx;
 
-need_bin('cc', 'google-pprof', 'go');
+need_bin('cc', 'google-pprof', 'go', 'curl');
 
 my $dir = temp_dir('g');
 
@@ -194,14 +195,34 @@ EOC
 my $host = '127.0.0.1:' . $t->port(0);
 my $home = temp_dir('h');
 
-my $r = run_cmd(['google-pprof', '--text', '--seconds=1', $host], timeout => 60,
-                env => { HOME => $home, PPROF_TMPDIR => $home });
-is($r->{exit}, 0, 'google-pprof host:port') or diag($r->{err});
-like($r->{out}, qr/\braw_hot_function$/m, 'its function by name');
+my $RAW = "gperftools' own handlers";
+my ($r, $hot) = (undef, qr/\braw_hot_function$/m);
 
-$r = go_pprof('-top', '-seconds', 1, "http://$host/pprof/profile");
-is($r->{exit}, 0, 'go tool pprof reads it too') or diag($r->{err});
-like($r->{out}, qr/raw_hot_function/, 'with names from /pprof/symbol');
+for my $how ([$host, 'host:port'], ["http://$host/pprof/profile",
+                                    'host/pprof/kind'])
+{
+    $r = run_cmd(['google-pprof', '--text', '--seconds=1', $how->[0]],
+                 timeout => 60, env => { HOME => $home,
+                                         PPROF_TMPDIR => $home });
+    cell("google-pprof $how->[1]", $RAW, 'profile',
+         $r->{exit} == 0 && $r->{out} =~ $hot) or diag($r->{err});
+}
+
+# names from /pprof/symbol
+
+for my $how ([], ['-symbolize=remote']) {
+    $r = go_pprof('-top', '-seconds', 1, @$how,
+                  "http://$host/pprof/profile");
+    cell('go tool pprof ' . (@$how ? $how->[0] : '-top'), $RAW, 'profile',
+         $r->{exit} == 0 && $r->{out} =~ $hot) or diag($r->{err});
+}
+
+for my $kind (qw/ cmdline symbol /) {
+    $r = run_cmd(['curl', '-sf', '--compressed', "http://$host/pprof/$kind"]);
+    cell('curl --compressed', $RAW, $kind, $r->{exit} == 0
+         && $r->{out} =~ ($kind eq 'symbol' ? qr/^num_symbols: 1$/
+                                            : qr!/raw_app\z!));
+}
 
 $r = http_get('/debug/pprof/profile?seconds=1');
 is($r->{status}, 404, 'it has nothing at /debug/pprof/');
@@ -212,5 +233,7 @@ is($r->{status}, 404, 'nor a kind that it does not know');
 is($r->{headers}{'x-go-pprof'}, 1, 'a sentence too');
 
 $app->stop();
+
+cells_are($RAW);
 
 done_testing();

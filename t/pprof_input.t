@@ -23,6 +23,7 @@ my %peer = (
     slam => backend(Debug::Backend::slam()),
     nothing => backend(sub { $_[1]->close() }),
     hang => backend(Debug::Backend::hang()),
+    silent => backend(Debug::Backend::hang()),
     hang_body => backend(Debug::Backend::half_body(Debug::Backend::hang())),
 
     half_chunks => backend(sub {
@@ -185,6 +186,19 @@ sub error {
     return $r;
 }
 
+# a peer that is silent for longer than what it was asked for, half as long
+# again, and ten seconds: long before debug_write_timeout; looked at below
+
+my $silent_file = $t->dir() . '/silent';
+my $silent = fork() // die;
+
+if ($silent == 0) {
+    my $r = http_get("$p/silent/0/profile?seconds=1", timeout => 30);
+    write_file($silent_file, encode_json({ map { $_ => $r->{$_} }
+                                           qw/ status body time / }));
+    POSIX::_exit(0);
+}
+
 # seconds
 
 my $long = qr/^profile duration exceeds server's WriteTimeout\n\z/;
@@ -249,6 +263,10 @@ error("$p/heap", 403, qr/another site/, 'another site',
       headers => { 'Sec-Fetch-Site' => 'cross-site' });
 is(http_get("$p/ok/0/heap", headers => { 'Sec-Fetch-Site' => $_ })->{status},
    200, "Sec-Fetch-Site: $_") for qw/ same-origin same-site none /;
+$ok->clear();
+error("/debug/charts/ok/0/data", 403, qr/another site/, "a process's charts too",
+      headers => { 'Sec-Fetch-Site' => 'cross-site' });
+is($ok->count(), 0, 'which asks nobody');
 error('/denied/pprof/ok/0/heap', 403, qr/access denied/, 'denied client');
 
 # paths that mean the same, and one that does not
@@ -360,6 +378,15 @@ $peer{hang}->clear();
 http_get("$p/hang/0/profile?seconds=30", abort => 0.5);
 ok(wait_for(sub { (($peer{hang}->received())[0] // {})->{left} }, 2),
    'client left');
+
+# the peer that was silent
+
+waitpid $silent, 0;
+$r = decode_json(read_file($silent_file));
+is($r->{status}, 504, 'silence for too long');
+like($r->{body}, qr/answered nothing in time/, 'in a sentence');
+cmp_ok($r->{time}, '>', 11, 'not before 1.5 x 1 s + 10 s');
+cmp_ok($r->{time}, '<', 15, 'and not long after');
 
 # and traffic goes on
 

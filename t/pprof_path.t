@@ -165,7 +165,7 @@ is($h->{'cache-control'}, 'no-store', 'no-store');
 is($h->{'x-content-type-options'}, 'nosniff', 'nosniff');
 is($h->{$_}, undef, "no $_")
     for qw/ set-cookie etag last-modified accept-ranges /;
-like($h->{server}, qr/nginx/, "nginx's own Server");
+like($h->{server}, qr/nginx|Angie/, "nginx's own Server");
 is((grep { lc $_->[0] eq 'date' } @{ $r->{header_list} }), 1, 'one Date');
 
 # HEAD

@@ -165,6 +165,20 @@ isnt(http_get('/off/pprof/app/0/heap')->{body}, 'app app /debug/pprof/heap',
 is(http_get('/off/pprof/plain/0/heap')->{body}, 'plain /debug/pprof/heap',
    'plain to plain');
 
+# the page looks by the same rules
+
+sub look {
+    my ($path, $group) = @_;
+    my $text = http_get($path, headers => { Accept => 'text/plain' })->{body};
+    return $text =~ /^\Q$group\E\/0 +\S+ +(\w+)/m ? $1 : $text;
+}
+
+is(look('/trusted/pprof/', 'app'), 'ready', 'page: verified');
+is(look('/trusted/pprof/', 'other'), 'broken', 'page: certificate of nobody');
+is(look('/none/pprof/', 'other'), 'ready', 'page: not verified');
+is(look('/cert/pprof/', 'client'), 'ready', 'page: certificate of ours');
+is(look('/none/pprof/', 'plain'), 'broken', 'page: no TLS there');
+
 # sockets
 
 $r = http_get('/sockets/pprof/');

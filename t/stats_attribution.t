@@ -44,6 +44,12 @@ my %b = (
                           . '<!--#include virtual="/inc/b" -->',
                      'Content-Type' => 'text/html');
     }),
+    from => backend(sub { $_[1]->reply(200, $_[1]{sock}->peerhost()) }),
+    ssi_var => backend(sub {
+        $_[1]->reply(200, '<!--#include virtual="/inc/a" -->'
+                          . '<!--#include virtual="/var_b" -->',
+                     'Content-Type' => 'text/html');
+    }),
     range => backend(sub {
         my ($req, $c) = @_;
         my $body = 'x' x 2500;
@@ -157,6 +163,40 @@ sub scgi {
 }
 
 
+# A name server: a name that has two addresses, one that gets another when a
+# file is there.
+
+my $dns_port = free_port();
+my $moved = temp_dir('dns') . '/moved';
+my $dns = fork() // die "fork: $!\n";
+
+if ($dns == 0) {
+    my $s = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1',
+                                  LocalPort => $dns_port)
+        or die "name server: $@\n";
+
+    while (defined $s->recv(my $query, 512)) {
+        my $n = unpack('n', $query) // next;
+        my $question = substr $query, 12;
+        my @ip = $question =~ /^\x04pair\x04test\0\0\x01/
+                     ? ("\x7f\0\0\x01", "\x7f\0\0\x02")
+               : $question =~ /^\x05moves\x04test\0\0\x01/
+                     ? (-e $moved ? "\x7f\0\0\x05" : "\x7f\0\0\x01")
+               : ();
+
+        $s->send(pack('nnnnnn', $n, @ip ? 0x8180 : 0x8183, 1, scalar @ip,
+                      0, 0)
+                 . $question
+                 . join '', map { pack('nnnNn', 0xc00c, 1, 1, 1, 4) . $_ }
+                            @ip);
+    }
+
+    POSIX::_exit(0);
+}
+
+END { kill 'KILL', $dns if $dns; }
+
+
 # -- nginx
 
 # group => its servers; "!" begins a line of another directive
@@ -179,6 +219,16 @@ my %group = (
     weighted => ['a weight=3', 'b'],
     twice => ['a', 'a'],
 );
+
+# peers that nginx finds by name, and frees when the name has others
+
+my ($b_port) = $at{b} =~ /:(\d+)$/;
+my $resolve = ($t->version() =~ /^1\.(\d+)\.(\d+)/)
+              && $1 * 1000 + $2 >= 27_003;
+
+$group{moves} = ["!zone moves 128k",
+                 "!resolver 127.0.0.1:$dns_port valid=1s ipv6=off",
+                 "+moves.test:$b_port resolve"] if $resolve;
 
 my $upstreams = '';
 
@@ -215,9 +265,19 @@ $module_locations .= <<'EOC' if $auth;
             auth_request /deny;
             proxy_pass http://b;
         }
+        location /var_auth {
+            auth_request /var_authorize;
+            proxy_pass http://a;
+        }
+        location = /var_authorize {
+            set $to 127.0.0.1:%%B_PORT%%;
+            proxy_pass http://$to;
+        }
         location = /authorize { proxy_pass http://a; }
         location = /deny { proxy_pass http://e403; }
 EOC
+
+$module_locations =~ s/127\.0\.0\.1:%%B_PORT%%/$at{b}/;
 
 $module_locations .= <<'EOC' if $slice;
         location /slice {
@@ -264,8 +324,14 @@ http {
     proxy_connect_timeout 2s;
     proxy_buffer_size 4k;
     proxy_cache_path %%DIR%%/cache keys_zone=one:1m;
+    log_format var "\$debug_host\$debug_start";
 $upstreams
 $grpc_server
+    server {
+        listen 127.0.0.5:$b_port;
+        debug_record off;
+        return 203;
+    }
     server {
         listen 127.0.0.1:%%PORT_0%%;
         server_name main;
@@ -346,6 +412,98 @@ $module_locations
         location /var {
             set \$to \$arg_to;
             proxy_pass http://\$to;
+        }
+        location /var_refused {
+            set \$to $at{refused};
+            error_page 502 = /fallback;
+            proxy_pass http://\$to;
+        }
+        location /var_e500 {
+            set \$to $at{e500};
+            proxy_intercept_errors on;
+            error_page 500 = /fallback;
+            proxy_pass http://\$to;
+        }
+        location /to_var {
+            proxy_intercept_errors on;
+            error_page 500 = /var_b;
+            proxy_pass http://e500;
+        }
+        location /var_b {
+            set \$to $at{b};
+            proxy_pass http://\$to;
+        }
+        location /var_xaccel {
+            set \$to $at{xaccel};
+            proxy_pass http://\$to;
+        }
+        location /var_unix {
+            set \$to "unix:%%DIR%%/nobody:/";
+            error_page 502 = /fallback;
+            proxy_pass http://\$to;
+        }
+        location /var_half {
+            set \$to $at{half_body};
+            proxy_pass http://\$to;
+        }
+        location /var_bind {
+            set \$to $at{from};
+            proxy_pass http://\$to;
+            location /var_bind/fixed {
+                proxy_bind 127.0.0.3;
+                set \$to $at{from};
+                proxy_pass http://\$to;
+            }
+            location /var_bind/var {
+                proxy_bind \$arg_from;
+                set \$to $at{from};
+                proxy_pass http://\$to;
+            }
+        }
+        location /var_cached {
+            set \$to $at{cached};
+            proxy_cache one;
+            proxy_cache_key var_cached;
+            proxy_cache_background_update on;
+            proxy_cache_use_stale updating;
+            proxy_pass http://\$to;
+        }
+        location /var_fcgi {
+            set \$to $at{fcgi};
+            fastcgi_pass \$to;
+        }
+        location /var_if {
+            set \$to $at{b};
+            if (\$arg_a) {
+                proxy_pass http://\$to;
+            }
+            proxy_pass http://a;
+        }
+        location /var_name {
+            resolver 127.0.0.1:$dns_port ipv6=off;
+            resolver_timeout 2s;
+            proxy_pass http://\$arg_host:\$arg_port;
+        }
+        location /var_mirror {
+            mirror /var_copy;
+            proxy_pass http://a;
+        }
+        location = /var_copy {
+            internal;
+            set \$to $at{b};
+            proxy_pass http://\$to;
+        }
+        location /var_ssi {
+            ssi on;
+            set \$to $at{ssi_var};
+            proxy_pass http://\$to;
+        }
+        location /var_log {
+            log_subrequest on;
+            set \$to $at{b};
+            proxy_set_header X-Host \$debug_host;
+            proxy_pass http://\$to;
+            access_log %%DIR%%/host.log var;
         }
         location /nonext {
             proxy_next_upstream off;
@@ -754,6 +912,165 @@ EOT
     http_get("/var?to=$at{hang}", abort => 0.2);
 });
 
+# -- the same where the log phase sees nothing of it
+
+for (['error_page of a variable host, which is refused', '/var_refused', 200,
+      'refused', 'fail.connect=1', 'a'],
+     ['error_page of a variable host, which answers', '/var_e500', 200,
+      'e500', '500=1', 'a'],
+     ['X-Accel-Redirect of a variable host', '/var_xaccel', 200, 'xaccel',
+      '200=1', 'b'])
+{
+    my ($name, $path, $status, $who, $what, $then) = @$_;
+
+    get_books($name, $path, $status, <<"EOT");
+        127.0.0.1: $what tries=1
+        127.0.0.1/$who: $what
+        $then: 200=1 tries=1
+        $then/$then: 200=1
+EOT
+}
+
+get_books('error_page to a variable host', '/to_var', 200, <<'EOT');
+    e500: 500=1 tries=1
+    e500/e500: 500=1
+    127.0.0.1: 200=1 tries=1
+    127.0.0.1/b: 200=1
+EOT
+
+{
+    my $sock = $t->dir() . '/nobody';
+
+    $t->allow(qr/connect\(\) to unix:\S+ failed/, 'nobody listens there');
+    $at{nobody} = "unix:$sock";
+
+    get_books('a variable host that fails before its handler returns',
+              '/var_unix', 200, <<"EOT");
+        $sock: fail.connect=1 tries=1
+        $sock/nobody: fail.connect=1
+        a: 200=1 tries=1
+        a/a: 200=1
+EOT
+}
+
+get_books('mirror to a variable host', '/var_mirror', 200, <<'EOT');
+    a: 200=1 tries=1
+    a/a: 200=1
+    127.0.0.1: 200=1 tries=1
+    127.0.0.1/b: 200=1
+EOT
+
+get_books('SSI of and to variable hosts', '/var_ssi', 200, <<'EOT');
+    127.0.0.1: 200=2 tries=2
+    127.0.0.1/ssi_var: 200=1
+    a: 200=1 tries=1
+    a/a: 200=1
+    127.0.0.1/b: 200=1
+EOT
+
+SKIP: {
+    skip 'no auth_request', 2 unless $auth;
+
+    get_books('auth_request to a variable host', '/var_auth', 200, <<'EOT');
+        127.0.0.1: 200=1 tries=1
+        127.0.0.1/b: 200=1
+        a: 200=1 tries=1
+        a/a: 200=1
+EOT
+}
+
+get_books('a variable host, cache MISS', '/var_cached', 200, <<'EOT');
+    127.0.0.1: 200=1 tries=1
+    127.0.0.1/cached: 200=1
+EOT
+
+get_books('and HIT', '/var_cached', 200, '');
+
+sleep 4.1;
+
+get_books('and a background update', '/var_cached', 200, <<'EOT');
+    127.0.0.1: 200=1 tries=1
+    127.0.0.1/cached: 200=1
+EOT
+
+get_books('FastCGI to a variable host', '/var_fcgi', 201, <<'EOT');
+    127.0.0.1: 201=1 tries=1
+    127.0.0.1/fcgi: 201=1
+EOT
+
+books('a variable host in the middle of its answer', <<'EOT', sub {
+    127.0.0.1: 200=1 tries=1 truncated=1
+    127.0.0.1/half_body: 200=1 truncated=1
+EOT
+    http_get('/var_half');
+});
+
+books('a variable host, after a body that comes late', <<'EOT', sub {
+    127.0.0.1: 200=1 tries=1
+    127.0.0.1/b: 200=1
+EOT
+    http_request(["POST /var_b HTTP/1.0\r\nContent-Length: 6\r\n\r\nabc",
+                  \0.2, 'def']);
+});
+
+get_books('a location with an if', '/var_if', 200, <<'EOT');
+    a: 200=1 tries=1
+    a/a: 200=1
+EOT
+
+get_books('and in it', '/var_if?a=1', 200, <<'EOT');
+    127.0.0.1: 200=1 tries=1
+    127.0.0.1/b: 200=1
+EOT
+
+for (['', '127.0.0.1'], ['/fixed', '127.0.0.3'],
+     ['/var?from=127.0.0.4', '127.0.0.4'], ['/var', '127.0.0.1'])
+{
+    my ($path, $from) = @$_;
+
+    $r = get_books("a variable host, bound: $path", "/var_bind$path", 200,
+                   <<'EOT');
+        127.0.0.1: 200=1 tries=1
+        127.0.0.1/from: 200=1
+EOT
+    is($r->{body}, $from, "from $from");
+}
+
+get_books('who evaluates the variable himself', '/var_log', 200, <<'EOT');
+    127.0.0.1: 200=1 tries=1
+    127.0.0.1/b: 200=1
+EOT
+
+is(read_file($t->dir() . '/host.log'), "-\n", 'sees nothing')
+    or diag(read_file($t->dir() . '/host.log'));
+
+books('a name that leads nowhere', <<'EOT', sub {
+    nobody.test: fail.no_live=1
+EOT
+    http_get("/var_name?host=nobody.test&port=1");
+});
+
+{
+    # both are tried until one answers; which is first, nginx chooses
+
+    http_get("/var_name?host=pair.test&port=$b_port") for 1 .. 20;
+
+    my $s = wait_for(sub {
+        my $row = stats()->{upstreams}{'pair.test'};
+        return $row && $row->{total_count} == 20 ? $row : 0;
+    });
+
+    ok($s, 'a name with two addresses, of which one answers')
+        or diag(explain(stats()->{upstreams}{'pair.test'}));
+    my $other = $s->{peers}{"127.0.0.2:$b_port"};
+
+    cmp_ok($s->{retries}, '>', 0, 'is tried again');
+    is($s->{tries}, 20 + $s->{retries}, 'each try is counted');
+    is($s->{peers}{$at{b}}{total_count}, 20, 'at the one that answers');
+    is($other->{failures}{connect}, $s->{retries}, 'and at the other');
+    is($s->{failures}{connect}, 0, 'which is no failure of the round');
+}
+
 # -- kept connections
 
 books('keepalive', <<'EOT', sub { http_get('/p/kept') for 1 .. 3 });
@@ -818,6 +1135,28 @@ for my $group (qw/ zoned least hashed iphash random weighted twice /) {
     is_deeply([keys %{ $s->{peers} }], [$at{a}], 'a peer listed twice is one');
 }
 
+SKIP: {
+    skip 'no "resolve"', 3 unless $resolve;
+
+    ok(wait_for(sub { http_get('/p/moves')->{status} == 200 }, 10),
+       'a peer that is found by name');
+    write_file($moved, '');
+    ok(wait_for(sub { http_get('/p/moves')->{status} == 203 }, 10),
+       'is another one');
+    http_get('/p/moves') for 1 .. 3;
+
+    my $row = wait_for(sub {
+        my $now = stats()->{upstreams}{moves};
+        return ($now->{total_status_code_count}{203} // 0) == 4 ? $now : 0;
+    });
+
+    is_deeply([map { $_->{total_status_code_count} }
+               @{ $row->{peers} }{$at{b}, "127.0.0.5:$b_port"}],
+              [{ 200 => $row->{total_status_code_count}{200} },
+               { 203 => 4 }], 'and each has its own count')
+        or diag(explain($row));
+}
+
 # a peer that nginx gives up on
 
 http_get('/p/one_fail');
@@ -874,7 +1213,8 @@ is(stats()->{upstreams}{a}{received_bytes} - $bytes, length($answer) + 100,
 
 $before = {};
 $s = stats();
-my $names = $s->{zone}{names};
+my $hosts = grep { m!^(127\.[\d.]+|\w+\.test|/.*)$! }
+            keys %{ $s->{upstreams} };
 
 for my $n (1 .. 300) {
     my $ip = sprintf '127.%d.%d.%d', 1 + $n % 4, $n / 250, 1 + $n % 250;
@@ -887,11 +1227,11 @@ $s = wait_for(sub {
 });
 
 ok($s, 'too many names are dropped');
-is(scalar(grep { /^127\.[\d.]+$/ } keys %{ $s->{upstreams} }), 256,
-   '256 are told apart');
+is(scalar(grep { m!^(127\.[\d.]+|\w+\.test|/.*)$! }
+               keys %{ $s->{upstreams} }), 256, '256 are told apart');
 is($s->{upstreams}{overflow}{failures}{connect}, $s->{zone}{dropped},
    'the others are counted as overflow');
-is($s->{upstreams}{overflow}{tries}, 300 - 255, 'all of them');
+is($s->{upstreams}{overflow}{tries}, 300 - (256 - $hosts), 'all of them');
 
 my @warned = $t->error_log() =~ /^(.*no room for.*)$/mg;
 is(scalar @warned, 1, 'one warning');

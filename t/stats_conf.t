@@ -91,7 +91,13 @@ for my $small ('1', '1k', '1023k') {
 
 accepted('debug_zone 1m', 'debug_zone 1m;');
 accepted('debug_zone 1048576', 'debug_zone 1048576;');
-accepted('debug_zone 512m', 'debug_zone 512m;');
+accepted('debug_zone 1024m', 'debug_zone 1024m;');
+
+for my $large ('1025m', '1048577k', '999999m') {
+    refused("debug_zone $large",
+            qr/zone size "$large" is too large, at most 1024m/,
+            qr/debug_zone/, "debug_zone $large;");
+}
 
 refused('debug_zone twice', qr/"debug_zone" directive is duplicate/,
         qr/debug_zone 3m/, "debug_zone 2m;\ndebug_zone 3m;");
@@ -281,8 +287,12 @@ ok(wait_for(sub {
 is(stats("?server=$long")->{servers}{$long}{total_count}, 1,
    'and so has the server');
 
-# a name of 4 KB that a client chose: nginx has no such host
+# a name of 8 KB that a client chose: nginx has no such host
 http_get("/var?to=$long.$long");
+ok(wait_for(sub { stats()->{zone}{dropped} == 1 }),
+   'a name longer than any host has takes no place');
+is(stats()->{upstreams}{overflow}{failures}{no_live}, 1,
+   'and is counted as overflow');
 
 # -- 10,000 hosts, made up by clients
 

@@ -181,7 +181,23 @@ for my $q ('n=0', 'n=x', 'n=-1', 'since=x', 'step=7', 'step=', 'n=') {
 
 is(http_get('/debug/charts/data', method => 'POST')->{status}, 405, 'POST');
 is(scalar @{ data('upstream=nobody')->{series} }, 0, 'unknown: nothing');
-is(scalar @{ data('n=99999999999')->{t} }, 900, 'n is bounded by the ring');
+
+# what the rings hold: a quarter of an hour, two hours, a day
+
+for ([1, 900], [10, 720], [60, 1440]) {
+    my ($step, $n) = @$_;
+    my $d = data("step=$step&n=99999999999");
+
+    # they count the seconds since the machine was started
+
+    my $most = int((split ' ', read_file('/proc/uptime'))[0] / $step);
+    $n = $most if $most < $n;
+
+    cmp_ok(abs(@{ $d->{t} } - $n), '<=', $n < $most ? 0 : 1,
+           "step $step: n is bounded by the ring, $n");
+    is($d->{t}[-1] - $d->{t}[0], $#{ $d->{t} } * $step,
+       "step $step: its length");
+}
 
 done_testing();
 

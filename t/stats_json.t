@@ -32,7 +32,24 @@ my $ws = backend(sub {
     $c->close();
 });
 
-my %group = (ok => $ok, missing => $missing, ws => $ws);
+my $slow_one = backend(sub {
+    my ($req, $c) = @_;
+    $c->delay(5);
+    $c->reply(200, 'slow');
+});
+
+my $any_code = backend(sub {
+    my ($req, $c) = @_;
+    my ($code) = $req->{uri} =~ m!/(\d+)$!;
+
+    # these have no body
+    $code == 204 || $code == 205
+        ? $c->send("HTTP/1.1 $code None\r\nContent-Length: 0\r\n\r\n")
+        : $c->reply($code, 'x');
+});
+
+my %group = (ok => $ok, missing => $missing, ws => $ws, slow => $slow_one,
+             codes => $any_code);
 
 # what breaks readers that trust names
 my $ODD = "q\"b\\\xff\xc3(\n\x01";
@@ -78,6 +95,8 @@ http {
             proxy_set_header Upgrade \$http_upgrade;
             proxy_set_header Connection upgrade;
         }
+        location /slow { proxy_pass http://slow; }
+        location /code/ { proxy_pass http://codes; }
         location /204 { return 204; }
         location /off { debug_record off; proxy_pass http://ok; }
         location /debug/ { debug; }
@@ -185,7 +204,7 @@ like($s->{time}, qr/^\Q@{[ POSIX::strftime('%Y-%m-%d', localtime) ]}\E/,
 is_deeply([sort keys %{ $s->{servers} }],
           [sort 'main', '127.0.0.1:' . port(1)],
           'servers by name, or by where they listen');
-is_deeply([sort keys %{ $s->{upstreams} }], [qw/ missing ok ws /],
+is_deeply([sort keys %{ $s->{upstreams} }], [qw/ codes missing ok slow ws /],
           'groups are there before their first request');
 is_deeply([keys %{ $s->{upstreams}{ok}{peers} }], [$ok->addr()],
           'and so are their peers');
@@ -257,8 +276,8 @@ for my $key (qw/ servers upstreams /) {
                    "total_response_time_sec":$sec,
                    "average_response_time":$dur,
                    "average_response_time_sec":$sec,"response_time_sec"/gx;
-    # 2 servers, 3 groups, 3 peers
-    is($n, $key eq 'servers' ? 8 : 6, "$key have the count and time fields");
+    # 2 servers, 5 groups, 5 peers
+    is($n, $key eq 'servers' ? 12 : 10, "$key have the count and time fields");
 }
 
 my $rows = 0;
@@ -279,7 +298,7 @@ while ($raw =~ /"total_count":(\d+),"total_response_time":"([^"]+)",
     $rows++;
 }
 
-is($rows, 9, 'in each row');
+is($rows, 13, 'in each row');
 
 my $p = $s->{upstreams}{ok}{peers}{$ok->addr()}{response_time_sec};
 is_deeply([sort keys %$p], [sort qw/ min p50 p90 p99 p99.9 max /],
@@ -303,6 +322,25 @@ $sum += $_ for values %{ $seen->{status_code_count} };
 ok($seen->{status_code_count}{200} && $sum == $seen->{count},
    'the current second has what came in it') or diag(explain($seen));
 ok(wait_for(sub { stats()->{count} == 0 }, 3), 'and is over in a second');
+
+# the last second slides: it is there when the current one has just begun
+
+my @last;
+my $begin = time();
+while (time() < $begin + 3.5) {
+    http_get('/ok');
+    my $n = stats();
+    push @last, $n->{servers}{main}{last_second} if time() > $begin + 1.2;
+    sleep 0.05;
+}
+my ($low) = sort { $a <=> $b } @last;
+cmp_ok($low, '>', 0, 'the last second is never empty')
+    or diag("@last");
+ok(wait_for(sub {
+       my $n = stats();
+       return $n->{servers}{main}{last_second} == 0
+              && $n->{upstreams}{ok}{last_second} == 0;
+   }, 4), 'and it ends, too');
 
 # -- filters
 
@@ -364,6 +402,37 @@ http_request("oops\r\n\r\n");
 $s = total_is($n + 3, 'nonsense counts');
 is($s->{total_status_code_count}{400}, 1, 'as 400');
 
+# -- more codes than have room: the rest is counted by class
+
+my %many;
+
+# by one worker
+
+my $kept = http_open();
+
+for my $code (200 .. 216, 400 .. 416, 500 .. 505) {
+    $kept = http_get("/code/$code", sock => $kept, keepalive => 1)->{sock};
+    $many{$code}++;
+}
+
+close $kept;
+
+$s = wait_for(sub {
+    my $now = stats();
+    return $now->{upstreams}{codes}{total_count} == keys %many ? $now : 0;
+}) // stats();
+
+my $got = $s->{upstreams}{codes}{total_status_code_count};
+my %class;
+$class{substr $_, 0, 1} += $got->{$_} for keys %$got;
+
+is($s->{upstreams}{codes}{total_count}, scalar keys %many,
+   'forty codes: all are counted');
+is_deeply(\%class, { 2 => 17, 4 => 17, 5 => 6 }, 'each in its class');
+ok((grep { /^\dxx$/ } keys %$got), 'some by their class alone')
+    or diag(explain($got));
+$s = stats();
+
 # -- reloads
 
 sub same_after {
@@ -408,13 +477,26 @@ for my $zone (1, 16, 2) {
     is($s->{zone}{size}, $zone * 1024 * 1024, 'which is in force');
 }
 
-$t->write_conf(conf(zone => '300m', workers => 1));
-$t->reload();
-$s = same_after('debug_zone beyond the reserve');
-like($t->error_log(), qr/\[warn\].*moves, since debug_zone grows/, 'told so');
+# to the most there can be, while an old worker has a request under way
+
+my $slow = http_open();
+syswrite $slow, "GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+ok(wait_for(sub { stats()->{upstreams}{slow}{active} == 1 }), 'under way');
+
+$generation = stats()->{generation};
+$t->write_conf(conf(zone => '1024m', workers => 1));
+kill 'HUP', $t->master_pid();
+ok(wait_for(sub { stats()->{generation} > $generation }), 'reloaded');
+$s = same_after('debug_zone 1024m');
+is($s->{zone}{size}, 1024 * 1024 * 1024, 'which is in force');
+is($s->{upstreams}{slow}{active}, 1, 'the old worker is not done');
+
+{ local $/; like(readline($slow), qr/slow\z/, 'its client gets the answer') }
+$s = total_is($s->{total_count} + 1, 'which counts');
+is($s->{upstreams}{slow}{total_count}, 1, 'at the group, too');
 
 http_get('/204');
-$s = total_is($s->{total_count} + 1, 'it goes on counting there');
+$s = total_is($s->{total_count} + 1, 'the new one counts there, too');
 
 $t->write_conf(conf(zone => '2m', workers => 4));
 $t->reload();

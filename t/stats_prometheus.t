@@ -39,7 +39,11 @@ worker_processes 2;
 events { }
 http {
     %%TEST_GLOBALS_HTTP%%
-    upstream "quote\\"back\\\\slash" { server @{[ $backend->addr() ]}; }
+    upstream "quote\\"back\\\\slash" {
+        server @{[ $backend->addr() ]};
+        server "unix:$dir/q\\"b\\\\n\\nx\xff\xc3(" backup;
+    }
+    upstream "new\\nline\xf0\x9f" { server @{[ $backend->addr() ]}; }
     upstream dead { server 127.0.0.1:@{[ free_port() ]}; }
     server {
         listen 127.0.0.1:%%PORT_0%%;
@@ -55,6 +59,28 @@ http {
     }
 }
 EOC
+
+# -- names
+
+{
+    my $body = http_get('/debug/metrics')->{body};
+    my $bad = "\xef\xbf\xbd";
+
+    for (['upstream', 'upstream="quote\"back\\\\slash"'],
+         ['upstream', "upstream=\"new\\nline$bad$bad\""],
+         ['server', "server=\"utf\xc3\xa9\""],
+         ['server', "server=\"broken$bad\""],
+         ['peer', 'upstream="quote\"back\\\\slash",'
+                  . "peer=\"unix:$dir/q\\\"b\\\\n\\nx$bad$bad(\""])
+    {
+        my ($kind, $labels) = @$_;
+        ok(index($body, "\nnginx_debug_${kind}_active{$labels} ") >= 0,
+           "$kind: $labels")
+            or diag($body =~ /^(nginx_debug_${kind}_active.*)$/mg);
+    }
+
+    ok(utf8::decode(my $copy = $body), 'all of it is UTF-8');
+}
 
 # -- promtool
 

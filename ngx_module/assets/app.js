@@ -4,8 +4,7 @@
  * The server's part of a page is complete without it: a header, a title, a
  * table of what is known.  <main data-root> is the relative way to the mount
  * point, so that the whole tree may live under any prefix; data-kept is there
- * where snapshots are kept, data-process where peers are asked what their
- * processes use.
+ * where snapshots are kept.
  */
 
 const pages = {

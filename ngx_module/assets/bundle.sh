@@ -27,9 +27,16 @@ node_modules/.bin/esbuild "$from/app.js" --bundle --minify --format=esm \
     --outfile=pages/app.js
 node_modules/.bin/esbuild "$from/theme.js" --minify --log-level=warning \
     --outfile=pages/theme.js
-cat $uplot/uPlot.min.css "$from/app.css" \
+# without its legend, title and font: ours are others
+sed -e 's/\.u-\(title\|legend\|inline\|series\)[^}]*}//g' \
+    -e 's/^\.uplot, [^}]*}//' \
+    -e 's/font-family:[^;]*;line-height:[^;]*;//' $uplot/uPlot.min.css \
+    | cat - "$from/app.css" \
     | node_modules/.bin/esbuild --loader=css --minify --log-level=warning \
     > pages/app.css
-{ cat $uplot/uPlot.iife.min.js; echo 'export default uPlot;'; } \
-    > pages/uPlot.js
+# without the ways to draw a line that no chart of ours goes
+{ head -n 1 $uplot/uPlot.iife.min.js; \
+  sed '/^\t(paths\.\(stepped\|bars\|spline\) *= /d' $uplot/uPlot.esm.js \
+  | node_modules/.bin/esbuild --minify --format=esm --bundle \
+        --log-level=warning; } > pages/uPlot.js
 cp "$from/icon.svg" pages

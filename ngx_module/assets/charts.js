@@ -2,31 +2,29 @@
  * Live charts.  The page polls; an open stream would keep an old worker alive
  * over a reload.
  *
- * What the server tells of traffic is in history.js.
- *
- * GET charts/<group>/<peer>/data?since=<milliseconds>
- *
- * What the peer says of its own process, debugcharts' names and shapes:
- * BytesAllocated, GcPauses, CPUUsage, Pprof, and, from libpprof, Process:
- * [{ Ts, Rss, HeapInUse, HeapHeld, Threads, Fds, Pid }].  Bytes, Ts in
- * milliseconds, CPU in seconds a second.  404 or 502 where it has none.
+ * What the server tells of traffic, and a peer of its process, is in
+ * history.js.
  */
 
 import { format, percent } from './profile.js';
-import { ask, peerKey, Rows } from './history.js';
-import { clock, colors, el, failure, root, segments, setQuery, shortPeers }
+import { ask, askProcess, peerKey, Rows } from './history.js';
+import { clock, colors, el, root, segments, setQuery, shortPeers }
     from './ui.js';
 
 const RANGES = [[60, '1 min'], [300, '5 min'], [900, '15 min'],
                 [3600, '1 h'], [86400, '24 h']];
 const HEIGHT = 168, DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3], [4, 2], [1, 2]];
 const COLORS = ['c1', 'c2', 'c3', 'c4', 'c5', 'c6'];
+/* seconds between two times on an axis; below FINE seconds they have seconds */
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
+               10800, 14400, 21600, 43200], FINE = 150;
 const STATUS = ['s2xx', 's3xx', 's4xx', 's5xx'];
 
 const number = v => v >= 1e6 ? (v / 1e6).toFixed(1) + ' M'
                   : v >= 1e4 ? (v / 1e3).toFixed(1) + ' k'
                   : v >= 100 || Number.isInteger(v) ? String(Math.round(v))
-                                                    : v.toFixed(1);
+                  : v >= 1 || v <= 0 ? v.toFixed(1)
+                                     : String(+v.toPrecision(2));
 const time = v => format(v, 'seconds');
 const bytes = v => format(v, 'bytes');
 const share = v => percent(v, 1).replace(/\.0%/, '%');
@@ -78,15 +76,8 @@ function begin() {
     addEventListener('visibilitychange', () => draw());
     addEventListener('keydown', keys);
 
-    /* read-only, for the tests */
-    globalThis.__charts = () => ({
-        rows: live.rows.t.length, last: live.rows.last, range: live.range,
-        paused: live.paused, zoom: live.zoom, step: live.rows.step,
-        shown: charts.map(c => ({ id: c.id, min: c.plot.scales.x.min,
-                                  max: c.plot.scales.x.max,
-                                  points: c.plot.data[0].length,
-                                  series: c.series.map(s => s.name) }))
-    });
+    /* for the tests to look at */
+    globalThis.__charts = { live, all: () => charts };
 }
 
 
@@ -99,9 +90,8 @@ function pick() {
 /* --- the page's frame --- */
 
 const TILES = [['req', 'Requests'], ['p99', 'Response time p99'],
-               ['err', '5xx share'], ['rss', 'Memory, RSS'], ['cpu', 'CPU'],
+               ['err', '5xx share'], ['rss', 'Memory'], ['cpu', 'CPU'],
                ['thr', 'Threads']];
-const PROCESS = ['rss', 'cpu', 'thr'];
 
 function build() {
     const h1 = main.querySelector('h1') ?? el('h1', {}, 'Charts');
@@ -135,11 +125,6 @@ function build() {
 
     for (const [id, text] of TILES) {
         ui[id] = el('dd', {}, '–');
-
-        if (PROCESS.includes(id) && main.dataset.process === undefined) {
-            continue;
-        }
-
         ui.tiles.append(el('div', { class: 'card tile' },
                            el('dt', {}, text), ui[id]));
     }
@@ -361,16 +346,12 @@ function split(src) {
 async function processes() {
     const round = live.round, list = looked().slice(0, 6);
 
-    if (main.dataset.process === undefined) {
-        return;
-    }
-
     let slow = list.length > 1;
 
     await Promise.all(list.map(async ([group, peer]) => {
         const id = group + '/' + peer;
         const p = live.process.get(id) ?? { rows: new Map(), last: 0,
-                                            quiet: 0, why: '' };
+                                            quiet: 0, why: '', restarts: [] };
 
         live.process.set(id, p);
 
@@ -378,20 +359,8 @@ async function processes() {
             return;
         }
 
-        const url = new URL(['charts', group, peer, 'data'].map(
-                                encodeURIComponent).join('/')
-                            + '?since=' + p.last, root());
-
         try {
-            const res = await fetch(url, { cache: 'no-store',
-                                           signal: AbortSignal.timeout(8000)
-                                         });
-
-            if (!res.ok) {
-                throw await failure(res);
-            }
-
-            const data = await res.json();
+            const data = await askProcess(group, peer, p.last);
 
             merge(p, data);
             p.why = '';
@@ -455,10 +424,27 @@ function merge(p, data) {
         }
 
         if (p.pid && x.Pid && x.Pid !== p.pid) {
-            p.restarts = [...p.restarts ?? [], r.t];
+            p.restarts.push(r.t);
         }
 
         p.pid = x.Pid ?? p.pid;
+    }
+
+    /*
+     * A process keeps a day of itself: what it begins with is its start, or
+     * else older than anything that is looked at.  debugcharts tells all of
+     * it each time, and no pid.
+     */
+    const first = Math.min(...['BytesAllocated', 'Process'].map(
+        k => data[k]?.[0]?.Ts ?? Infinity)) / 1000;
+
+    if (p.before === 0) {
+        p.restarts = [first];
+
+    } else if (!data.Process && first * 1000 > p.before
+               && first < Infinity)
+    {
+        p.restarts.push(first);
     }
 
     for (const r of p.rows.values()) {
@@ -508,7 +494,6 @@ function layout() {
     const short = shortPeers(peers.map(([, p]) => p));
     const one = list.length === 1 || !!onePeer;
     const manyGroups = live.peers.size > 1 && !live.src;
-    const asked = main.dataset.process !== undefined;
     const label = ([g, p]) => (manyGroups ? g + ' ' : '') + short.get(p);
     const key = ([g, p]) => peerKey(g, p);
 
@@ -582,7 +567,7 @@ function layout() {
         { id: 'req', title: 'Requests', format: number,
           unit: 'per second' + by, series: traffic('req', 'all') },
         { id: 'lat', title: 'Response time', format: time, scale: 'log',
-          unit: 'log scale' + (exact ? '' : ', of the slowest upstream'),
+          unit: 'log scale' + (exact ? '' : ', slowest upstream'),
           series: [['p50', 'c3'], ['p90', 'c1'], ['p99', 'c2']].map(
               ([k, c], i) => ({ name: k, color: c, dash: DASHES[i],
                                 get: what(k, max) })) },
@@ -600,7 +585,7 @@ function layout() {
           unit: one ? 'of one core' : 'of one core, user, by peer',
           series: onePeerOr([['user', 'user', 'c1'], ['system', 'sys', 'c2']],
                             'user') },
-        one && asked
+        one
             ? { id: 'thr', title: 'Threads, files, requests', format: number,
                 unit: 'count',
                 series: [...onePeerOr([['threads', 'threads', 'c4'],
@@ -610,7 +595,7 @@ function layout() {
             : { id: 'thr', title: 'Requests under way', format: number,
                 scale: 'asinh', unit: 'log-like' + by,
                 series: traffic('inflight', 'all') }
-    ].filter(d => asked || !['mem', 'cpu'].includes(d.id));
+    ];
 
     const said = one && list.length
                  ? live.process.get(list[0].join('/'))?.sorted ?? [] : [];
@@ -631,7 +616,6 @@ function layout() {
                     series: onePeerOr([['pause', 'gc', 'c2']]) });
     }
 
-    live.shape = defs.map(d => d.id).join();
     live.sum = what;
     live.list = list;
     ui.profiles.hidden = !(one && list.length);
@@ -777,7 +761,9 @@ function make(def) {
                   drag: { x: true, y: false, setScale: false },
                   points: { size: 6 } },
         scales: { x: { time: true }, y: kind.scale },
-        axes: [{ ...axis, size: 22, space: 60, values: xValues },
+        axes: [{ ...axis, size: 22, values: xValues,
+                 incrs: u => STEPS.filter(s => isFine(u) || s >= 60),
+                 space: u => isFine(u) ? 60 : 44 },
                { ...axis, size: 62, space: 26, gap: 6,
                  splits: kind.splits,
                  filter: (u, s) => s,
@@ -788,8 +774,8 @@ function make(def) {
                            points: { show: false } };
 
             return [{ label: s.name, stroke, width: 1.6, dash: s.dash,
-                      points: { show: (u, si, i0, i1) => i1 - i0 < 2,
-                                size: 5 } }, edge, edge];
+                      points: { show: false, filter: alone, size: 5 } },
+                    edge, edge];
         })],
         bands: def.series.map((s, i) => ({
             series: [3 + i * 3, 2 + i * 3],
@@ -831,10 +817,31 @@ function make(def) {
 }
 
 
-function xValues(u, splits) {
-    const fine = u.scales.x.max - u.scales.x.min <= 150;
+/* What has no neighbor has no line either: a point then. */
 
-    return splits.map(t => clock(t, fine));
+function alone(u, si, show, gaps) {
+    const v = u.data[si], [i0, i1] = u.series[0].idxs, out = [];
+    const none = i => v[i] === null || v[i] === undefined;
+
+    for (let i = i0; i <= i1; i++) {
+        if (!none(i) && none(i - 1) && none(i + 1)) {
+            out.push(i);
+        }
+    }
+
+    return out;
+}
+
+
+const isFine = u => u.scales.x.max - u.scales.x.min <= FINE;
+
+function xValues(u, splits) {
+    const fine = isFine(u);
+
+    const last = u.bbox.width / devicePixelRatio - (fine ? 18 : 8);
+
+    /* a label that the edge would cut is none */
+    return splits.map(t => u.valToPos(t, 'x') > last ? '' : clock(t, fine));
 }
 
 
@@ -879,16 +886,26 @@ function drawMarks(u) {
 
 
 function allMarks() {
-    const out = live.rows.marks.map(([t, text]) => ({ t, text }));
+    const list = live.list ?? [];
+    const out = live.rows.marks.filter(([, , group, peer]) => !group
+        || list.some(([g, p]) => g === group && p === peer))
+        .map(([t, text, , peer]) => ({ t, peer, text: text === 'profile'
+                                                      ? 'CPU' : text,
+                                       profile: !!peer }));
 
-    for (const [g, p] of live.list ?? []) {
+    for (const [g, p] of list) {
+
+        /* whoever was there before this server was did not restart */
         for (const t of live.process.get(g + '/' + p)?.restarts ?? []) {
-            out.push({ t, text: 'restart', peer: p });
+            if (t > live.rows.start + 3) {
+                out.push({ t, text: 'restart', peer: p });
+            }
         }
 
         for (const k of live.taken) {
             if (k.group === g && k.peer === p) {
-                out.push({ t: k.time, text: k.kind, peer: p, id: k.id });
+                out.push({ t: k.time, text: k.kind, peer: p, id: k.id,
+                           profile: true });
             }
         }
     }
@@ -1013,7 +1030,8 @@ function draw(force = false) {
                         ? 'A server has no process of its own.'
                         : 'The process says nothing of this'
                           + (why ? ': ' + why : '.')
-                      : 'No requests in this time.';
+                : c.id === 'gc' ? 'None in this time.'
+                                : 'No requests in this time.';
         }
 
         const min = c.plot.scales.y.min;
@@ -1040,9 +1058,12 @@ function draw(force = false) {
         [i ? ' · ' : '', m.id
             ? el('a', { href: new URL('pprof/view?' + new URLSearchParams(
                   { src: 'pprof/kept/' + m.id }), root()).href },
-                 `${clock(m.t)} ${m.text} profile of ${m.peer}`)
-            : `${clock(m.t)} ${m.text}${m.peer ? ' of ' + m.peer : ''}`]));
+                 tell(m)) : tell(m)]));
 }
+
+
+const tell = m => `${clock(m.t)} ${m.text}${m.profile ? ' profile' : ''}`
+                  + (m.peer ? ' of ' + m.peer : '');
 
 
 /* A gap is a gap: no line from one end of it to the other. */
@@ -1130,9 +1151,19 @@ function tiles() {
     set('p99', some(time)(what('p99', max)));
     set('err', e5 === null ? '–' : share(status ? e5 / status : 0),
         status > 0 && e5 / status >= 0.01);
-    set('rss', some(bytes)(of('rss', add) ?? of('heap', add)));
+    const rss = of('rss', add), threads = of('threads', add);
+    const heap = of('heap', add), goroutines = of('goroutine', add);
+    const label = (id, text) => ui[id].previousSibling.textContent = text;
+
+    /* a Go program tells other things of itself */
+    label('rss', rss === null && heap !== null ? 'Heap in use'
+                                               : 'Memory, RSS');
+    label('thr', threads === null && goroutines !== null ? 'Goroutines'
+                                                         : 'Threads');
+
+    set('rss', some(bytes)(rss ?? heap));
     set('cpu', user === null ? '–' : share(user + (sys ?? 0)));
-    set('thr', some(number)(of('threads', add) ?? of('goroutine', add)));
+    set('thr', some(number)(threads ?? goroutines));
 }
 
 

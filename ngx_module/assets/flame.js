@@ -13,13 +13,15 @@ import { format, percent, signed } from './profile.js';
 
 export const ROW = 20;                                  /* pixels */
 const SLOTS = 12;
-const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",'
-             + ' "DejaVu Sans", sans-serif';
 
 
 /* What a function belongs to: a Go package, a C++ namespace, else a file. */
 
 export function packageOf(f) {
+    if (!f.named) {
+        return f.module.replace(/^.*\//, '');
+    }
+
     const go = /^((?:.*\/)?[^/.(<: ]+)\.[^:]/.exec(f.name);
 
     if (go && !f.name.includes('::')) {
@@ -520,7 +522,7 @@ export class Flame {
 
         c.setTransform(dpr, 0, 0, dpr, 0, 0);
         c.clearRect(0, 0, W, h);
-        c.font = '12px ' + FONT;
+        c.font = '12px ' + getComputedStyle(host).fontFamily;
         c.textBaseline = 'middle';
 
         for (const d of list) {
@@ -530,7 +532,7 @@ export class Flame {
                 continue;
             }
 
-            const dim = this.hits && !this.below[d.k] && d.k !== 0;
+            const dim = this.order?.length && !this.below[d.k] && d.k !== 0;
 
             c.fillStyle = d.hit ? p.hit : dim ? p.dim : this.color(d.k);
             c.fillRect(d.x, y, Math.max(d.w - (d.w > 3 ? 1 : 0), 0.6),

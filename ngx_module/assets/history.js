@@ -10,7 +10,9 @@
  *               { "kind": "upstream", "upstream": "…", <columns> },
  *               { "kind": "peer", "upstream": "…", "peer": "…", <columns> } ],
  *   "left_out": <series that were too many>,
- *   "marks": [[<milliseconds>, "start" | "reload"], …] }
+ *   "marks": [[<milliseconds>, "start" | "reload"],
+ *             [<milliseconds>, "<kind of a profile>", "<group>", "<peer>"], …]
+ * }
  *
  * <columns> are arrays as long as t, null where nothing is known: 2xx 3xx 4xx
  * 5xx failed (counts in the row), active, p50 p90 p99 (microseconds); in rows
@@ -68,6 +70,37 @@ export async function ask({ step, reach, since = 0, src = '' }) {
 }
 
 
+/*
+ * What a peer says of its own process, with debugcharts' names and shapes:
+ * BytesAllocated, GcPauses, CPUUsage, Pprof, and, from libpprof, Process:
+ * [{ Ts, Rss, HeapHeld, Threads, Fds, Pid }].  Bytes, Ts in milliseconds, CPU
+ * in seconds a second.  debugcharts puts its callback's brackets around, also
+ * where it was given none.
+ */
+
+export async function askProcess(group, peer, since, msec = 8000) {
+    const url = new URL(['charts', group, peer, 'data'].map(
+                            encodeURIComponent).join('/')
+                        + '?since=' + since, root());
+    const res = await fetch(url, { cache: 'no-store',
+                                   signal: AbortSignal.timeout(msec) });
+
+    if (!res.ok) {
+        throw await failure(res);
+    }
+
+    const text = (await res.text()).trim();
+
+    try {
+        return JSON.parse(/^[\w$.]*\(([^]*)\);?$/.exec(text)?.[1] ?? text);
+
+    } catch {
+        throw new Error('it answers something else at /debug/charts/data;'
+                        + ' libpprof and debugcharts answer there');
+    }
+}
+
+
 function convert(s, step) {
     const div = (a, by) => a?.map(v => v === null ? null : v / by);
     const out = { inflight: s.active, fail: div(s.failed, step),
@@ -118,9 +151,11 @@ export class Rows {
 
         this.step = step;
 
-        for (const [ms, text] of data.marks ?? []) {
-            if (!this.marks.some(m => m[0] === ms / 1000)) {
-                this.marks.push([ms / 1000, text]);
+        for (const [ms, text, ...whose] of data.marks ?? []) {
+            if (!this.marks.some(m => m[0] === ms / 1000 && m[1] === text
+                                      && m[3] === whose[1]))
+            {
+                this.marks.push([ms / 1000, text, ...whose]);
             }
 
             if (text === 'start') {

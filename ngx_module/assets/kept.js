@@ -19,7 +19,7 @@
 
 import { decode, format, percent, signed, total } from './profile.js';
 import { ask } from './history.js';
-import { ago, clock, el, failure, root, setQuery } from './ui.js';
+import { ago, clock, el, failure, root, setQuery, when } from './ui.js';
 import { KINDS } from './profiles.js';
 
 const MEASURED = 40;                       /* profiles read for the table */
@@ -45,7 +45,7 @@ export async function start(main) {
         body: el('tbody'),
         growth: el('button', { type: 'button', class: 'primary',
                                onclick: show }, 'Show growth'),
-        words: el('span', { class: 'muted' }),
+        words: el('span', { class: 'muted words' }),
         empty: el('p', { class: 'empty' }, 'No snapshot of this yet.')
     };
 
@@ -55,7 +55,7 @@ export async function start(main) {
            el('table', { class: 't' },
               el('caption', { class: 'sr' }, 'Snapshots, newest first'),
               el('thead', {}, el('tr', {},
-                 ...[['Taken', 'l'], ['Age', ''], ['In use', ''],
+                 ...[['Taken', 'l'], ['Age', 'pc'], ['In use', ''],
                      ['Growth', ''], ['Objects', 'pc'], ['Size', 'pc'],
                      ['Base', 'm'], ['Compare', 'm'], ['Open', 'l']].map(
                      ([t, c]) => el('th', { scope: 'col', class: c }, t)))),
@@ -66,7 +66,7 @@ export async function start(main) {
         el('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' },
            el('ol', {}, el('li', {}, el('a', { href: new URL('pprof/',
                root()).href }, 'Profiles')))),
-        el('div', { class: 'head' }, h1, ui.source, ui.kind,
+        el('div', { class: 'head kept-head' }, h1, ui.source, ui.kind,
            el('span', { class: 'sp' }), ui.more, ui.now),
         ui.banner, ui.said, ui.table, ui.empty);
 
@@ -250,8 +250,9 @@ async function draw() {
         return;
     }
 
+    /* a process that started anew has not grown from what was before */
     if (!list.some(k => k.id === chosen.base)) {
-        chosen.base = list.at(-1)?.id;
+        chosen.base = list.findLast(k => k.pid === list[0].pid)?.id;
     }
 
     if (!list.some(k => k.id === chosen.to)) {
@@ -261,7 +262,8 @@ async function draw() {
     const focus = document.activeElement?.id;
 
     ui.body.replaceChildren(...list.map((k, i) => {
-        const m = got[i], before = got[i + 1];
+        const m = got[i];
+        const before = list[i + 1]?.pid === k.pid ? got[i + 1] : null;
         const grown = m?.value !== null && before?.value !== null && before
                       ? m.value - before.value : null;
         const src = { src: 'pprof/kept/' + k.id };
@@ -275,9 +277,9 @@ async function draw() {
 
         return el('tr', {},
             el('th', { class: 'l', scope: 'row',
-                       title: `process ${k.pid}, ${k.by ?? ''}` },
-               clock(k.time)),
-            el('td', {}, ago(now - k.time)),
+                       title: (k.pid ? `process ${k.pid}, ` : '')
+                              + `by ${k.by}` }, when(k.time)),
+            el('td', { class: 'pc' }, ago(now - k.time)),
             el('td', {}, m?.value == null ? '–' : format(m.value, m.unit)),
             el('td', { class: grown > 0 ? 'pos' : grown < 0 ? 'neg' : '' },
                grown === null ? '–' : signed(grown, m.unit)),
@@ -318,12 +320,13 @@ function words() {
     const x = size.get(a.id), y = size.get(b.id);
     const gap = Math.abs(b.time - a.time);
 
-    ui.words.textContent = `${clock(a.time)} → ${clock(b.time)}, `
+    ui.words.textContent = `${when(a.time)} → ${when(b.time)}, `
         + `${gap < 90 ? gap + ' s' : Math.round(gap / 60) + ' min'} apart`
         + (x?.value && y?.value != null
            ? `, ${signed(y.value - x.value, y.unit)}`
              + ` (${percent(y.value - x.value, x.value)})` : '')
-        + (a.pid !== b.pid ? '; not the same process' : '');
+        + (a.pid !== b.pid ? '; not the same process, so this is no growth'
+                           : '');
 }
 
 

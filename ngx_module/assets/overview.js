@@ -4,8 +4,8 @@
  */
 
 import { format, percent } from './profile.js';
-import { ask, peerKey, Rows } from './history.js';
-import { el, failure, root, Table } from './ui.js';
+import { ask, askProcess, peerKey, Rows } from './history.js';
+import { el, root, Table } from './ui.js';
 
 const MINUTE = 60;
 
@@ -14,10 +14,12 @@ const STATES = ['failing', 'errors', 'slow', 'idle', 'up'];
 const LOOK = { failing: 'bad', errors: 'bad', slow: 'warn', idle: '',
                up: 'ok' };
 
-/* a peer is slow beyond this, when its sisters are three times as fast */
-const SLOW = 0.5;
+/* a peer is slow beyond this, when its sisters are three times as fast, and
+ * beyond that in any case */
+const SLOW = 0.5, SLOWER = 2;
 
 let pill, table, host, rows = new Rows(), fails = 0, memory = new Map();
+let picture, shownLook;
 
 
 export function start(main) {
@@ -32,9 +34,7 @@ export function start(main) {
     head.append(h1, pill);
     poll();
 
-    if (main.dataset.process !== undefined) {
-        askMemory();
-    }
+    askMemory();
 }
 
 
@@ -62,42 +62,40 @@ function say(cls, text) {
 }
 
 
-/* The processes' own words, one after another; not every second. */
+/* The processes' own words, some at a time; not every second. */
 
 async function askMemory() {
-    for (const [group, peers] of rows.peers) {
-        for (const peer of peers) {
-            const id = peerKey(group, peer), m = memory.get(id) ?? {};
+    const list = [...rows.peers].flatMap(([g, peers]) => peers.map(p => [g,
+                                                                        p]));
 
-            if (m.quiet > Date.now()) {
-                continue;
-            }
-
-            memory.set(id, m);
-
-            try {
-                const res = await fetch(new URL(
-                    ['charts', group, peer, 'data'].map(encodeURIComponent)
-                    .join('/') + '?since=' + (Date.now() - 5000), root()),
-                    { cache: 'no-store', signal: AbortSignal.timeout(4000) });
-
-                if (!res.ok) {
-                    throw await failure(res);
-                }
-
-                const data = await res.json();
-
-                m.rss = data.Process?.at(-1)?.Rss
-                        ?? data.BytesAllocated?.at(-1)?.Value;
-
-            } catch {
-                m.rss = undefined;
-                m.quiet = Date.now() + 60000;
-            }
+    await Promise.all(Array.from({ length: 4 }, async () => {
+        for (let next; (next = list.shift()); ) {
+            await askOne(...next);
         }
-    }
+    }));
 
     setTimeout(askMemory, rows.last ? 10000 : 500);
+}
+
+
+async function askOne(group, peer) {
+    const id = peerKey(group, peer), m = memory.get(id) ?? {};
+
+    if (m.quiet > Date.now()) {
+        return;
+    }
+
+    memory.set(id, m);
+
+    try {
+        const data = await askProcess(group, peer, Date.now() - 5000, 4000);
+
+        m.rss = data.Process?.at(-1)?.Rss ?? data.BytesAllocated?.at(-1)?.Value;
+
+    } catch {
+        m.rss = undefined;
+        m.quiet = Date.now() + 60000;
+    }
 }
 
 
@@ -145,8 +143,8 @@ function show() {
                                   .map(q => q.p99).sort((a, b) => a - b);
             const usual = others[others.length >> 1];
 
-            p.slow = p.p99 > SLOW && (usual === undefined
-                                      || p.p99 > 3 * usual);
+            p.slow = p.p99 > SLOWER || p.p99 > SLOW && (usual === undefined
+                                                    || p.p99 > 3 * usual);
             p.state = p.failed ? 'failing' : p.s5 ? 'errors'
                     : p.slow ? 'slow' : p.n ? 'up' : 'idle';
         }
@@ -186,26 +184,27 @@ function show() {
     const all = list.length === 1 ? '1 peer' : list.length + ' peers';
     const what = { errors: 'with errors', idle: 'idle' }[worst] ?? worst;
 
-    say(LOOK[worst], k === list.length
+    /* who is only idle takes nothing away from the others */
+    say(worst === 'idle' && k < list.length ? 'ok' : LOOK[worst],
+        k === list.length
         ? list.length === 1 ? `The peer is ${what}` : `All ${all} ${what}`
         : worst === 'idle' ? `All busy peers up, ${k} idle`
                            : `${k} of ${all} ${what}`);
-    icon(LOOK[worst]);
+    icon(LOOK[worst]).catch(() => shownLook = null);
 }
 
 
 /* The tab's picture carries the worst state. */
 
-function icon(look) {
+async function icon(look) {
     const link = document.querySelector('link[rel="icon"]');
-    const fill = { bad: '%23c3261f', warn: '%239a5b00' }[look] ?? '%231558d6';
-    const href = 'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg"'
-                 + ' viewBox="0 0 16 16"><rect width="16" height="16" rx="3"'
-                 + ` fill="${fill}"/><path d="M3 4h10v2H3zm0 3h7v2H3zm0 3h4v2`
-                 + 'H3z" fill="%23fff"/></svg>';
 
-    if (link && link.href !== href) {
-        link.href = href;
+    if (link && look !== shownLook) {
+        shownLook = look;
+        picture ??= await (await fetch(link.href)).text();
+        link.href = 'data:image/svg+xml,' + encodeURIComponent(
+            picture.replace('#1558d6', { bad: '#c3261f', warn: '#9a5b00' }[look]
+                                       ?? '#1558d6'));
     }
 }
 
@@ -215,12 +214,15 @@ function make() {
                                           title: why } : text;
     const dash = (v, f) => v === null || v === undefined ? '–' : f(v);
     const seconds = v => format(v, 'seconds');
+    const charts = p => new URL('charts/?' + new URLSearchParams({
+        src: p.group + '/' + p.peer }), root()).href;
     const at = (p, ...more) => new URL(['pprof', p.group, p.peer].map(
         encodeURIComponent).join('/') + '/' + more.join('/'), root()).href;
 
     table = new Table([
         { key: 'peer', text: 'Peer', class: 'l mono', head: true,
-          value: p => p.peer ?? '', cell: p => p.peer },
+          value: p => p.peer ?? '', cell: p => ({ content: el('a',
+              { href: charts(p) }, p.peer) }) },
         { key: 'group', text: 'Upstream', class: 'l pc',
           value: p => p.group ?? '', cell: p => p.group },
         { key: 'state', text: 'State', class: 'l',
@@ -231,7 +233,7 @@ function make() {
           title: 'Mean of the last minute',
           cell: p => bad(dash(p.p99, seconds), p.slow,
                          `Over ${SLOW * 1000} ms and three times its`
-                         + ' sisters') },
+                         + ` sisters, or over ${SLOWER} s`) },
         { key: 'e5', text: '5xx', value: p => p.e5,
           title: 'Share of the last minute\'s requests',
           cell: p => bad(dash(p.e5, v => percent(v, 1)), p.s5 > 0,
@@ -259,10 +261,9 @@ function make() {
                   src: `pprof/${encodeURIComponent(p.group)}/`
                        + `${encodeURIComponent(p.peer)}/heap` }),
                   root()).href }, 'heap'), ' ',
-              el('a', { href: new URL('charts/?' + new URLSearchParams({
-                  src: p.group + '/' + p.peer }), root()).href },
-                 'charts')) }) }
+              el('a', { href: charts(p) }, 'charts')) }) }
     ], { caption: 'Every peer, the worst of the last minute first' });
+    table.table.classList.add('cards');
 }
 
 

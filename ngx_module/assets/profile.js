@@ -450,9 +450,14 @@ function parse(bytes) {
             const name = str(f[2]) || str(f[3]);
 
             if (name) {
+
+                /* libpprof's way to name what has none */
+                const bare = name.startsWith(module.replace(/^.*\//, '')
+                                             + '+0x');
+
                 out.push(table.add(name, str(f[4]), Number(line[2] || f[5]
                                                            || 0),
-                                   module, buildId, true));
+                                   module, buildId, !bare));
             }
         }
 

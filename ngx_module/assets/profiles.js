@@ -114,7 +114,7 @@ function index(element) {
                 el('th', { class: 'l mono', scope: 'row' },
                    el('a', { href: new URL(at, root()).href }, p)),
                 state,
-                el('td', { class: 'l' }, el('span', { class: 'links' },
+                el('td', { class: 'l wrap' }, el('span', { class: 'links' },
                     ...['heap', 'goroutine', 'mutex'].filter(
                         k => kinds.includes(k)).map(k => el('a',
                         { href: viewer(at + k).href }, k)))));
@@ -205,7 +205,7 @@ async function peer(element) {
         el('th', { class: 'l wrap', scope: 'row' },
            el('span', { class: 'mono' }, k),
            el('span', { class: 'muted meaning' }, meaning)),
-        el('td', { class: 'l' }, el('span', { class: 'links' },
+        el('td', { class: 'l wrap' }, el('span', { class: 'links' },
             link(viewer(at + k).href, 'Flame', k),
             link(viewer(at + k, { view: 'top' }).href, 'Top', k),
             element.dataset.kept === undefined ? null
@@ -228,25 +228,30 @@ async function peer(element) {
     const none = el('section', { class: 'card box', hidden: true,
                                  'aria-label': 'No profiler' });
 
+    const table = el('div', { class: 'card scroll', tabindex: '0',
+                              role: 'region',
+                              'aria-label': 'Kinds of profiles' },
+        el('table', { class: 't' }, el('thead', {}, el('tr', {},
+            ...['Profile', 'Open'].map(t => el('th',
+                { class: 'l', scope: 'col' }, t)))),
+           el('tbody', {}, rows)));
+    const lines = el('section', { class: 'block',
+                                  'aria-label': 'In a terminal' },
+        el('h2', {}, 'In a terminal'), el('div', { class: 'row stack' },
+                                          cmd, heap));
+
     element.replaceChildren(
         el('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' },
            el('ol', {}, el('li', {}, el('a', { href: new URL('pprof/',
-               root()).href }, 'Profiles')), el('li', {}, group))),
+               root()).href }, 'Profiles')),
+              el('li', {}, el('a', { href: new URL(`pprof/${path(group)}/`,
+                  root()).href }, group)))),
         el('div', { class: 'head' }, el('h1', {}, name), pill, said,
            el('span', { class: 'sp' }),
            el('a', { class: 'btn', href: new URL('charts/?'
                + new URLSearchParams({ src: `${group}/${name}` }),
                root()).href }, 'Charts')),
-        none, box,
-        el('div', { class: 'card scroll', tabindex: '0', role: 'region',
-                    'aria-label': 'Kinds of profiles' },
-           el('table', { class: 't' }, el('thead', {}, el('tr', {},
-               ...['Profile', 'Open'].map(t => el('th',
-                   { class: 'l', scope: 'col' }, t)))),
-              el('tbody', {}, rows))),
-        el('section', { class: 'block', 'aria-label': 'In a terminal' },
-           el('h2', {}, 'In a terminal'), el('div', { class: 'row stack' },
-                                             cmd, heap)));
+        none, box, table, lines);
 
     const s = await probe(group, name);
 
@@ -256,7 +261,7 @@ async function peer(element) {
 
     if (!s.ok) {
         none.hidden = false;
-        box.hidden = true;
+        box.hidden = table.hidden = lines.hidden = true;
         none.replaceChildren(
             el('h2', {}, 'How to get profiles of this process'),
             el('p', {}, (s.status ? `HTTP ${s.status}: ` : '') + s.text),

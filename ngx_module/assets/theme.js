@@ -55,6 +55,15 @@
         });
     });
 
+    /* on paper it is light, the pictures too */
+    const paper = value => () => {
+        root.dataset.theme = value ?? theme;
+        dispatchEvent(new Event('themechange'));
+    };
+
+    addEventListener('beforeprint', paper('light'));
+    addEventListener('afterprint', paper());
+
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change',
         () => dispatchEvent(new Event('themechange')));
 })();

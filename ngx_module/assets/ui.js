@@ -229,6 +229,7 @@ export class Table {
                 tr.append(el(col.head ? 'th' : 'td',
                              { class: [col.class, cell?.bad && 'bad-cell']
                                       .filter(Boolean).join(' ') || null,
+                               'data-label': col.text,
                                scope: col.head ? 'row' : null,
                                title: cell?.title },
                              cell?.content ?? cell ?? '–'));
@@ -272,6 +273,17 @@ export function clock(seconds, withSeconds = true) {
 
     return two(d.getHours()) + ':' + two(d.getMinutes())
            + (withSeconds ? ':' + two(d.getSeconds()) : '');
+}
+
+
+/* With its day, when that is not today. */
+
+export function when(seconds) {
+    const d = new Date(seconds * 1000);
+
+    return (d.toDateString() === new Date().toDateString() ? ''
+            : d.toLocaleDateString('en', { month: 'short', day: 'numeric' })
+              + ', ') + clock(seconds);
 }
 
 

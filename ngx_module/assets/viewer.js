@@ -36,12 +36,8 @@ export function start(element) {
     drops();
     open();
 
-    /* read-only, for the tests */
-    globalThis.__flame = () => flame?.t && ({
-        nodes: flame.t.n, drawn: flame.drawn.size, zoom: flame.zoomed,
-        current: flame.cur, total: flame.t.value[0], unit: flame.t.unit,
-        time: state.time
-    });
+    /* for the tests to look at */
+    globalThis.__flame = { flame, state };
 }
 
 
@@ -214,15 +210,15 @@ async function open() {
     terminal(src, base);
 
     const live = [...src, ...base].filter(costs);
-    const seconds = Math.max(0, ...live.map(
-        u => Number(u.searchParams.get('seconds')) || 30));
+    const seconds = Math.max(0, ...[...src, ...base].map(u =>
+        Number(u.searchParams.get('seconds')) || (costs(u) ? 30 : 0)));
 
     if (live.length && !allowed()) {
         ask(live, seconds);
         return;
     }
 
-    fetchAll(src, base, live.length ? seconds : 0);
+    fetchAll(src, base, seconds);
 }
 
 
@@ -270,7 +266,8 @@ async function fetchAll(src, base, seconds) {
         const left = Math.max(0, Math.ceil(seconds - d));
 
         if (seconds && left) {
-            said.textContent = `Sampling CPU for ${seconds} s. ${left} s left.`;
+            said.textContent = (src.some(costs) ? 'Sampling CPU' : 'Recording')
+                               + ` for ${seconds} s. ${left} s left.`;
             document.title = `${left} s · ${name}`;
             bar.value = d / seconds;
 
@@ -302,12 +299,29 @@ async function fetchAll(src, base, seconds) {
         const again = el('button', { type: 'button', onclick: () =>
             fetchAll(src, base, seconds) }, 'Try again');
 
+        /* libpprof records some kinds only when it is asked to */
+        const record = e.status === 501 && !seconds
+            ? el('button', { type: 'button', class: 'primary',
+                             onclick: () => {
+                const url = new URL(location.href);
+
+                for (const k of ['src', 'base']) {
+                    const all = url.searchParams.getAll(k);
+
+                    url.searchParams.delete(k);
+                    all.forEach(x => url.searchParams.append(k,
+                                                        x + '?seconds=10'));
+                }
+
+                location.href = url;
+            } }, 'Record 10 s') : null;
+
         if (e.name === 'AbortError') {
             banner('warn', 'Cancelled. Nothing was kept.', again);
 
         } else {
             banner('bad', (e.status ? `HTTP ${e.status}: ` : '')
-                          + e.message, again);
+                          + e.message, ...[record, again].filter(Boolean));
 
             if (!(e instanceof ProfileError) && !e.status) {
                 console.info(e);
@@ -366,8 +380,8 @@ function use(profiles, bases) {
     const b = state.base = bases.length ? merge(bases) : null;
 
     if (p.start.length === 1 && (!b || b.start.length === 1)) {
-        banner('warn', 'No samples were taken. An idle process gives an empty'
-                       + ' CPU profile; try again under load.');
+        banner('warn', 'No samples were taken. A process that is idle gives an'
+                       + ' empty profile; try again under load.');
         return;
     }
 
@@ -543,6 +557,7 @@ async function toggleCompare() {
         el('label', { class: 'btn' }, 'a file',
            el('input', { type: 'file', class: 'sr', onchange: e => {
                ui.panel.hidden = true;
+               ui.compare.setAttribute('aria-expanded', 'false');
                files([...e.target.files], true);
            } })));
 
@@ -677,8 +692,9 @@ function head() {
     } else if (b) {
         const gap = Math.abs(p.time - b.time) / 1000;
 
-        text = (grown >= 0 ? 'grew ' : 'shrank ')
-               + format(Math.abs(grown), u)
+        text = (grown === 0 ? 'the same total'
+                : (grown > 0 ? 'grew ' : 'shrank ')
+                  + format(Math.abs(grown), u))
                + (gap >= 1 && p.time && b.time
                   ? ' in ' + format(gap, 'seconds') : '');
 
@@ -693,6 +709,8 @@ function head() {
     ui.pill.className = 'pill' + (b && !normalized() && grown > 0 ? ' bad'
                                   : b && grown < 0 ? ' info' : '');
     ui.width.hidden = ui.key.hidden = !b;
+    ui.width.lastChild.textContent = /^inuse/.test(shown.types[type].type)
+                                     ? 'In use now' : 'Now';
     ui.norm.hidden = !b;
     ui.norm.setAttribute('aria-pressed', String(normalized()));
     ui.invert.setAttribute('aria-pressed', String(param('invert') === '1'));

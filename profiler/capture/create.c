@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "capture/events.h"
+#include "capture/sampler.h"
 
 
 static int (*libc_create)(pthread_t *, const pthread_attr_t *,
@@ -34,6 +35,7 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     int rc = libc_create(thread, attr, run, arg);
 
     if (rc == 0) {
+        pprof_sampler_born();
         pprof_events_created(__builtin_return_address(0));
     }
 

@@ -245,11 +245,9 @@ pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock,
 
 
 SLOW static int
-unlock_mutex(pthread_mutex_t *mutex, unsigned lock, const void *caller)
+unlock_mutex(pthread_mutex_t *mutex, const void *caller)
 {
-    /* 2: a plain one with waiters; else its owner's number and a bit */
-    bool waited = (lock == 2 || (lock & LOCK_WAITERS))
-                  && pprof_events_releasing(mutex);
+    bool waited = pprof_events_releasing(mutex);
     int  rc = inner_mutex_unlock(mutex);
 
     if (rc == 0 && waited) {
@@ -266,8 +264,9 @@ pthread_mutex_unlock(pthread_mutex_t *mutex)
     unsigned lock = (unsigned) __atomic_load_n(&mutex->__data.__lock,
                                                __ATOMIC_RELAXED);
 
-    if (RARE(lock > 1)) {
-        return unlock_mutex(mutex, lock, CALLER);
+    /* 2: a plain one with waiters; else its owner's number and a bit */
+    if (RARE(lock > 1) && (lock == 2 || (lock & LOCK_WAITERS))) {
+        return unlock_mutex(mutex, CALLER);
     }
 
     return inner_mutex_unlock(mutex);
@@ -494,8 +493,9 @@ is_empty(sem_t *sem)
 }
 
 
-EXPORT int
-sem_wait(sem_t *sem)
+/* Apart, so that the quick way saves no registers for it. */
+SLOW static int
+wait_for_sem(sem_t *sem, const void *caller)
 {
     if (libc.sem_wait == NULL) {
         find_all();
@@ -505,7 +505,18 @@ sem_wait(sem_t *sem)
         return libc.sem_wait(sem);
     }
 
-    TIMED(PPROF_ON_SEM, sem, CALLER, libc.sem_wait(sem), rc == 0);
+    TIMED(PPROF_ON_SEM, sem, caller, libc.sem_wait(sem), rc == 0);
+}
+
+
+EXPORT int
+sem_wait(sem_t *sem)
+{
+    if (RARE(libc.sem_wait == NULL || is_empty(sem))) {
+        return wait_for_sem(sem, CALLER);
+    }
+
+    return libc.sem_wait(sem);
 }
 
 

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,9 @@
 #include <time.h>
 
 #include "capture/cfi.h"
+#include "capture/events.h"
 #include "capture/own.h"
+#include "capture/raw.h"
 #include "capture/sampler.h"
 #include "capture/tick.h"
 #include "capture/timers.h"
@@ -19,6 +22,8 @@ enum {
     SCAN_SHARE = 200,                   /* a scan may take 1/200 of the time */
     SCAN_MIN = 4000000,                 /* ns between two scans */
     SCAN_MAX = 100000000,
+    SCAN_IDLE = 25000000,               /* ns to the next, if no thread that
+                                           we hear of is born */
     CHECK_EVERY = 100000000,            /* ns between two looks at modules */
     LAG_MIN = 50000000                  /* ns without a sample: why? */
 };
@@ -50,6 +55,10 @@ struct sampler {
 
 static _Atomic(struct sampler *)  running;
 static uint32_t                   generation;
+
+/* Threads that were created, and whether somebody waits for the next. */
+static _Atomic uint32_t           births;
+static atomic_bool                expecting;
 
 
 static uint64_t
@@ -309,31 +318,78 @@ sleep_on(struct sampler *sampler, uint64_t nsec)
 }
 
 
+void
+pprof_sampler_born(void)
+{
+    atomic_fetch_add(&births, 1);
+
+    if (atomic_load(&expecting)) {
+        pprof_raw(SYS_futex, (uintptr_t) &births, FUTEX_WAKE_PRIVATE, 1, 0, 0,
+                  0);
+    }
+}
+
+
+/*
+ * Waits until more than SEEN threads were created, or NSEC.  Waking costs as
+ * much as a scan, so a program whose threads stay is left alone.
+ */
+static void
+await_birth(uint32_t seen, uint64_t nsec)
+{
+    struct timespec ts = { 0, (long) nsec };
+
+    atomic_store(&expecting, true);
+
+    /* returns at once when BIRTHS is not SEEN any more */
+    pprof_raw(SYS_futex, (uintptr_t) &births, FUTEX_WAIT_PRIVATE, seen,
+              (uintptr_t) &ts, 0, 0);
+
+    atomic_store(&expecting, false);
+}
+
+
 static void *
 control(void *arg)
 {
     struct sampler *sampler = arg;
-    uint64_t        checked = read_clock(CLOCK_MONOTONIC);
+    uint64_t        scanned = read_clock(CLOCK_MONOTONIC);
+    uint64_t        checked = scanned;
     uint64_t        pause = SCAN_MIN;
+    bool            told = pprof_events_hooked(PPROF_EVENT_CREATE);
+    uint32_t        seen = atomic_load(&births);
+    bool            busy = true;
 
-    while (sleep_on(sampler, pause)) {
+    for ( ;; ) {
+        if (told && !busy) {
+            await_birth(seen, SCAN_IDLE);
+        }
+
+        uint64_t now = read_clock(CLOCK_MONOTONIC);
+        uint64_t next = scanned + pause;
+
+        if (!sleep_on(sampler, next > now ? next - now : 0)) {
+            return NULL;
+        }
+
         uint64_t before = read_clock(CLOCK_THREAD_CPUTIME_ID);
+        uint32_t born = atomic_load(&births);
 
+        busy = born != seen;
+        seen = born;
         scan(sampler);
 
         pause = (read_clock(CLOCK_THREAD_CPUTIME_ID) - before) * SCAN_SHARE;
         pause = pause < SCAN_MIN ? SCAN_MIN : pause;
         pause = pause > SCAN_MAX ? SCAN_MAX : pause;
 
-        uint64_t now = read_clock(CLOCK_MONOTONIC);
+        scanned = read_clock(CLOCK_MONOTONIC);
 
-        if (now - checked >= CHECK_EVERY) {
-            checked = now;
+        if (scanned - checked >= CHECK_EVERY) {
+            checked = scanned;
             check(sampler, false);
         }
     }
-
-    return NULL;
 }
 
 
@@ -727,6 +783,7 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
     sampler->quit = true;
     pthread_cond_signal(&sampler->wake);
     pthread_mutex_unlock(&sampler->lock);
+    pprof_sampler_born();
     pthread_join(sampler->controller, NULL);
 
     scan(sampler);
@@ -778,6 +835,7 @@ pprof_sampler_child(void)
 
     atomic_store(&pprof_tick_shared.ticks, NULL);
     atomic_store(&pprof_tick_shared.inside, 0);
+    atomic_store(&expecting, false);
 
     if (sampler != NULL) {
         /* timers are not inherited, so there is none to delete */

@@ -61,14 +61,38 @@ put_xml(struct pprof_buf *out, const char *s, size_t max)
 }
 
 
+/*
+ * X with DIGITS decimals, without printf's "%f": that writes a comma where the
+ * program set a locale that does, and a picture with commas in its numbers is
+ * none.
+ */
+static void
+put_decimal(struct pprof_buf *out, double x, int digits)
+{
+    int64_t one = 1;
+
+    for (int i = 0; i < digits; i++) {
+        one *= 10;
+    }
+
+    const double scaled = (x < 0 ? -x : x) * (double) one + 0.5;
+    const int64_t n = scaled < 9e18 ? (int64_t) scaled : INT64_MAX;
+
+    pprof_buf_printf(out, "%s%" PRId64 ".%0*" PRId64, x < 0 ? "-" : "",
+                     n / one, digits, n % one);
+}
+
+
 static void
 put_value(struct pprof_buf *out, int64_t value, const char *unit)
 {
     if (strcmp(unit, "nanoseconds") == 0) {
-        pprof_buf_printf(out, "%.3f s", (double) value / 1e9);
+        put_decimal(out, (double) value / 1e9, 3);
+        pprof_buf_string(out, " s");
 
     } else if (strcmp(unit, "bytes") == 0) {
-        pprof_buf_printf(out, "%.2f MiB", (double) value / (1 << 20));
+        put_decimal(out, (double) value / (1 << 20), 2);
+        pprof_buf_string(out, " MiB");
 
     } else {
         pprof_buf_printf(out, "%" PRId64, value);
@@ -117,16 +141,20 @@ put_frame(const struct picture *pic, const char *name, size_t level,
     put_xml(out, name, SIZE_MAX);
     pprof_buf_string(out, " (");
     put_value(out, value, pic->unit);
-    pprof_buf_printf(out, ", %.2f %%)</title><rect x=\"%.1f\" y=\"%zu\" "
-                     "width=\"%.1f\" height=\"%d\" fill=\"",
-                     100.0 * (double) value / (double) pic->total, x, y,
-                     width, ROW - 1);
+    pprof_buf_string(out, ", ");
+    put_decimal(out, 100.0 * (double) value / (double) pic->total, 2);
+    pprof_buf_string(out, " %)</title><rect x=\"");
+    put_decimal(out, x, 1);
+    pprof_buf_printf(out, "\" y=\"%zu\" width=\"", y);
+    put_decimal(out, width, 1);
+    pprof_buf_printf(out, "\" height=\"%d\" fill=\"", ROW - 1);
     put_color(out, name);
     pprof_buf_string(out, "\"/>");
 
     if (width > 4 * LETTER) {
-        pprof_buf_printf(out, "<text x=\"%.1f\" y=\"%zu\">", x + 3,
-                         y + ROW - 5);
+        pprof_buf_string(out, "<text x=\"");
+        put_decimal(out, x + 3, 1);
+        pprof_buf_printf(out, "\" y=\"%zu\">", y + ROW - 5);
         put_xml(out, name, (size_t) (width - 6) / LETTER);
         pprof_buf_string(out, "</text>");
     }

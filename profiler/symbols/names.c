@@ -415,38 +415,84 @@ by_preference(const struct table *t, uint32_t a, uint32_t b)
 }
 
 
-static int
-by_start(const void *a, const void *b, void *table)
+/*
+ * Sorts T's rows by their start, those of one start as they were.  A radix
+ * sort: with 100,000 functions a tenth of what comparing them takes.  False:
+ * out of memory.
+ */
+static bool
+sort_by_start(struct table *t)
 {
-    const struct row  *x = a, *y = b;
+    enum { BITS = 11, BUCKETS = 1 << BITS, PASSES = 3 };
 
-    if (x->start != y->start) {
-        return x->start < y->start ? -1 : 1;
+    uint32_t    *from = malloc(BUCKETS * sizeof(*from));
+    struct row  *other = malloc((t->nrows + 1) * sizeof(*other));
+
+    if (from == NULL || other == NULL) {
+        free(from);
+        free(other);
+        return false;
     }
 
-    return by_preference(table, x->symbol, y->symbol);
+    for (unsigned pass = 0; pass < PASSES; pass++) {
+        const unsigned  shift = pass * BITS;
+        uint32_t        before = 0;
+
+        memset(from, 0, BUCKETS * sizeof(*from));
+
+        for (size_t i = 0; i < t->nrows; i++) {
+            from[t->rows[i].start >> shift & (BUCKETS - 1)]++;
+        }
+
+        for (size_t i = 0; i < BUCKETS; i++) {
+            const uint32_t  n = from[i];
+
+            from[i] = before;
+            before += n;
+        }
+
+        for (size_t i = 0; i < t->nrows; i++) {
+            const struct row  *row = &t->rows[i];
+
+            other[from[row->start >> shift & (BUCKETS - 1)]++] = *row;
+        }
+
+        struct row  *const rows = t->rows;
+
+        t->rows = other;
+        other = rows;
+    }
+
+    free(from);
+    free(other);
+
+    return true;
 }
 
 
-/* Is symbol number I a function's?  *ROW is filled then. */
+/*
+ * Is symbol number I a function's?  *ROW is filled then.  Names are not looked
+ * at where that can be avoided: they are most of a symbol table, and to read
+ * one is to bring its page into the program.
+ */
 static bool
 function_row(const struct table *t, size_t i, struct row *row)
 {
     const ElfW(Sym)  sym = pprof_elf_symbol(&t->symbols, i);
     uint64_t         start, end;
 
-    if (!pprof_elf_code(t->elf, &sym, &start, &end) || sym.st_value < t->base
-        || sym.st_value - t->base > UINT32_MAX)
+    if (sym.st_name == 0 || !pprof_elf_code(t->elf, &sym, &start, &end)
+        || sym.st_value < t->base || sym.st_value - t->base > UINT32_MAX)
     {
         return false;
     }
 
-    const char  *name = pprof_elf_symbol_name(&t->symbols, &sym);
-
-    /* "$x", "$d": the assembler's marks on aarch64 */
-    if (name[0] == '\0' || name[0] == '$') {
+#if defined(__aarch64__)
+    /* "$x", "$d": the assembler's marks */
+    if (pprof_elf_symbol_name(&t->symbols, &sym)[0] == '$') {
         return false;
     }
+#endif
 
     row->start = sym.st_value - t->base;
     row->symbol = i;
@@ -486,13 +532,21 @@ table_build(struct table *t)
         t->nrows += function_row(t, i, &t->rows[t->nrows]);
     }
 
-    qsort_r(t->rows, t->nrows, sizeof(*t->rows), by_start, t);
+    if (!sort_by_start(t)) {
+        t->nrows = 0;
+        return false;
+    }
 
     n = 0;
 
     for (size_t i = 0; i < t->nrows; i++) {
         if (i == 0 || t->rows[i].start != t->rows[n - 1].start) {
             t->rows[n++] = t->rows[i];
+
+        } else if (by_preference(t, t->rows[i].symbol,
+                                 t->rows[n - 1].symbol) < 0)
+        {
+            t->rows[n - 1] = t->rows[i];
         }
     }
 
@@ -913,9 +967,11 @@ pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     }
 
     if (table_find(&f->table, vaddr, fde_start, &sym)) {
-        return answer(n, maps,
-                      pprof_elf_symbol_name(&f->table.symbols, &sym),
-                      bias + sym.st_value, BY_SYMBOL, out);
+        const char  *name = pprof_elf_symbol_name(&f->table.symbols, &sym);
+
+        if (name[0] != '\0') {
+            return answer(n, maps, name, bias + sym.st_value, BY_SYMBOL, out);
+        }
     }
 
     if (f->image.usable) {

@@ -104,6 +104,7 @@ nginx with ngx_http_debug_module, two processes of acs behind it, some load:
   stats      $url/stats
   charts     $url/charts/
   profiles   $url/pprof/
+  snapshots  $url/pprof/kept/
 
 to try:
 
@@ -316,6 +317,7 @@ http {
     }
 
     debug_pprof_pass acs acs_pprof;
+    debug_snapshots path=$dir/kept every=1m;
 
     server {
         listen 127.0.0.1:$port;

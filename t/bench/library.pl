@@ -1,88 +1,147 @@
 #!/usr/bin/perl
 
-# What libpprof costs: sqlite3 doing a fixed piece of work, by CPU time, in one
-# run and in turns, so that a busy machine hits all alike.
+# What libpprof costs, as the tables of docs/benchmarks.md.
 #
-#     perl t/bench/library.pl <build>
+#     perl -It/lib t/bench/library.pl [programs] [locks] [unwind] [heap]
+#                                     [kinds]         DEBUG_BUILD as for tests
+#
+# The small ones are measured by programs in C beside this one, and only
+# printed here.
 
-use warnings;
 use strict;
+use warnings;
 
-use POSIX ();
-use Time::HiRes qw/ sleep /;
+use Cwd;
+use FindBin;
 
-use lib 't/lib';
+use lib "$FindBin::Bin/../lib";
+use Debug::Bench;
 use Debug::Nginx;
 
-my $build = shift // 'build';
-my $rounds = $ENV{BENCH_ROUNDS} // 5;
-my $dir = Debug::Nginx::temp_dir('bench');
-
-die "no sqlite3\n" unless Debug::Nginx::have_bin('sqlite3');
-
-my $sql = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n'
-    . ' WHERE i < 400000) SELECT count(DISTINCT printf("%d", i * 7919)) FROM n;';
-my ($tcmalloc) = glob '/usr/lib/*/libtcmalloc.so.4';
-
-# CPU seconds of one run; WHILE is asked meanwhile, over and over.
-sub work {
-    my ($cmd, $env, $sock, $while) = @_;
-    my $pid = Debug::Nginx::spawn([@$cmd, 'sqlite3', ':memory:', $sql],
-        env => $env, out => "$dir/out", err => "$dir/err");
-    my $asker;
-
-    if (defined $while) {
-        $asker = fork() // die "fork: $!\n";
-
-        if ($asker == 0) {
-            sleep 0.02 until -S $sock;
-            Debug::Nginx::http_get("/debug/pprof/$while",
-                unix => $sock, timeout => 60) while -S $sock;
-            POSIX::_exit(0);
-        }
-    }
-
-    my ($cu, $cs) = (times)[2, 3];
-    waitpid $pid, 0;
-    my ($cu2, $cs2) = (times)[2, 3];
-
-    if (defined $asker) {
-        kill 'KILL', $asker;
-        waitpid $asker, 0;
-    }
-
-    unlink $sock;
-
-    return $cu2 + $cs2 - $cu - $cs;
-}
-
-my $sock = "$dir/s";
-my @run = ("$build/pprof-run", '-l', "unix:$sock");
-my @cases = (
-    ['glibc alone', [], {}],
-    ['tcmalloc alone', [], { LD_PRELOAD => $tcmalloc }],
-    ['libpprof, idle, no heap sample', [@run, '-s', 0], {}],
-    ['libpprof, idle, heap sample 512 KiB', [@run], {}],
-    ['libpprof, profile at 100 Hz', [@run], {}, 'profile?seconds=60'],
-    ['libpprof, profile at 1000 Hz', [@run], {}, 'profile?seconds=60&hz=1000'],
-    ['gperftools\' engine, 100 Hz', [@run],
-        { PPROF_CPU_ENGINE => 'gperftools' }, 'profile?seconds=60'],
-    ['libpprof, allocs', [@run], {}, 'allocs?seconds=60'],
-    ['libpprof, mutex and block', [@run],
-        { PPROF_MUTEX_RATE => 1, PPROF_BLOCK_RATE => 10000 }],
+my $build = Cwd::abs_path($ENV{DEBUG_BUILD} // 'build');
+my $dir = temp_dir('bench');
+my %parts = (
+    programs => sub { script('programs') },
+    locks => \&locks,
+    unwind => \&unwind,
+    heap => \&heap,
+    kinds => sub { script('kinds') },
 );
-my %cpu;
+my @all = qw/ programs locks unwind heap kinds /;
+my $failed = 0;
 
-for my $round (1 .. $rounds) {
-    for my $case (@cases) {
-        my ($name, $cmd, $env, $while) = @$case;
-        push @{ $cpu{$name} }, work($cmd, $env, $sock, $while);
+
+# A part that is a script of its own.
+
+sub script {
+    my ($name) = @_;
+
+    system($^X, "-I$FindBin::Bin/../lib", "$FindBin::Bin/$name.pl");
+    $failed ||= $? >> 8 || $?;
+}
+
+
+# Runs one of the programs in C; its lines, as lists of fields.
+
+sub measured {
+    my ($cmd, %o) = @_;
+    my $r = run_cmd($cmd, timeout => 300, %o);
+
+    die "$r->{cmd}: $r->{err}\n" if $r->{exit} || $r->{signal};
+
+    return map { [split /\t/] } split /\n/, $r->{out};
+}
+
+
+sub plus { return $_[0] eq '-' ? '' : sprintf '%+.2f', $_[0] }
+
+
+sub locks {
+    my @cmd = ("$build/t/bench/locks", "$build/t/bench/through.so",
+               short() ? 40 : 8000);
+    my %env = (LD_PRELOAD => "$build/libpprof.so",
+               PPROF_LISTEN => "unix:$dir/l");
+    my @off = measured(\@cmd, env => \%env);
+    my @on = measured(\@cmd, env => { %env, PPROF_MUTEX_RATE => 1,
+                                      PPROF_BLOCK_RATE => 1,
+                                      PPROF_THREADCREATE => 1 });
+    my @rows = (['ns, of locks that nobody else holds', 'libc\'s',
+                 'an empty function', 'libpprof', 'and records']);
+
+    for my $i (0 .. $#off) {
+        my ($name, $libc, $through, $ours) = @{ $off[$i] };
+
+        push @rows, [$name, sprintf('%.2f', $libc), plus($through),
+                     plus($ours), plus($on[$i][3])];
     }
+
+    table(@rows);
+    bar('a mutex, locked and unlocked', $off[0][3], 0.5, 'ns more');
+    bar('a mutex, while contention is recorded', $on[0][3], 0.5, 'ns more');
+    print "\n";
 }
 
-printf "%-40s %10s %10s\n", 'sqlite3, CPU seconds', 'least', 'median';
 
-for my $case (@cases) {
-    my @s = sort { $a <=> $b } @{ $cpu{$case->[0]} };
-    printf "%-40s %10.3f %10.3f\n", $case->[0], $s[0], $s[@s / 2];
+sub unwind {
+    my @more = short() ? () : grep { defined } map { (glob "/usr/lib/*/$_")[-1] }
+               'libpython3*.so.1.0', 'libLLVM-*.so.1';
+    my %plain = map { $_->[0] => $_ } measured(["$build/t/bench/unwind"]);
+    my %large = map { $_->[0] => $_ } measured(["$build/t/bench/unwind",
+                                                @more]);
+    my @rows = (['going up a stack, ns a frame', 'ns', 'frames seen']);
+
+    for my $way ('ours', 'libgcc', 'libunwind, unw_backtrace',
+                 'libunwind, unw_step', 'gperftools')
+    {
+        push @rows, [$way, sprintf('%.1f', $plain{$way}[1]), $plain{$way}[2]]
+            if $plain{$way};
+    }
+
+    table(@rows);
+
+    my $names = join ', ', map { m!([^/]+?)\.so! } @more;
+    my $column = sub {
+        my ($of) = @_;
+        return (commas($of->{rows}[1]),
+                sprintf('%.1f', $of->{'table bytes'}[1] / 1048576),
+                sprintf('%.1f', $of->{'build ms'}[1]),
+                sprintf('%.2f', $of->{'unchanged us'}[1]));
+    };
+
+    table(['our tables', 'rows', 'MiB', 'ms of CPU to make', 'us to look again'],
+          ['a program in C', $column->(\%plain)],
+          @more ? ["with $names", $column->(\%large)] : ());
 }
+
+
+sub heap {
+    my @rows = (['ns for a malloc and its free', 'tcmalloc',
+                 'heap 512 KiB', 'heap 64 KiB', 'allocs 512 KiB', 'both']);
+
+    for (measured(["$build/pprof-run", '-s', 0, '-l', "unix:$dir/h", '--',
+                   "$build/t/bench/heap", short() ? 1 : 200]))
+    {
+        my ($size, $off, @more) = @$_;
+
+        push @rows, ["$size bytes", sprintf('%.2f', $off),
+                     map { plus($_) } @more];
+    }
+
+    table(@rows);
+}
+
+
+for my $part (@ARGV) {
+    next if $parts{$part};
+    print STDERR "no part \"$part\"; there are: @all\n";
+    exit 2;
+}
+
+heading('libpprof');
+
+for my $part (@ARGV ? @ARGV : @all) {
+    note("library: $part");
+    $parts{$part}->();
+}
+
+exit(finish() || $failed);

@@ -6,12 +6,15 @@
 #                                           for the tests
 #
 # BENCH_FUNCTIONS=ngx_http_debug also shows which functions they are in.
+# BENCH_ROUNDS=0 leaves out what depends on what else the machine does.
 #
 # Instructions are counted by callgrind: those of 2N requests less those of N,
 # divided by N, so that what happens once is not in them.  "net" leaves out
-# what malloc() and its kin take, which depends on what was allocated before;
-# the history's timer, which runs once a second and so far too often under
-# valgrind, is counted by itself.
+# what malloc() and its kin take, which depends on what was allocated before.
+# What happens once a second, which under valgrind is every few requests, is
+# in neither: the history's timer, and nginx's texts of the time.  IDLE other
+# clients are connected, as they would be: each has a timer, and without them
+# the tree of timers would be so small that one more is half a level more.
 
 use strict;
 use warnings;
@@ -26,9 +29,12 @@ use lib "$FindBin::Bin/../lib";
 use Debug::App;
 use Debug::Nginx;
 
-my $N = $ENV{BENCH_REQUESTS} // 1000;
-my $SECONDS = $ENV{BENCH_SECONDS} // 2;
-my $ROUNDS = $ENV{BENCH_ROUNDS} // 5;
+# BENCH_SHORT: to see in some seconds whether it runs at all
+my $SHORT = $ENV{BENCH_SHORT};
+my $N = $ENV{BENCH_REQUESTS} // ($SHORT ? 2 : 1000);
+my $SECONDS = $ENV{BENCH_SECONDS} // 1;
+my $ROUNDS = $ENV{BENCH_ROUNDS} // ($SHORT ? 1 : 15);
+my $IDLE = 30;
 
 for my $bin (qw/ valgrind wrk /) {
     die "no $bin\n" unless have_bin($bin);
@@ -89,6 +95,7 @@ http {
     %%TEST_GLOBALS_HTTP%%
     access_log off;
     keepalive_requests 10000000;
+    client_header_timeout 1h;
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     $debug
@@ -132,7 +139,7 @@ sub ask {
 
 
 # What one nginx under callgrind spent, in all, within malloc and its kin, and
-# within the history's timer.
+# once a second.
 
 sub callgrind {
     my ($conf, $sub) = @_;
@@ -148,8 +155,11 @@ sub callgrind {
                 $t->dir() . '/error.log'],
         ready => { port => $t->port(0) }, timeout => 120);
 
+    my @idle = map { http_open() or die "connect: $!\n" } 1 .. $IDLE;
+
     my $bytes = $sub->();
 
+    close $_ for @idle;
     $app->stop('QUIT', 120);
 
     return { %{ parse($out) }, bytes => $bytes };
@@ -195,7 +205,11 @@ sub parse {
             }
 
             $calls = 0;
-            $sum{timer} += $n if $callee eq 'ngx_http_debug_history_timer';
+            $sum{timer} += $n
+                if $callee eq 'ngx_http_debug_history_timer'
+                   || ($callee eq 'ngx_http_debug_history_posted'
+                       && $fn ne 'ngx_http_debug_history_timer')
+                   || ($fn eq 'ngx_time_update' && $callee =~ /^ngx_/);
         }
     }
 
@@ -231,20 +245,50 @@ sub cost {
 
 # -- wrk
 
+# Requests a second of one run, and the CPU time of T's workers that one took,
+# in us.
+
 sub rate {
     my ($t) = @_;
+    my $before = cpu($t);
     my $r = run_cmd(['wrk', '-t1', '-c32', "-d${SECONDS}s",
                      'http://127.0.0.1:' . $t->port(0) . '/'],
                     timeout => 60);
 
-    $r->{out} =~ m!Requests/sec:\s*([\d.]+)! or die $r->{out} . $r->{err};
-    return $1;
+    $r->{out} =~ m!(\d+) requests in .*Requests/sec:\s*([\d.]+)!s
+        or die $r->{out} . $r->{err};
+
+    return { rate => $2, cpu => (cpu($t) - $before) / 1000 / $1 };
 }
 
 
-sub median {
-    my @sorted = sort { $a <=> $b } @_;
-    return $sorted[$#sorted / 2];
+# What the kernel says, ns.
+
+sub cpu {
+    my ($t) = @_;
+    my $ns = 0;
+
+    $ns += (split ' ', read_file("/proc/$_/schedstat"))[0]
+        for $t->worker_pids();
+
+    return $ns;
+}
+
+
+sub quantile {
+    my ($part, @values) = @_;
+    my @sorted = sort { $a <=> $b } @values;
+    return $sorted[$#sorted * $part + 0.5];
+}
+
+
+sub median { return quantile(0.5, @_) }
+
+
+# Half of the middle half: how far to trust a median.
+
+sub spread {
+    return (quantile(0.75, @_) - quantile(0.25, @_)) / 2;
 }
 
 
@@ -289,43 +333,55 @@ for (@KINDS) {
          $conf->{module} ? sprintf('%+d', $over) : '');
 }
 
-print "\n";
-line('requests a second, wrk, 32 clients', '1 worker', '4 workers');
-line(('-' x 34), ('-' x 13) x 2);
+# Side by side: each round measures each, in another order, so that what else
+# the machine does meets all alike; the ratios to stock are those of a round.
 
-# side by side: each round measures each, so that what else the machine does
-# meets all alike
+my (%t, %run);
 
-my %rate;
-
-{
-    my %t;
-
-    for my $k (0 .. $#KINDS) {
-        for my $workers (1, 4) {
-            my $t = Debug::Nginx->new(module => $KINDS[$k][1]{module},
-                                      level => 'warn');
-            $t->run(conf(%{ $KINDS[$k][1] }, workers => $workers));
-            $t{"$k $workers"} = $t;
-        }
+for my $k ($ROUNDS ? 0 .. $#KINDS : ()) {
+    for my $workers (1, 4) {
+        my $t = Debug::Nginx->new(module => $KINDS[$k][1]{module},
+                                  level => 'warn');
+        $t->run(conf(%{ $KINDS[$k][1] }, workers => $workers));
+        $t{"$k $workers"} = $t;
     }
-
-    for my $round (1 .. $ROUNDS) {
-        push @{ $rate{$_} }, rate($t{$_}) for sort keys %t;
-    }
-
-    $_->stop() for values %t;
 }
 
-for my $k (0 .. $#KINDS) {
-    line($KINDS[$k][0], map {
-        my $rate = median(@{ $rate{"$k $_"} });
-        my ($own, $stock) = @rate{"$k $_", "0 $_"};
-        my $ratio = median(map { $own->[$_] / $stock->[$_] }
-                           0 .. $ROUNDS - 1);
-        $k ? sprintf('%s %+.1f%%', commas($rate), 100 * $ratio - 100)
-           : commas($rate);
-    } 1, 4);
+my @order = sort keys %t;
+
+rate($t{$_}) for @order;
+
+for my $round (1 .. $ROUNDS) {
+    push @order, shift @order;
+    push @{ $run{$_} }, rate($t{$_})
+        for $round % 2 ? @order : reverse @order;
+}
+
+$_->stop() for values %t;
+
+for (['requests a second, wrk, 32 clients', 'rate', '%s'],
+     ['CPU of the workers, us a request', 'cpu', '%.2f'])
+{
+    last unless $ROUNDS;
+
+    my ($title, $what, $format) = @$_;
+
+    print "\n";
+    line($title, map { ($_, 'against stock') } '1 worker', '4 workers');
+    line(('-' x 34), ('-' x 13) x 4);
+
+    for my $k (0 .. $#KINDS) {
+        line($KINDS[$k][0], map {
+            my @own = map { $_->{$what} } @{ $run{"$k $_"} };
+            my @stock = map { $_->{$what} } @{ $run{"0 $_"} };
+            my @percent = map { 100 * $own[$_] / $stock[$_] - 100 } 0 .. $#own;
+            my $value = median(@own);
+
+            ($what eq 'rate' ? commas($value) : sprintf($format, $value),
+             $k ? sprintf('%+.1f%% (%.1f)', median(@percent), spread(@percent))
+                : '');
+        } 1, 4);
+    }
 }
 
 print "\n";
@@ -335,9 +391,9 @@ line(('-' x 34), ('-' x 13) x 3);
 for my $path (qw{ /debug/stats /debug/metrics }) {
     my (@ir, @bytes);
 
-    for my $peers (1, 100, 1000) {
+    for my $peers ($SHORT ? (1, 1, 1) : (1, 100, 1000)) {
         my $c = cost({ module => 1, record => 'on', peers => $peers },
-                     $peers == 1 ? 50 : 4,
+                     $SHORT ? 1 : $peers == 1 ? 50 : 4,
                      sub {
                          # each peer has numbers
                          ask(2 * $peers, '/');

@@ -14,8 +14,7 @@ const assets = lib.join(lib.here, '../../ngx_module/assets');
 const build = process.env.DEBUG_BUILD ?? lib.join(lib.here, '../../build');
 
 /* where the build left it */
-const uplot = lib.join(build,
-                       'nginx/objs/ngx_http_debug/node_modules/uplot/dist');
+const made = lib.join(build, 'nginx/objs/ngx_http_debug');
 const type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' };
 
 export const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -52,7 +51,7 @@ export function skeleton(page, title, root, body) {
 <nav aria-label="Pages">${nav}</nav>
 <button id="theme" type="button" hidden>Auto</button>
 </header>
-<main id="main" data-page="${page}" data-root="${root}" data-kept data-process>
+<main id="main" data-page="${page}" data-root="${root}" data-kept>
 ${body}
 </main>
 <footer>ngx_http_debug_module</footer>
@@ -197,14 +196,12 @@ export async function serve(dir, port = 0) {
             const ext = m[1].split('.').pop();
 
             if (m[1] === 'uPlot.js') {
-                send(200, type.js, lib.readFileSync(lib.join(uplot,
-                     'uPlot.iife.min.js'), 'utf8')
-                     + '\nexport default uPlot;\n');
+                send(200, type.js, lib.readFileSync(lib.join(made,
+                                                    'pages/uPlot.js')));
 
             } else if (m[1] === 'app.css') {
-                send(200, type.css,
-                     lib.readFileSync(lib.join(uplot, 'uPlot.min.css'), 'utf8')
-                     + lib.readFileSync(lib.join(assets, m[1]), 'utf8'));
+                send(200, type.css, lib.readFileSync(lib.join(made,
+                                                     'pages/app.css')));
 
             } else if (type[ext]
                        && readdirSync(assets).includes(m[1]))
@@ -231,7 +228,7 @@ export async function serve(dir, port = 0) {
             json(data(url.searchParams));
 
         } else if (/^\/debug\/charts\/[^/]+\/[^/]+\/data$/.test(path)) {
-            json(processData(+url.searchParams.get('since') || 0, 900));
+            json(processData(+url.searchParams.get('since') || 0, 3000));
 
         } else if (path === '/debug/stats') {
             json({ pid: 1, upstreams: { backend: { peers:

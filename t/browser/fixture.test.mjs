@@ -8,7 +8,8 @@ import { after, before, test } from 'node:test';
 
 import { serve } from './fixture.mjs';
 import * as lib from './lib.mjs';
-import { browser, missing, until, violations } from './site.mjs';
+import { browser, charts, everyPage, flame, missing, PHONE, until }
+    from './site.mjs';
 
 const why = missing();
 const opt = why ? { skip: why } : { timeout: 60000 };
@@ -29,31 +30,12 @@ after(async () => {
 });
 
 
-for (const look of ['light', 'dark', 'phone']) {
-    const options = { colorScheme: look === 'dark' ? 'dark' : 'light',
-        ...(look === 'phone' ? { hasTouch: true, isMobile: true,
-            viewport: { width: 390, height: 844 } } : {}) };
-    const fits = p => p.evaluate(
-        () => document.documentElement.scrollWidth <= innerWidth);
-
-    test(`axe: snapshots, ${look}`, opt, async t => {
-        const p = await b.page(t, options);
-
-        await p.goto(s.base + 'pprof/kept/');
-        await p.getByText('Growth', { exact: true }).waitFor();
-        assert.deepEqual(await violations(p), []);
-        assert.ok(await fits(p));
-    });
-
-    test(`axe: charts of one process, ${look}`, opt, async t => {
-        const p = await b.page(t, options);
-
-        await p.goto(s.base + 'charts/?src=backend/10.0.0.7:8080');
-        await p.locator('[data-id=pprof]').waitFor();
-        assert.deepEqual(await violations(p), []);
-        assert.ok(await fits(p));
-    });
-}
+everyPage(test, opt, () => b, 'many snapshots',
+          () => s.base + 'pprof/kept/',
+          p => p.getByText('Growth', { exact: true }).waitFor());
+everyPage(test, opt, () => b, 'an hour of charts',
+          () => s.base + 'charts/?range=3600',
+          p => p.getByText(/\d\d:\d\d:\d\d reload/).waitFor());
 
 
 test('charts of one process: memory, CPU, threads, profile counts', opt,
@@ -92,9 +74,16 @@ test('charts: an hour has bands, marks and links to the snapshots', opt,
 
     await p.goto(s.base + 'charts/?range=3600');
     await p.getByText(/\d\d:\d\d:\d\d reload/).waitFor();
+
+    /* the least and the greatest of what a pixel holds */
+    const [req, lat] = (await charts(p)).shown;
+
+    assert.ok(req.points <= 2 * req.width, `${req.points} points`);
+    assert.ok(req.band > req.points / 3 && lat.points > 100,
+              `${req.band} of ${req.points} have a band`);
     await p.getByRole('link', { name: /heap profile of 10\.0\.0\.7/ })
            .first().click();
-    await p.waitForFunction(() => globalThis.__flame?.());
+    await flame(p);
     await p.getByRole('link', { name: 'Snapshots' }).waitFor();
 });
 
@@ -109,8 +98,8 @@ test('snapshots: growth against the one before, and in one click', opt,
 
     await until(async () => await rows.count() === 3, 'three');
     assert.match(await rows.nth(0).innerText(), /\+[\d.]+ MiB/);
-    assert.match(await rows.nth(1).innerText(), /10 min\s.*\+[\d.]+ MiB/);
-    assert.match(await rows.nth(2).innerText(), /20 min\s.*–/);
+    assert.match(await rows.nth(1).innerText(), /1\d min\s.*\+[\d.]+ MiB/);
+    assert.match(await rows.nth(2).innerText(), /2\d min\s.*–/);
 
     /* oldest to newest is preset */
     assert.ok(await rows.nth(2).getByLabel(/^Base/).isChecked());
@@ -121,6 +110,31 @@ test('snapshots: growth against the one before, and in one click', opt,
     await p.getByRole('button', { name: 'Top' }).click();
     assert.match(await p.locator('tbody tr').first().innerText(),
                  /^\+.*main\.decodeOrder/s);
+});
+
+
+test('snapshots: another process is no base', opt, async t => {
+    const p = await b.page(t);
+
+    await p.route('**/kept/?json', async route => {
+        const res = await route.fetch(), data = await res.json();
+
+        data.kept.at(-1).pid = 4141;
+        await route.fulfill({ json: data });
+    });
+    await p.goto(s.base + 'pprof/kept/');
+
+    const rows = p.locator('tbody tr');
+
+    await until(async () => await rows.count() >= 3, 'three');
+
+    const n = await rows.count();
+
+    await rows.nth(n - 2).getByLabel(/^Base/).and(p.locator(':checked'))
+              .waitFor();
+    assert.match(await rows.nth(n - 2).innerText(), /MiB\t–/);
+    await rows.nth(n - 1).getByLabel(/^Base/).check();
+    await p.getByText(/not the same process/).waitFor();
 });
 
 
@@ -166,4 +180,68 @@ test('a slow peer is named in the pill', opt, async t => {
                  /10\.0\.0\.6:8080.*1\.42 s/s);
     await until(async () => /\d+ MiB/.test(await p.locator('tbody tr').first()
                                                   .innerText()), 'memory');
+});
+
+
+test('charts: 15 minutes of seconds are a mean with a band', opt, async t => {
+    const p = await b.page(t, PHONE);
+
+    await p.goto(s.base + 'charts/?range=900');
+    await until(async () => (await charts(p))?.rows > 890, 'the rows');
+
+    const [req] = (await charts(p)).shown;
+
+    assert.ok(req.points <= 2 * req.width,
+              `${req.points} points on ${req.width} pixels`);
+    assert.ok(req.band > req.points / 2, `${req.band} have a band`);
+});
+
+
+test('charts: a second that stands alone is seen', opt, async t => {
+    const p = await b.page(t);
+
+    await p.route('**/charts/data?*', async route => {
+        const res = await route.fetch(), data = await res.json();
+
+        for (const x of data.series) {
+            for (const k of ['p50', 'p90', 'p99']) {
+                x[k] = x[k].map((v, i) => k === 'p99' && i % 25 === 12 ? v
+                                                                       : null);
+            }
+        }
+
+        await route.fulfill({ json: data });
+    });
+    await p.goto(s.base + 'charts/');
+    await until(() => p.evaluate(() => {
+        const c = document.querySelector('[data-id=lat] canvas');
+        const d = c?.getContext('2d').getImageData(0, 0, c.width, c.height)
+                   .data ?? [];
+        let n = 0;
+
+        for (let i = 0; i < d.length; i += 4) {
+            n += d[i] > 150 && d[i + 1] < 110 && d[i + 2] < 80
+                 && d[i + 3] > 120 ? 1 : 0;
+        }
+
+        return n > 30;
+    }), 'the points of p99');
+});
+
+
+test('all peers slow is no reason to call them up', opt, async t => {
+    const p = await b.page(t);
+
+    await p.route('**/charts/data?*', async route => {
+        const res = await route.fetch(), data = await res.json();
+
+        for (const x of data.series) {
+            x['5xx'] = x['5xx'].map(() => 0);
+            x.p99 = x.p99.map(() => 5e6);
+        }
+
+        await route.fulfill({ json: data });
+    });
+    await p.goto(s.base);
+    await p.locator('.pill', { hasText: 'All 3 peers slow' }).waitFor();
 });

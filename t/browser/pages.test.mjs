@@ -1,23 +1,21 @@
-/* The pages in Chromium, served by the real nginx. */
+/* The pages in Chromium, served by the real nginx: what holds for all, the
+ * overview, the charts. */
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import * as lib from './lib.mjs';
-import { browser, fetchText, missing, site, until, violations }
+import { browser, charts, everyPage, fetchText, flame, missing, PHONE, site,
+         until, violations }
     from './site.mjs';
 
 const why = missing();
 const opt = why ? { skip: why } : { timeout: 60000 };
-let s, b, dir;
+let s, b;
 
 before(async () => {
     if (!why) {
         s = await site();
         b = await browser();
-        dir = lib.profiles();
-        lib.writeFile(lib.join(dir, 'forest.pb.gz'),
-                      lib.gzipSync(lib.forest(50000)));
     }
 }, { timeout: 90000 });
 
@@ -28,17 +26,6 @@ after(async () => {
 
 const view = (q = {}) => s.base + 'pprof/view?' + new URLSearchParams(q);
 const acs = i => `pprof/acs/127.0.0.1:${s.acs[i].port}`;
-const flame = p => p.waitForFunction(() => globalThis.__flame?.())
-                    .then(h => h.jsonValue());
-const charts = p => p.evaluate(() => globalThis.__charts?.());
-
-/* a file given to the page as a person would drop or open it */
-async function openFile(p, ...names) {
-    await p.goto(view());
-    await p.locator('input[type=file]').setInputFiles(
-        names.map(n => lib.join(dir, n + '.pb.gz')));
-    return flame(p);
-}
 
 
 /* --- what holds for all pages --- */
@@ -48,7 +35,7 @@ const INLINE = /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/;
 test('no inline script, style or handler in any page, and a strict policy',
      opt, async () => {
     for (const path of ['', 'charts/', 'pprof/', 'pprof/view',
-                        acs(0) + '/'])
+                        'pprof/kept/', acs(0) + '/'])
     {
         const r = await fetchText(s.base + path);
 
@@ -73,14 +60,16 @@ test('files of the pages: kept for ever by name and hash, small', opt,
     links.push('assets/' + /\.\/(uPlot\.js\?[0-9a-f]{12})/.exec(js)[1]);
 
     for (const l of links) {
-        const r = await fetch(s.base + l);
+        const { headers } = await fetchText(s.base + l,
+                                            { 'accept-encoding': 'gzip' });
 
-        assert.match(r.headers.get('cache-control'), /immutable/, l);
-        sum += lib.gzipSync(Buffer.from(await r.arrayBuffer()),
-                            { level: 9 }).length;
+        assert.match(headers['cache-control'], /immutable/, l);
+        assert.equal(headers['content-encoding'], 'gzip', l);
+        sum += Number(headers['content-length']);
     }
 
     assert.equal(links.length, 5);
+    console.log(`# ${sum} bytes gzipped`);
     assert.ok(sum < 60000, `${sum} bytes gzipped`);
 });
 
@@ -89,13 +78,16 @@ const PAGES = [
     ['overview', () => s.base, p => p.getByText('profiles').first().waitFor()],
     ['charts', () => s.base + 'charts/',
      p => p.getByText('Live', { exact: true }).waitFor()],
+    ['charts of one process', () => s.base + 'charts/?src=acs/127.0.0.1:'
+                                    + s.acs[0].port,
+     p => p.locator('[data-id=pprof]').waitFor()],
     ['profiles', () => s.base + 'pprof/',
      p => p.getByText('no profiler').waitFor()],
     ['peer', () => s.base + acs(0) + '/',
      p => p.getByText('Profiler answers').waitFor()],
     ['peer without profiler',
      () => `${s.base}pprof/bare/127.0.0.1:${s.nobody}/`,
-     p => p.getByText('How to get profiles').waitFor(), [/502|504/]],
+     p => p.getByText('How to get profiles').waitFor()],
     ['viewer, empty', () => view(), p => p.getByText('Open files').waitFor()],
     ['viewer', () => view({ src: acs(0) + '/heap' }), flame],
     ['viewer, top', () => view({ src: acs(0) + '/heap', view: 'top' }), flame],
@@ -106,23 +98,8 @@ const PAGES = [
      p => p.getByRole('button', { name: 'Take one now' }).waitFor()],
 ];
 
-for (const [name, url, ready, forgive = [/502|504/]] of PAGES) {
-    for (const look of ['light', 'dark', 'phone']) {
-        test(`axe: ${name}, ${look}`, opt, async t => {
-            const p = await b.page(t, { forgive,
-                colorScheme: look === 'dark' ? 'dark' : 'light',
-                ...(look === 'phone' ? { hasTouch: true, isMobile: true,
-                    viewport: { width: 390, height: 844 } } : {}) });
-
-            await p.goto(url());
-            await ready(p);
-            assert.deepEqual(await violations(p), []);
-            assert.ok(await p.evaluate(() =>
-                document.documentElement.scrollWidth <= innerWidth),
-                'no sideways scrolling');
-            assert.equal(await p.locator('h1').count(), 1);
-        });
-    }
+for (const [name, go, ready] of PAGES) {
+    everyPage(test, opt, () => b, name, go, ready, [/404|502|504/]);
 }
 
 
@@ -220,6 +197,65 @@ test('overview: the peers live, worst first, sorted by a click', opt,
 });
 
 
+test('overview: traffic, memory, a line of five minutes, ways on', opt,
+     async t => {
+    const p = await b.page(t, { forgive: [/502|504/] });
+    const { port } = s.acs[0], row = p.locator('tbody tr',
+                                               { hasText: `:${port}` });
+
+    await p.goto(s.base);
+
+    for (const re of [/[\d.]+ \/s/, /[\d.]+ (µs|ms|s)/, /[\d.]+%/,
+                      /[\d.]+ MiB/])
+    {
+        await row.getByText(re).first().waitFor();
+    }
+
+    await until(async () => /at most/.test(await row.getByRole('img')
+        .getAttribute('aria-label')), 'the line');
+
+    const to = name => row.getByRole('link', { name, exact: true })
+                          .getAttribute('href');
+
+    assert.match(await to('profiles'), /\/pprof\/acs\/127\.0\.0\.1%3A/);
+    assert.match(await to('charts'), /\/charts\/\?src=acs%2F127/);
+    assert.match(await to('heap'), /\/pprof\/view\?src=/);
+});
+
+
+test('overview on a phone: everything of a peer without scrolling', opt,
+     async t => {
+    const p = await b.page(t, { ...PHONE, forgive: [/502|504/] });
+
+    await p.goto(s.base);
+    await p.locator('table.cards').getByText('charts').first().waitFor();
+
+    const out = await p.evaluate(() => [...document.querySelectorAll(
+        'table.cards tbody :is(th, td:not(.pc))')].filter(e => {
+        const { left, right, width } = e.getBoundingClientRect();
+
+        return left < 0 || right > 390 || width === 0;
+    }).map(e => e.textContent));
+
+    assert.deepEqual(out, [], 'in sight');
+    assert.equal(await p.locator('tbody tr').first().evaluate(tr =>
+        getComputedStyle(tr.cells[3], '::before').content), '"p99"');
+});
+
+
+test('the first Tab skips to the content', opt, async t => {
+    const p = await b.page(t);
+
+    await p.goto(s.base + 'charts/');
+    await p.keyboard.press('Tab');
+    await p.getByRole('link', { name: 'Skip to content' }).waitFor();
+    assert.equal(await p.evaluate(() => document.activeElement.className),
+                 'skip');
+    await p.keyboard.press('Enter');
+    assert.match(p.url(), /#main$/);
+});
+
+
 /* --- charts --- */
 
 test('charts: a second brings a point, with ink', opt, async t => {
@@ -250,6 +286,8 @@ test('charts: a second brings a point, with ink', opt, async t => {
         return n > 3;
     }), 'p99 is drawn');
     assert.match(await p.locator('.tile').first().textContent(), /\d+ \/s/);
+    assert.equal(await p.locator('.u-cursor-x:visible').count(), 0,
+                 'no cursor without a pointer');
 });
 
 
@@ -331,6 +369,76 @@ test('charts: legend, hover, table, one peer', opt, async t => {
 });
 
 
+test('charts: the cursor is at one time in all', opt, async t => {
+    const p = await b.page(t);
+
+    await p.goto(s.base + 'charts/?range=60&src=acs/127.0.0.1:'
+                 + s.acs[0].port);
+    await p.locator('[data-id=pprof]').waitFor();
+    await until(async () => (await charts(p)).shown[0].points > 8, 'points');
+
+    const box = await p.locator('[data-id=req] .u-over').boundingBox();
+
+    await p.mouse.move(box.x + box.width * 0.93, box.y + 50);
+    await until(async () => {
+        const at = (await charts(p)).shown.map(c => c.at);
+
+        /* a process's own second may end a second apart */
+        return at.length === 7 && at.every(x => x !== null
+                                                && Math.abs(x - at[0]) <= 2);
+    }, 'all seven');
+});
+
+
+test('charts: a Go program with debugcharts', opt, async t => {
+    const p = await b.page(t);
+
+    await p.goto(s.base + 'charts/?range=60&src=go/127.0.0.1:' + s.go);
+
+    const legend = id => p.locator(`[data-id=${id}] .legend`).innerText();
+
+    await until(async () => /heap in use\s*[\d.]+ [KM]iB/
+                            .test(await legend('mem')), 'memory');
+    assert.match(await legend('cpu'), /user\s*25%\s*system\s*5%/);
+    assert.match(await p.locator('.tiles').innerText(),
+                 /Heap in use\s*[\d.]+ [KM]iB\s*CPU\s*30%\s*Goroutines\s*\d/);
+    assert.match(await legend('pprof'), /goroutine\s*\d+\s*heap\s*3/);
+});
+
+
+test('charts: profiles that somebody takes are marks', opt, async t => {
+    const p = await b.page(t), peer = `127.0.0.1:${s.acs[1].port}`;
+
+    await p.goto(s.base + 'charts/?range=60');
+    await p.getByText('Live', { exact: true }).waitFor();
+    await fetchText(s.base + acs(1) + '/goroutine');
+    await p.getByText(new RegExp(`\\d goroutine profile of ${peer}`)).waitFor();
+    await fetchText(s.base + acs(1) + '/profile?seconds=1');
+    await p.getByText(new RegExp(`\\d\\d CPU profile of ${peer}`)).waitFor();
+
+    /* of another peer's chart they are no marks */
+    await p.goto(s.base + `charts/?range=60&src=go/127.0.0.1:${s.go}`);
+    await p.getByText('Live', { exact: true }).waitFor();
+    await until(async () => (await charts(p)).rows > 5, 'its data');
+    assert.equal(await p.getByText(/goroutine profile/).count(), 0);
+});
+
+
+test('charts: a peer that starts anew is a mark, seen then or later', opt,
+     async t => {
+    const p = await b.page(t, { forgive: [/502|504/] });
+    const url = s.base + `charts/?range=60&src=acs/127.0.0.1:${s.acs[1].port}`;
+    const mark = p.getByText(/\d\d restart of 127\.0\.0\.1/);
+
+    await p.goto(url);
+    await p.locator('[data-id=pprof]').waitFor();
+    await s.acsRestart(1);
+    await mark.waitFor({ timeout: 45000 });
+    await p.goto(url);
+    await mark.waitFor();
+});
+
+
 test('charts: ranges up to a day', opt, async t => {
     const p = await b.page(t);
 
@@ -360,410 +468,6 @@ test('charts: a reload is a mark, a server that is gone comes back', {
     await p.locator('.pill', { hasText: 'Live' }).waitFor(
         { timeout: 30000 });
     assert.equal(await p.locator('.banner:visible').count(), 0);
-});
-
-
-/* --- profiles --- */
-
-test('profiles: each peer says whether it has a profiler', opt, async t => {
-    const p = await b.page(t, { forgive: [/502|504/] });
-
-    await p.goto(s.base + 'pprof/');
-    await p.locator('tr', { hasText: `:${s.nobody}` })
-           .getByText('no profiler').waitFor();
-
-    for (const port of [s.acs[0].port, s.acs[1].port, s.go]) {
-        await p.locator('tr', { hasText: `:${port}` })
-               .getByText('answers').waitFor();
-    }
-});
-
-
-test('a CPU profile of C counts down and is drawn', opt, async t => {
-    const p = await b.page(t);
-
-    await p.goto(s.base + acs(1) + '/');
-    await p.getByRole('button', { name: '5 s', exact: true }).click();
-    await p.getByRole('button', { name: 'Record CPU' }).click();
-    await p.getByText(/Sampling CPU for 5 s\. [345] s left/).waitFor();
-    assert.match(await p.title(), /^\d s · /);
-
-    const f = await flame(p);
-
-    assert.ok(f.total > 0 && f.unit === 'nanoseconds');
-    assert.match(await p.locator('.pill').first().textContent(),
-                 / in 5(\.\d+)? s$/);
-    await p.getByLabel(/Find functions/).fill('acs_hot_digest');
-    await p.getByText(/\d+ frames?, .*%\)/).waitFor();
-});
-
-
-test('a link or a reload does not record: it asks', opt, async t => {
-    const p = await b.page(t);
-
-    await p.goto(view({ src: acs(1) + '/profile?seconds=7' }));
-    await p.getByRole('button', { name: 'Record now, 7 s' }).waitFor();
-});
-
-
-test('Cancel ends the profile in the process', opt, async t => {
-    const p = await b.page(t);
-    const src = acs(1) + '/profile?seconds=30';
-
-    await p.goto(view({ src }));
-    await p.getByRole('button', { name: /Record now/ }).click();
-    await p.getByText(/Sampling CPU for 30 s\. 2\d s left/).waitFor();
-
-    /* one at a time: a second one is refused while it runs */
-    const second = () => fetchText(s.base + acs(1) + '/profile?seconds=1');
-
-    await until(async () => (await second()).status !== 200, 'it runs');
-    await p.getByRole('button', { name: 'Cancel' }).click();
-    await p.getByText('Cancelled. Nothing was kept.').waitFor();
-    await until(async () => (await second()).status === 200,
-                'the process is free again');
-});
-
-
-test('several peers are one picture', opt, async t => {
-    const p = await b.page(t);
-    const q = new URLSearchParams();
-
-    q.append('src', acs(0) + '/heap');
-    q.append('src', acs(1) + '/heap');
-    await p.goto(s.base + 'pprof/view?' + q);
-    assert.ok((await flame(p)).total > 0);
-    await p.getByText('and 1 more, as one').waitFor();
-
-    /* exactly, with files that hold still */
-    const f = await openFile(p, 'cpu', 'cpu2');
-    const theirs = lib.pprofTop(['cpu', 'cpu2'].map(
-        n => lib.join(dir, n + '.pb.gz')), 'ns');
-
-    assert.equal(f.total, theirs.total);
-});
-
-
-test('a Go program\'s profiles open alike', opt, async t => {
-    const p = await b.page(t);
-
-    await p.goto(view({ src: `pprof/go/127.0.0.1:${s.go}/goroutine`,
-                        view: 'top' }));
-    await flame(p);
-    await p.getByRole('button', { name: 'main.main', exact: true }).waitFor();
-});
-
-
-test('an answer that is no profile is said in the server\'s words', opt,
-     async t => {
-    const p = await b.page(t, { forgive: [/404|502|504/] });
-
-    await p.goto(view({ src: `pprof/bare/127.0.0.1:${s.nobody}/heap` }));
-    await p.getByRole('alert').getByText(/HTTP 50[24]: \w+/).waitFor();
-    await p.getByRole('button', { name: 'Try again' }).waitFor();
-
-    await p.goto(view({ src: 'stats' }));
-    await p.getByRole('alert').getByText('not a profile').waitFor();
-
-    await p.goto(view({ src: '//example.com/heap' }));
-    await p.getByRole('alert').getByText('not below this').waitFor();
-});
-
-
-/* --- viewer --- */
-
-test('flame: the total and the top rows are go tool pprof\'s', opt,
-     async t => {
-    const p = await b.page(t), f = await openFile(p, 'cpu');
-    const theirs = lib.pprofTop([lib.join(dir, 'cpu.pb.gz')], 'ns');
-
-    assert.equal(f.total, theirs.total);
-    await p.getByRole('button', { name: 'Top' }).click();
-
-    const rows = await p.locator('table.t tbody tr').evaluateAll(
-        list => list.map(tr => [...tr.cells].map(c => c.textContent)));
-    const of = n => theirs.rows.filter(r => r.self === n)
-                               .map(r => r.name);
-    const ms = text => Math.round(parseFloat(text)
-                                  * (/ ms$/.test(text) ? 1e6 : 1e9));
-
-    for (const r of rows.slice(0, 5)) {
-        assert.ok(of(ms(r[0])).includes(r[4]), r.join(' | '));
-    }
-});
-
-
-test('flame: 50,000 frames are drawn in time', opt, async t => {
-    const p = await b.page(t);
-    let best = Infinity;
-
-    for (let i = 0; i < 3; i++) {
-        const f = await openFile(p, 'forest');
-
-        assert.ok(f.nodes > 45000 && f.drawn < 12000);
-        best = Math.min(best, f.time);
-    }
-
-    t.diagnostic(`first picture of 50,000 frames: ${best.toFixed(0)} ms`);
-
-    /* the bar is 150 ms; a machine at work must not fail the test */
-    assert.ok(best < 750, `${best} ms`);
-});
-
-
-test('flame: a click zooms, the URL keeps it, the keyboard goes about', opt,
-     async t => {
-    const p = await b.page(t);
-
-    await p.goto(view({ src: acs(0) + '/heap' }));
-
-    const f = await flame(p);
-    const box = await p.locator('.flame').boundingBox();
-
-    await p.mouse.click(box.x + 60, box.y + 50);
-
-    const z = await until(async () => {
-        const x = await flame(p);
-
-        return x.zoom > 0 && x;
-    }, 'zoomed');
-
-    assert.ok(z.drawn <= f.drawn);
-    assert.match(p.url(), new RegExp('at=' + z.zoom));
-    await p.getByRole('button', { name: 'Zoom out' }).waitFor();
-
-    const item = p.getByRole('treeitem', { selected: true });
-
-    assert.match(await item.getAttribute('aria-label'), /, \d/);
-    await p.keyboard.press('ArrowDown');
-    await until(async () => (await flame(p)).current !== z.zoom, 'a child');
-
-    const on = () => p.evaluate(() => document.activeElement.dataset.node);
-
-    assert.equal(Number(await on()), (await flame(p)).current);
-    await p.keyboard.press('ArrowUp');
-    assert.equal(Number(await on()), z.zoom);
-    await p.keyboard.press('Escape');
-    assert.equal((await flame(p)).zoom, 0);
-    await p.keyboard.press('m');
-    assert.equal(await p.getByRole('menu').count(), 0, 'none on the root');
-    await p.keyboard.press('ArrowDown');
-    await p.keyboard.press('m');
-    await p.getByRole('menuitem', { name: 'Callers and callees' }).waitFor();
-    assert.deepEqual(await violations(p), []);
-    await p.keyboard.press('Enter');
-    await p.getByText('Called by').waitFor();
-});
-
-
-test('search: the exact share, next match, and what is no expression', opt,
-     async t => {
-    const p = await b.page(t), theirs = lib.pprofTop(
-        ['-focus=sortNames', lib.join(dir, 'cpu.pb.gz')], 'ns');
-    const f = await openFile(p, 'cpu');
-    const sum = theirs.rows.reduce((n, r) => n + r.self, 0);
-    const share = (100 * sum / f.total).toFixed(1);
-    const find = p.getByLabel(/Find functions/);
-
-    await find.fill('main\\.sortNames');
-    await p.locator('.found', { hasText: `(${share}%)` }).waitFor();
-    await find.fill('runtime');
-    await find.press('Enter');
-    await p.locator('.found', { hasText: /^1 of \d+/ }).waitFor();
-    await find.fill('(');
-    await p.getByText('not a regular expression').waitFor();
-    assert.equal(await find.getAttribute('aria-invalid'), 'true');
-    await find.fill('no such function');
-    await p.getByText('no match').waitFor();
-});
-
-
-test('focus, ignore and invert count anew', opt, async t => {
-    const p = await b.page(t), f = await openFile(p, 'cpu');
-
-    await p.getByRole('button', { name: 'Invert' }).click();
-    await until(async () => (await flame(p)).nodes !== f.nodes, 'inverted');
-    assert.equal((await flame(p)).total, f.total);
-    await p.getByRole('button', { name: 'Invert' }).click();
-
-    const theirs = lib.pprofTop(['-focus=main.fibonacci',
-                                 lib.join(dir, 'cpu.pb.gz')], 'ns');
-    const sum = theirs.rows.reduce((n, r) => n + r.self, 0);
-
-    await p.evaluate(() => history.replaceState(null, '',
-                               '?focus=main.fibonacci'));
-    await p.getByRole('button', { name: 'Invert' }).click();
-    assert.equal((await flame(p)).total, sum);
-    await p.getByRole('button', { name: 'Remove focus' }).click();
-    assert.equal((await flame(p)).total, f.total);
-});
-
-
-test('a difference names the leak of the demo', { ...opt, timeout: 60000 },
-     async t => {
-    const p = await b.page(t);
-    const heap = async name => {
-        const r = await fetch(s.base + acs(0) + '/heap?gc=1');
-
-        assert.equal(r.status, 200);
-        lib.writeFile(lib.join(dir, name + '.pb.gz'),
-                      Buffer.from(await r.arrayBuffer()));
-    };
-
-    await heap('leak0');
-
-    for (let i = 0; i < 600; i++) {
-        await fetchText(`http://127.0.0.1:${s.acs[0].port}/order`);
-    }
-
-    await heap('leak1');
-    await openFile(p, 'leak1');
-    await p.getByRole('button', { name: 'Compare…' }).click();
-    await p.getByText('a file').locator('input').setInputFiles(
-        lib.join(dir, 'leak0.pb.gz'));
-    await p.locator('.pill', { hasText: /^grew [\d.]+ MiB/ }).waitFor();
-    await p.getByRole('button', { name: 'Top' }).click();
-
-    const row = p.locator('tbody tr').first();
-
-    assert.match(await row.textContent(), /^\+[\d.]+ MiB.*session_put/);
-    await p.getByRole('button', { name: 'Flame' }).click();
-    assert.deepEqual(await violations(p), []);
-});
-
-
-test('CPU profiles of two processes are compared by share', opt,
-     async t => {
-    const p = await b.page(t);
-
-    await openFile(p, 'cpu2');
-    await p.getByRole('button', { name: 'Compare…' }).click();
-    await p.getByText('a file').locator('input').setInputFiles(
-        lib.join(dir, 'cpu.pb.gz'));
-    await p.locator('.pill', { hasText: / each$/ }).waitFor();
-    assert.equal(await p.getByRole('button', { name: 'Normalize' })
-                        .getAttribute('aria-pressed'), 'true');
-    await p.getByRole('button', { name: 'Normalize' }).click();
-    await p.locator('.pill', { hasText: /^(grew|shrank) / }).waitFor();
-});
-
-
-test('frames without names are said to be so', opt, async t => {
-    const p = await b.page(t);
-
-    lib.writeFile(lib.join(dir, 'bare.pb.gz'), lib.gzipSync(lib.encode([
-        { names: ['main', '0x401234'], value: 30 },
-        { names: ['main', 'work'], value: 70 }])));
-    await openFile(p, 'bare');
-    await p.getByText('30.0% of the samples have no names, most of them in'
-                      + ' /opt/app, build id b0b1b2').waitFor();
-    await p.getByRole('button', { name: 'Top' }).click();
-    await p.getByRole('button', { name: 'app+0x1234' }).waitFor();
-});
-
-
-test('an empty profile, a broken file, padding in front', opt, async t => {
-    const p = await b.page(t);
-    const body = lib.gzipSync(lib.encode([{ names: ['main'], value: 5 }]));
-    const write = (n, x) => lib.writeFile(lib.join(dir, n + '.pb.gz'), x);
-
-    write('empty', lib.gzipSync(lib.encode([])));
-    write('broken', body.subarray(0, 40));
-    write('padded', Buffer.concat([lib.gzipSync(''), lib.gzipSync(''),
-                                   body]));
-
-    await p.goto(view());
-
-    const open = n => p.locator('input[type=file]').first().setInputFiles(
-        lib.join(dir, n + '.pb.gz'));
-
-    await open('empty');
-    await p.getByText('No samples were taken').waitFor();
-    await p.goto(view());
-    await open('broken');
-    await p.getByRole('alert').getByText('damaged or cut off').waitFor();
-    assert.equal((await openFile(p, 'padded')).total, 5);
-});
-
-
-test('names from a backend stay text', opt, async t => {
-    const p = await b.page(t), evil = '<img src=x onerror=alert(1)>"\'&';
-
-    lib.writeFile(lib.join(dir, 'evil.pb.gz'), lib.gzipSync(lib.encode([
-        { names: ['main', evil], value: 30 }], { module: evil })));
-    await openFile(p, 'evil');
-    await p.getByRole('button', { name: 'Top' }).click();
-    await p.getByRole('button', { name: evil }).click();
-    assert.equal(await p.locator('main img').count(), 0);
-});
-
-
-test('the saved SVG stands alone', opt, async t => {
-    const p = await b.page(t);
-
-    await openFile(p, 'cpu');
-
-    const [d] = await Promise.all([p.waitForEvent('download'),
-        p.getByRole('button', { name: 'Save SVG' }).click()]);
-    const text = lib.readFileSync(await d.path(), 'utf8');
-
-    assert.match(d.suggestedFilename(), /^cpu\.pb\.gz\.svg$/);
-    assert.doesNotMatch(text, /<script|href=|var\(|style=/);
-    assert.match(text, /<title>main\.fibonacci, [\d.]+ m?s, [\d.]+%/);
-
-    const q = await b.page(t, { forgive: [/^foreign: file:/] });
-
-    lib.writeFile(lib.join(dir, 'flame.svg'), text);
-    await q.goto('file://' + lib.join(dir, 'flame.svg'));
-    assert.ok(await q.locator('rect').count() > 20);
-});
-
-
-test('Copy works on plain http, where there is no clipboard', opt,
-     async t => {
-    const p = await b.page(t);
-
-    await p.goto(s.base + acs(0) + '/');
-    await p.evaluate(() => Object.defineProperty(navigator, 'clipboard',
-                                                 { value: undefined }));
-    await p.getByRole('button', { name: 'Copy' }).first().click();
-    await p.getByText('Copied').waitFor();
-    assert.match(await p.evaluate(() => String(getSelection())),
-                 /^go tool pprof -http=: 'http.*\/profile\?seconds=30'$/);
-});
-
-
-test('snapshots: taken by nginx and by hand, and their growth', opt,
-     async t => {
-    const p = await b.page(t), peer = `127.0.0.1:${s.acs[0].port}`;
-    const list = async () => JSON.parse((await fetchText(
-        s.base + 'pprof/kept/?json')).body);
-
-    /* the timer's first round comes a few seconds after the start */
-    await until(async () => (await list()).kept.some(k => k.peer === peer),
-                'the first of the timer');
-
-    const before = (await list()).kept.length;
-
-    await p.goto(s.base + 'pprof/kept/?src=acs/' + peer + '&kind=heap');
-    await p.getByRole('button', { name: 'Take one now' }).click();
-    await until(async () => (await list()).kept.length > before, 'one more');
-    await p.waitForFunction(() =>
-        document.querySelectorAll('tbody tr').length >= 2);
-
-    await p.getByRole('button', { name: 'Every 10 min, 6 times' }).click();
-    await p.getByText('5 more to come').waitFor();
-    assert.equal((await list()).planned[0].left, 5);
-    assert.deepEqual(await violations(p), []);
-
-    await p.getByRole('button', { name: 'Show growth' }).click();
-    await p.waitForURL(/pprof\/view\?/);
-
-    const url = new URL(p.url());
-
-    assert.match(url.searchParams.get('src'), /^pprof\/kept\/acs\//);
-    assert.match(url.searchParams.get('base'), /^pprof\/kept\/acs\//);
-    await flame(p);
 });
 
 

@@ -7,6 +7,7 @@
  * directory for pictures of what the tests saw.
  */
 
+import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
          writeFileSync } from 'node:fs';
@@ -26,8 +27,10 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic',
                '--disable-dev-shm-usage'];
 
 
-/* A peer that says nothing of its process is no fault of a page. */
-const SILENT = /status of (404|502).*\/charts\/[^/]+\/[^/]+\/data/;
+/* A peer that says nothing of its process is no fault of a page, nor is it
+ * that a test looks at a canvas more than once. */
+const SILENT = new RegExp('status of (404|502).*/charts/[^/]+/[^/]+/data'
+                          + '|willReadFrequently');
 
 
 export function freePort() {
@@ -66,9 +69,9 @@ export async function until(check, what, seconds = 15) {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 4 });
 
-export function fetchText(url) {
+export function fetchText(url, headers = {}) {
     return new Promise((ok, bad) => {
-        httpGet(url, { agent }, res => {
+        httpGet(url, { agent, headers }, res => {
             let body = '';
 
             res.setEncoding('utf8');
@@ -107,12 +110,8 @@ class Site {
         this.acs = [];
 
         for (let i = 0; i < 2; i++) {
-            const a = { port: await freePort(), pprof: await freePort() };
-
-            this.acs.push(a);
-            this.run(`acs ${i}`, join(build, 't/app/acs'),
-                     ['-p', a.port, '-d', `127.0.0.1:${a.pprof}`],
-                     { TCMALLOC_SAMPLE_PARAMETER: '65536' });
+            this.acs.push({ port: await freePort(), pprof: await freePort() });
+            this.acsStart(i);
         }
 
         this.go = await freePort();
@@ -141,6 +140,24 @@ class Site {
         }
 
         this.load();
+    }
+
+    acsStart(i) {
+        const a = this.acs[i];
+
+        a.entry = this.run(`acs ${i}`, join(build, 't/app/acs'),
+                           ['-p', a.port, '-d', `127.0.0.1:${a.pprof}`],
+                           { TCMALLOC_SAMPLE_PARAMETER: '65536' });
+    }
+
+    /* as an init system would, after it died */
+
+    async acsRestart(i) {
+        const { entry: { p } } = this.acs[i];
+
+        p.kill('SIGKILL');
+        await until(() => p.signalCode !== null, 'acs ends');
+        this.acsStart(i);
     }
 
     conf() {
@@ -296,6 +313,18 @@ export async function browser() {
                 viewport: { width: 1280, height: 800 }, locale: 'en-US',
                 timezoneId: 'UTC', reducedMotion: 'reduce', ...options });
             const p = await context.newPage(), bad = p.heard = [];
+
+            p.shot = async (what = '') => {
+                if (process.env.SHOTS) {
+                    mkdirSync(process.env.SHOTS, { recursive: true });
+                    await p.screenshot({ fullPage: true,
+                        path: join(process.env.SHOTS,
+                                   (t.name + ' ' + what).trim()
+                                   .replace(/\W+/g, '-') + '.png') })
+                     .catch(() => {});
+                }
+            };
+
             const note = text => {
                 if (![...forgive, SILENT].some(re => re.test(text))) {
                     bad.push(text);
@@ -324,14 +353,7 @@ export async function browser() {
             });
 
             t.after(async () => {
-                if (process.env.SHOTS) {
-                    mkdirSync(process.env.SHOTS, { recursive: true });
-                    await p.screenshot({ fullPage: true,
-                        path: join(process.env.SHOTS,
-                                   t.name.replace(/\W+/g, '-') + '.png') })
-                     .catch(() => {});
-                }
-
+                await p.shot();
                 await context.close();
 
                 if (bad.length) {
@@ -343,6 +365,128 @@ export async function browser() {
             return p;
         }
     };
+}
+
+
+/* --- what a page shows --- */
+
+/* the picture's numbers, when there is one */
+
+export const flame = p => p.waitForFunction(() => {
+    const { flame: f, state } = globalThis.__flame ?? {};
+
+    return f?.t && state.time !== undefined && {
+        nodes: f.t.n, drawn: f.drawn.size, zoom: f.zoomed, current: f.cur,
+        total: f.t.value[0], unit: f.t.unit, time: state.time,
+        narrowest: Math.min(...[...f.drawn.values()].map(d => d.w))
+    };
+}).then(h => h.jsonValue());
+
+
+/* what the charts hold and show */
+
+export const charts = p => p.evaluate(() => {
+    if (!globalThis.__charts) {
+        return undefined;
+    }
+
+    const { live, all } = globalThis.__charts;
+
+    return {
+        rows: live.rows.t.length, last: live.rows.last, range: live.range,
+        paused: live.paused, zoom: live.zoom, step: live.rows.step,
+        shown: all().map(({ id, plot, series }) => ({
+            id, min: plot.scales.x.min, max: plot.scales.x.max,
+            series: series.map(x => x.name), points: plot.data[0].length,
+            width: plot.bbox.width / devicePixelRatio,
+            at: plot.data[0][plot.cursor.idx] ?? null,
+            band: plot.data[3]?.filter((v, i) => v > plot.data[2][i]).length
+        }))
+    };
+});
+
+export const PHONE = { hasTouch: true, isMobile: true,
+                       viewport: { width: 390, height: 844 } };
+
+/* twice as large on a window of 1280 by 800 */
+const ZOOMED = { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 };
+
+export const fits = p => p.evaluate(
+    () => document.documentElement.scrollWidth <= innerWidth);
+
+
+/*
+ * What holds for a page at GO, once READY, as FORGIVE allows: axe finds
+ * nothing in light, dark and on a phone; nothing is wider than the window,
+ * also at 200 %; on paper it is light and without what only a screen needs.
+ */
+
+export function everyPage(test, opt, b, name, go, ready, forgive = []) {
+    const open = async (t, options) => {
+        const p = await b().page(t, { forgive, ...options });
+
+        await p.goto(go());
+        await ready(p);
+        return p;
+    };
+
+    test(`axe: ${name}, light and dark`, opt, async t => {
+        const p = await open(t, { colorScheme: 'light' });
+
+        assert.deepEqual(await violations(p), []);
+        assert.ok(await fits(p), 'no sideways scrolling');
+        assert.equal(await p.locator('h1').count(), 1);
+        await p.shot('light');
+        await p.emulateMedia({ colorScheme: 'dark' });
+        assert.deepEqual(await violations(p), [], 'dark');
+        assert.ok(await p.evaluate(() => {
+            const [r] = getComputedStyle(document.body).backgroundColor
+                        .match(/\d+/g);
+
+            return r < 60;
+        }), 'it is dark');
+    });
+
+    test(`axe: ${name}, phone`, opt, async t => {
+        const p = await open(t, PHONE);
+
+        assert.deepEqual(await violations(p), []);
+        assert.ok(await fits(p), 'no sideways scrolling');
+
+        for (const a of await p.locator('.bar a:visible').all()) {
+            const { x, width } = await a.boundingBox();
+
+            assert.ok(x >= 0 && x + width <= 390, 'a link of the bar');
+        }
+    });
+
+    test(`200 % and paper: ${name}`, opt, async t => {
+        const p = await open(t, { ...ZOOMED, colorScheme: 'dark' });
+
+        assert.ok(await fits(p), 'no sideways scrolling at 200 %');
+        await p.shot('200');
+        await p.setViewportSize({ width: 1000, height: 1400 });
+        await p.emulateMedia({ media: 'print', colorScheme: 'dark' });
+        await p.evaluate(() => dispatchEvent(new Event('beforeprint')));
+        assert.ok(await fits(p), 'nor on paper');
+        assert.equal(await p.locator('.bar:visible, .tools:visible,'
+                                     + ' .seg:visible, footer:visible')
+                            .count(), 0, 'no controls on paper');
+        assert.deepEqual(await p.evaluate(() => {
+            const s = getComputedStyle(document.body);
+
+            return [s.backgroundColor, s.color];
+        }), ['rgb(255, 255, 255)', 'rgb(23, 32, 44)'], 'dark on white');
+        assert.equal(await p.locator('h1:visible').count(), 1);
+
+        /* what is drawn too: its first pixel */
+        await until(() => p.evaluate(() => {
+            const c = document.querySelector('.flame-canvas');
+
+            return !c || !c.clientWidth || c.getContext('2d').getImageData(
+                1, 1, 1, 1).data[0] > 180;
+        }), 'a light picture');
+    });
 }
 
 

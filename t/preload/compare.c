@@ -48,10 +48,15 @@ print_stack(FILE *out, const char *who, const struct backtrace *trace)
 }
 
 
+/* Replaces the file whole: the program may end at any moment. */
 static void
 print_result(const char *path)
 {
-    FILE  *out = fopen(path, "we");
+    char   new[4096];
+    FILE  *out;
+
+    snprintf(new, sizeof(new), "%s.new", path);
+    out = fopen(new, "we");
 
     if (out == NULL) {
         return;
@@ -66,6 +71,7 @@ print_result(const char *path)
     }
 
     fclose(out);
+    rename(new, path);
 }
 
 

@@ -862,7 +862,8 @@ sub _workers_wanted {
 sub worker_pids {
     my ($self, $master) = @_;
 
-    return grep { title($_) =~ /^nginx: worker process\s*$/ }
+    return grep { title($_)
+                  =~ /^(?:nginx|angie): worker process(?: #\d+)?\s*$/ }
            children_of($master // $self->master_pid());
 }
 
@@ -1013,7 +1014,7 @@ sub stop {
 
     $self->_remember();
 
-    my @masters = grep { title($_) =~ /^nginx: master/ }
+    my @masters = grep { title($_) =~ /^(?:nginx|angie): master/ }
                   keys %{ $self->{pids} };
 
     kill 'QUIT', @masters;
@@ -1040,7 +1041,7 @@ sub stop {
 sub _ours {
     my ($self, $pid) = @_;
 
-    return pid_alive($pid) && title($pid) =~ /^nginx: /;
+    return pid_alive($pid) && title($pid) =~ /^(?:nginx|angie): /;
 }
 
 

@@ -1,14 +1,11 @@
 /*
- * The histogram and what is read from it.
+ * The histogram, and what is read from it and from cells.
  */
 
 #include "../../../ngx_module/ngx_http_debug_snapshot.c"
+#include "../../../ngx_module/ngx_http_debug_zone.c"
+#include "../../../ngx_module/ngx_http_debug_history.c"
 #include "host.h"
-
-
-/* both are zone.c's, which this test does without */
-
-ngx_int_t  ngx_http_debug_lane = 0;
 
 
 static uint64_t  seed = 1;
@@ -130,8 +127,22 @@ test_percentiles(const char *name, ngx_uint_t n)
 }
 
 
+static ngx_http_debug_entity_t *
+entity(ngx_http_debug_zone_t *zone, ngx_uint_t kind, uint32_t group,
+    const char *text, ngx_uint_t cells)
+{
+    ngx_str_t  name;
+
+    name.data = (u_char *) text;
+    name.len = strlen(text);
+
+    return ngx_http_debug_zone_entity(zone, kind, group, &name, cells,
+                                      ngx_cycle->log);
+}
+
+
 static void
-test_row(void)
+test_row(ngx_log_t *log)
 {
     uint64_t                   bucket[1];
     ngx_uint_t                 i, wrong;
@@ -140,15 +151,10 @@ test_row(void)
     ngx_http_debug_zone_t     *zone;
     ngx_http_debug_entity_t   *e;
 
-    /* an entity of four cells, where a zone would have it */
+    zone = ngx_http_debug_zone_create(log, NGX_HTTP_DEBUG_ZONE_DEFAULT);
+    e = entity(zone, NGX_HTTP_DEBUG_SERVER, 0, "server", 4);
 
-    zone = calloc(1, 65536 + 4 * sizeof(ngx_http_debug_cell_t));
-    e = ngx_http_debug_zone_at(zone, 1024);
-    e->kind = NGX_HTTP_DEBUG_PEER;
-    e->cells = 4;
-    e->cell = 65536;
-
-    ngx_http_debug_snapshot_row(zone, e, &row);
+    ngx_http_debug_snapshot_row(zone, NULL, e, &row);
     is_int(row.count, 0, "nothing: no count");
     is_int(row.ncodes, 0, "nothing: no codes");
     is_int(row.min + row.max + row.measured + row.percentile[0], 0,
@@ -171,6 +177,7 @@ test_row(void)
         cell->base[i] = 7;
         cell->base[(i + 1) % 4] = 1;
         cell->base[(i + 3) % 4] = 2;
+        cell->last = i;
         cell->value[NGX_HTTP_DEBUG_TIME] = 1000 * i;
 
         ngx_http_debug_histogram_add(cell, 1000000 * (i + 1),
@@ -182,13 +189,16 @@ test_row(void)
     cell = ngx_http_debug_zone_cell(zone, e, 3);
     cell->count[NGX_HTTP_DEBUG_CODES + 4] = 5;
 
-    e->active[0] = 3;
-    e->active[63] = 2;
+    /* of lanes 0 and 63 */
 
-    ngx_http_debug_snapshot_row(zone, e, &row);
+    ngx_http_debug_zone_cell(zone, e, 0)->active[0] = 3;
+    ngx_http_debug_zone_cell(zone, e, 63)->active[15] = 2;
+
+    ngx_http_debug_snapshot_row(zone, NULL, e, &row);
 
     is_int(row.count, 4 * 13 + 5, "count");
     is_int(row.second, 4 * 3 + 5, "of the current second");
+    is_int(row.last, 6, "and of the one before");
     is_int(row.ncodes, 4, "codes");
     is_int(row.code[0].code, 4, "a class comes first");
     is_int(row.code[0].count, 5, "with its count");
@@ -226,13 +236,21 @@ test_row(void)
         ngx_http_debug_zone_cell(zone, e, i)->second--;
     }
 
-    ngx_http_debug_snapshot_row(zone, e, &row);
+    ngx_http_debug_snapshot_row(zone, NULL, e, &row);
     is_int(row.second, 0, "the second is over");
+    is_int(row.last, 4 * 3 + 5, "and is the one before");
+
+    for (i = 0; i < 4; i++) {
+        ngx_http_debug_zone_cell(zone, e, i)->second--;
+    }
+
+    ngx_http_debug_snapshot_row(zone, NULL, e, &row);
+    is_int(row.last, 0, "which is over, too");
 
     /* less than nothing under way: a lane was given away in between */
 
-    e->active[63] = -9;
-    ngx_http_debug_snapshot_row(zone, e, &row);
+    ngx_http_debug_zone_cell(zone, e, 63)->active[15] = -9;
+    ngx_http_debug_snapshot_row(zone, NULL, e, &row);
     is_int(row.active, 0, "active is never negative");
 
     /* the sum of two rows */
@@ -261,8 +279,114 @@ test_row(void)
 
     is_int(wrong, 500, "in their classes, too");
 
-    free(zone);
+    munmap(zone, zone->size);
 }
+
+
+static void
+book(ngx_http_debug_cell_t *cell, uint32_t code, uint64_t n, uint64_t ns)
+{
+    cell->code[0] = code;
+    cell->count[0] += n;
+    cell->value[NGX_HTTP_DEBUG_TIME] += n * ns;
+
+    while (n--) {
+        ngx_http_debug_histogram_add(cell, ns,
+                                     ngx_http_debug_histogram_bucket(ns));
+    }
+}
+
+
+/* A group is its peers and what its own cell has besides. */
+
+static void
+test_group(ngx_log_t *log)
+{
+    ngx_http_debug_row_t        row;
+    ngx_http_debug_cell_t      *again;
+    ngx_http_debug_zone_t      *zone;
+    ngx_http_debug_entity_t    *group, *other, *a, *b, *c;
+    ngx_http_debug_peers_of_t  *peers;
+
+    zone = ngx_http_debug_zone_create(log, NGX_HTTP_DEBUG_ZONE_DEFAULT);
+
+    group = entity(zone, NGX_HTTP_DEBUG_GROUP, 0, "group", 1);
+    other = entity(zone, NGX_HTTP_DEBUG_GROUP, 0, "other", 1);
+    a = entity(zone, NGX_HTTP_DEBUG_PEER, group->id, "a", 2);
+    c = entity(zone, NGX_HTTP_DEBUG_PEER, other->id, "a", 2);
+    b = entity(zone, NGX_HTTP_DEBUG_PEER, group->id, "b", 4);
+
+    /* whole rounds at the peers, by different processes */
+
+    book(ngx_http_debug_zone_cell(zone, a, 0), 200, 3, 1000000);
+    book(ngx_http_debug_zone_cell(zone, a, 1), 404, 2, 2000000);
+    book(ngx_http_debug_zone_cell(zone, b, 3), 200, 5, 3000000);
+    book(ngx_http_debug_zone_cell(zone, c, 1), 500, 7, 9000000);
+    ngx_http_debug_zone_cell(zone, b, 2)->value[NGX_HTTP_DEBUG_FAIL_TIMEOUT]
+                                                                         = 4;
+    ngx_http_debug_zone_cell(zone, b, 2)->value[NGX_HTTP_DEBUG_CONNECTS] = 4;
+    ngx_http_debug_zone_cell(zone, a, 0)->value[NGX_HTTP_DEBUG_UPGRADES] = 1;
+    ngx_http_debug_zone_cell(zone, a, 1)->active[3] = 2;
+    ngx_http_debug_zone_cell(zone, b, 1)->active[0] = 1;
+
+    /* one of two tries: a quick 503 of a, and then b's 200 */
+
+    again = ngx_http_debug_zone_again(zone, a, log);
+    book(again, 503, 1, 10000);
+    ok(again == ngx_http_debug_zone_again(zone, a, log),
+       "there is one cell for tries that were not all of a round");
+    book(ngx_http_debug_zone_again(zone, b, log), 200, 1, 4000000);
+    book(ngx_http_debug_zone_cell(zone, group, 0), 200, 1, 4010000);
+    ngx_http_debug_zone_cell(zone, group, 0)->value[NGX_HTTP_DEBUG_TRIES] = 2;
+    ngx_http_debug_zone_cell(zone, group, 0)->value[NGX_HTTP_DEBUG_CONNECTS]
+                                                                         = 1;
+
+    peers = ngx_http_debug_snapshot_peers(ngx_cycle->pool, zone);
+
+    ngx_http_debug_snapshot_row(zone, peers, group, &row);
+
+    is_int(row.count, 11, "group: answers");
+    is_int(row.ncodes, 2, "group: codes");
+    is_int(row.code[0].count, 9, "group: 200");
+    is_int(row.code[1].code, 404, "group: no 503, which was tried again");
+    is_int(row.value[NGX_HTTP_DEBUG_TIME], 3 * 1000000 + 2 * 2000000
+           + 5 * 3000000 + 4010000, "group: time");
+    is_int(row.value[NGX_HTTP_DEBUG_FAIL_TIMEOUT], 4, "group: failures");
+    is_int(row.value[NGX_HTTP_DEBUG_UPGRADES], 1, "group: upgrades");
+    is_int(row.value[NGX_HTTP_DEBUG_TRIES], 10 + 4 + 1 + 2, "group: tries");
+    is_int(row.value[NGX_HTTP_DEBUG_CONNECTS], 11 + 1 + 4 + 1,
+           "group: connects");
+    is_int(row.value[NGX_HTTP_DEBUG_HEADERS], 11 + 1, "group: headers");
+    is_int(row.active, 3, "group: under way");
+    is_int(row.min, 1000000, "group: min is of a round, not of a try");
+    is_int(row.max, 4010000, "group: max");
+    is_int(row.measured, 11, "group: measured");
+
+    ngx_http_debug_snapshot_row(zone, peers, a, &row);
+
+    is_int(row.count, 6, "peer: answers, with the one that was not enough");
+    is_int(row.code[row.ncodes - 1].code, 503, "peer: its 503");
+    is_int(row.min, 10000, "peer: min is of a try");
+    is_int(row.value[NGX_HTTP_DEBUG_CONNECTS], 7, "peer: connects");
+    is_int(row.active, 2, "peer: under way");
+
+    ngx_http_debug_snapshot_row(zone, peers, other, &row);
+    is_int(row.count, 7, "another group has its own");
+    is_int(row.ncodes, 1, "and nothing else");
+
+    /* who came after PEERS was made is not in it, and does no harm */
+
+    b = entity(zone, NGX_HTTP_DEBUG_GROUP, 0, "late", 1);
+    a = entity(zone, NGX_HTTP_DEBUG_PEER, b->id, "a", 2);
+    book(ngx_http_debug_zone_cell(zone, a, 0), 200, 3, 1000000);
+    ngx_http_debug_snapshot_row(zone, peers, b, &row);
+    is_int(row.count, 0, "a newcomer is for the next snapshot");
+
+    munmap(zone, zone->size);
+}
+
+
+#define SIZE(kind, cells)  ngx_http_debug_zone_entity_size(kind, 16, cells)
 
 
 static int
@@ -304,7 +428,15 @@ test(ngx_cycle_t *cycle)
 
     test_percentiles("1 us ... 1 ms", 1000);
 
-    test_row();
+    note("the cells of a server or peer take %zu bytes with 1 worker, %zu"
+         " with 4; a group's, %zu", SIZE(NGX_HTTP_DEBUG_SERVER, 1),
+         SIZE(NGX_HTTP_DEBUG_SERVER, 4), SIZE(NGX_HTTP_DEBUG_GROUP, 1));
+    note("a peer that was tried again takes %zu more",
+         SIZE(NGX_HTTP_DEBUG_PEER, 1) - SIZE(NGX_HTTP_DEBUG_SERVER, 1));
+    note("the history of each takes %zu bytes", ngx_http_debug_history_size());
+
+    test_row(cycle->log);
+    test_group(cycle->log);
 
     return done_testing();
 }

@@ -7,6 +7,7 @@
 #include "host.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 
@@ -48,7 +49,7 @@ static void
 check(const char *what, ngx_http_debug_zone_t *zone, ngx_uint_t names)
 {
     ngx_str_t                 name;
-    ngx_uint_t                i, n, live, wrong;
+    ngx_uint_t                i, n, live, wrong, again;
     ngx_http_debug_entity_t  *e;
 
     live = 0;
@@ -61,8 +62,8 @@ check(const char *what, ngx_http_debug_zone_t *zone, ngx_uint_t names)
 
         if (e && e->kind == NGX_HTTP_DEBUG_PEER) {
             wrong += e->id != i || e->cells != 2 || e->group != 1
-                     || e->cell + 2 * sizeof(ngx_http_debug_cell_t)
-                        > zone->used;
+                     || e->stride < sizeof(ngx_http_debug_cell_t)
+                     || e->cell + 2 * e->stride > zone->used;
             live++;
         }
     }
@@ -82,6 +83,13 @@ check(const char *what, ngx_http_debug_zone_t *zone, ngx_uint_t names)
     }
 
     is_int(wrong, 0, "%s: each name is found", what);
+
+    for (i = 0, again = 0; i < zone->entities; i++) {
+        e = ngx_http_debug_zone_by_id(zone, i);
+        again += e && e->kind == NGX_HTTP_DEBUG_PEER;
+    }
+
+    is_int(again, names, "%s: each has one entity", what);
     note("%s: %lu live of %lu ids", what, (unsigned long) live,
          (unsigned long) n);
 }
@@ -134,6 +142,18 @@ work_for_ever(ngx_http_debug_zone_t *zone, ngx_uint_t n, ngx_log_t *log)
 }
 
 
+static int64_t *
+active(ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e,
+    ngx_uint_t lane)
+{
+    ngx_http_debug_place_t  place;
+
+    ngx_http_debug_zone_place(zone, e, lane, &place);
+
+    return place.active;
+}
+
+
 static void
 work_active(ngx_http_debug_zone_t *zone, ngx_uint_t n, ngx_log_t *log)
 {
@@ -142,7 +162,7 @@ work_active(ngx_http_debug_zone_t *zone, ngx_uint_t n, ngx_log_t *log)
     ngx_http_debug_zone_enter(zone);
 
     e = insert(zone, NGX_HTTP_DEBUG_PEER, 1, n, log);
-    ngx_http_debug_add(&e->active[ngx_http_debug_lane], 3);
+    ngx_http_debug_add(active(zone, e, ngx_http_debug_lane), 3);
 
     pause();
 }
@@ -244,7 +264,7 @@ test_lanes(ngx_log_t *log)
         e[i] = insert(zone, NGX_HTTP_DEBUG_PEER, 1, i, log);
         pid[i] = start(work_active, zone, i, log);
 
-        while (__atomic_load_n(&e[i]->active[i], __ATOMIC_ACQUIRE) != 3) {
+        while (__atomic_load_n(active(zone, e[i], i), __ATOMIC_ACQUIRE) != 3) {
             usleep(1000);
         }
     }
@@ -262,9 +282,10 @@ test_lanes(ngx_log_t *log)
     ngx_http_debug_zone_settle(zone);
     is_int(sum(zone, e[1], NGX_HTTP_DEBUG_FAIL_LOST), 3,
            "what the dead one had under way is lost");
-    is_int(e[1]->active[1], 0, "and no longer under way");
+    is_int(*active(zone, e[1], 1), 0, "and no longer under way");
     is_int(zone->lane[1], 0, "its lane is free");
-    is_int(e[0]->active[0] + e[2]->active[2], 6, "the others go on");
+    is_int(*active(zone, e[0], 0) + *active(zone, e[2], 2), 6,
+           "the others go on");
 
     ngx_http_debug_zone_settle(zone);
     is_int(sum(zone, e[1], NGX_HTTP_DEBUG_FAIL_LOST), 3, "it is booked once");
@@ -278,7 +299,11 @@ test_lanes(ngx_log_t *log)
     is_int(ngx_http_debug_lane, 0, "a successor takes the lane");
     is_int(sum(zone, e[0], NGX_HTTP_DEBUG_FAIL_LOST), 3, "and books for it");
 
-    ngx_http_debug_add(&e[0]->active[0], 1);
+    ngx_http_debug_zone_enter(zone);
+    is_int(ngx_http_debug_lane, 0, "and keeps it when it is asked again");
+    is_int(sum(zone, e[0], NGX_HTTP_DEBUG_FAIL_LOST), 3, "with all in it");
+
+    ngx_http_debug_add(active(zone, e[0], 0), 1);
     ngx_http_debug_zone_leave(zone);
     is_int(ngx_http_debug_lane, -1, "who leaves has no lane");
     is_int(sum(zone, e[0], NGX_HTTP_DEBUG_FAIL_LOST), 4,
@@ -311,6 +336,8 @@ test_lanes(ngx_log_t *log)
 static void
 test_full(ngx_log_t *log)
 {
+    u_char                    long_name[NGX_HTTP_DEBUG_HOST_LEN + 1];
+    ngx_str_t                 name;
     ngx_uint_t                i, hosts, before;
     ngx_http_debug_zone_t    *zone;
     ngx_http_debug_entity_t  *e, *overflow;
@@ -361,6 +388,27 @@ test_full(ngx_log_t *log)
     is_int(hosts, NGX_HTTP_DEBUG_HOSTS, "hosts that clients name are bounded");
     is_int(zone->hosts, NGX_HTTP_DEBUG_HOSTS, "and counted");
 
+    /* and so are all of their peers, and the length of a name */
+
+    e = insert(zone, NGX_HTTP_DEBUG_HOST, 0, 0, log);
+
+    for (i = 0, hosts = 0; i < 2 * NGX_HTTP_DEBUG_HOST_PEERS; i++) {
+        hosts += insert(zone, NGX_HTTP_DEBUG_PEER, e->id, i, log) != overflow;
+    }
+
+    is_int(hosts, NGX_HTTP_DEBUG_HOST_PEERS, "their peers are bounded");
+
+    name.len = NGX_HTTP_DEBUG_HOST_LEN + 1;
+    name.data = long_name;
+    ngx_memset(long_name, 'x', sizeof(long_name));
+    zone->hosts = 0;
+
+    ok(ngx_http_debug_zone_entity(zone, NGX_HTTP_DEBUG_HOST, 0, &name, 1, log)
+       == overflow, "no host has so long a name");
+    ok(ngx_http_debug_zone_entity(zone, NGX_HTTP_DEBUG_GROUP, 0, &name, 1,
+                                  log)
+       != overflow, "but a group of the configuration may");
+
     /* kinds and groups keep the same name apart */
 
     e = insert(zone, NGX_HTTP_DEBUG_PEER, 2, 0, log);
@@ -371,6 +419,86 @@ test_full(ngx_log_t *log)
        "a name is told apart by kind and group");
 
     munmap(zone, zone->size);
+}
+
+
+/* The reserve is address space, which may be rationed. */
+
+static void
+test_reserve(ngx_log_t *log)
+{
+    int                     status;
+    pid_t                   pid;
+    ngx_uint_t              i, level;
+    ngx_cycle_t             cycle;
+    ngx_shm_zone_t          shm_zone;
+    struct rlimit           rl;
+    ngx_http_debug_zone_t  *zone, *other;
+
+    zone = ngx_http_debug_zone_create(log, NGX_HTTP_DEBUG_ZONE_DEFAULT);
+    is_int(zone->size, NGX_HTTP_DEBUG_ZONE_MAX, "all is reserved");
+    is_int(zone->limit, NGX_HTTP_DEBUG_ZONE_DEFAULT, "and not to be used yet");
+
+    ngx_http_debug_zone_limit(zone, NGX_HTTP_DEBUG_ZONE_MAX, log);
+    is_int(zone->limit, NGX_HTTP_DEBUG_ZONE_MAX, "before it is asked for");
+    munmap(zone, zone->size);
+
+    /* what another version laid out is left alone */
+
+    zone = ngx_http_debug_zone_create(log, NGX_HTTP_DEBUG_ZONE_DEFAULT);
+    ngx_memzero(&shm_zone, sizeof(ngx_shm_zone_t));
+    ngx_str_set(&shm_zone.shm.name, "ngx_http_debug");
+    ngx_memzero(&cycle, sizeof(ngx_cycle_t));
+    cycle.log = log;
+    level = log->log_level;
+
+    ok(ngx_http_debug_zone_open(&cycle, &shm_zone, zone, 2097152) == zone,
+       "the zone is found again");
+
+    log->log_level = 0;
+
+    for (i = 0; i < 3; i++) {
+        (&zone->magic)[i]++;
+        other = ngx_http_debug_zone_open(&cycle, &shm_zone, zone, 2097152);
+        ok(other && other != zone && other->entities == 1,
+           "but not if its %s is another",
+           i == 0 ? "magic number" : i == 1 ? "version" : "layout");
+        (&zone->magic)[i]--;
+        munmap(other, other->size);
+    }
+
+    log->log_level = level;
+    munmap(zone, zone->size);
+
+#if (__SANITIZE_ADDRESS__)
+    skip("no reserve", "a sanitizer wants all addresses for itself");
+    return;
+#endif
+
+    pid = fork();
+
+    if (pid == 0) {
+        rl.rlim_cur = rl.rlim_max = NGX_HTTP_DEBUG_ZONE_MAX / 2;
+
+        if (setrlimit(RLIMIT_AS, &rl) != 0) {
+            _exit(9);
+        }
+
+        zone = ngx_http_debug_zone_create(log, NGX_HTTP_DEBUG_ZONE_DEFAULT);
+
+        if (zone == NULL || zone->size != NGX_HTTP_DEBUG_ZONE_DEFAULT) {
+            _exit(1);
+        }
+
+        log->log_level = 0;
+        ngx_http_debug_zone_limit(zone, 2 * NGX_HTTP_DEBUG_ZONE_DEFAULT, log);
+
+        _exit(zone->limit == NGX_HTTP_DEBUG_ZONE_DEFAULT ? 0 : 2);
+    }
+
+    (void) waitpid(pid, &status, 0);
+    is_int(status, 0, "where there is no reserve, what there is, is not"
+           " exceeded");
 }
 
 
@@ -436,6 +564,7 @@ test(ngx_cycle_t *cycle)
     test_killed(cycle->log);
     test_lanes(cycle->log);
     test_full(cycle->log);
+    test_reserve(cycle->log);
     test_ids(cycle->log);
 
     return done_testing();

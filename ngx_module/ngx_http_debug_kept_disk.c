@@ -1,0 +1,509 @@
+
+/*
+ * The snapshots' directory.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_debug_kept_disk.h"
+
+
+#define NGX_HTTP_DEBUG_DISK_LOG      600000  /* ms between two complaints */
+#define NGX_HTTP_DEBUG_DISK_STALE    600     /* s until a ".tmp" is a ruin */
+
+
+static ngx_int_t ngx_http_debug_disk_parse(ngx_pool_t *pool, ngx_str_t *name,
+    ngx_http_debug_disk_file_t *file);
+static u_char *ngx_http_debug_disk_escape(u_char *p, ngx_str_t *s);
+static int ngx_libc_cdecl ngx_http_debug_disk_newer(const void *one,
+    const void *two);
+
+
+ngx_int_t
+ngx_http_debug_disk_open(ngx_http_debug_disk_save_t *save)
+{
+    u_char     *path, text[64];
+    ngx_str_t   name;
+
+    static ngx_uint_t  serial;
+
+    name.data = text;
+    name.len = ngx_sprintf(text, ".tmp-%P-%ui", ngx_pid, serial++) - text;
+
+    if (ngx_http_debug_disk_path(save->pool, save->conf, &name, &path)
+        != NGX_OK)
+    {
+        ngx_http_debug_disk_fail(save, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                 "nginx lacks memory");
+        return NGX_ERROR;
+    }
+
+    /* of another process with this pid, long ago */
+
+    (void) ngx_delete_file(path);
+
+    save->fd = ngx_open_tempfile(path, 1, 0600);
+
+    if (save->fd == NGX_INVALID_FILE) {
+        ngx_http_debug_disk_error(save, ngx_errno, "open", path);
+        return NGX_ERROR;
+    }
+
+    save->temp = path;
+
+    return NGX_OK;
+}
+
+
+/* The temporary file gets its name. */
+
+ngx_int_t
+ngx_http_debug_disk_finish(ngx_http_debug_disk_save_t *save)
+{
+    u_char                        *p, *path;
+    ngx_fd_t                       fd;
+    ngx_time_t                    *tp;
+    ngx_http_debug_disk_file_t    *file;
+    ngx_http_debug_kept_shared_t  *sh;
+
+    fd = save->fd;
+    save->fd = NGX_INVALID_FILE;
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_http_debug_disk_error(save, ngx_errno, "close", save->temp);
+        return NGX_ERROR;
+    }
+
+    file = &save->file;
+
+    tp = ngx_timeofday();
+    file->time = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    p = ngx_pnalloc(save->pool, 3 * (file->group.len + file->peer.len
+                                    + file->kind.len)
+                               + 2 * NGX_INT64_LEN + sizeof("~~~~~t.pb.gz"));
+    path = NULL;
+
+    if (p != NULL) {
+        file->name.data = p;
+        p = ngx_http_debug_disk_escape(p, &file->group);
+        *p++ = '~';
+        p = ngx_http_debug_disk_escape(p, &file->peer);
+        *p++ = '~';
+        p = ngx_http_debug_disk_escape(p, &file->kind);
+        p = ngx_sprintf(p, "~%uL", file->time);
+
+        if (file->pid) {
+            p = ngx_sprintf(p, "~%ui", file->pid);
+        }
+
+        p = ngx_sprintf(p, "~%c.pb.gz", file->by);
+        file->name.len = p - file->name.data;
+
+        (void) ngx_http_debug_disk_path(save->pool, save->conf, &file->name,
+                                        &path);
+    }
+
+    if (path == NULL) {
+        ngx_http_debug_disk_fail(save, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                 "nginx lacks memory");
+        return NGX_ERROR;
+    }
+
+    if (ngx_rename_file(save->temp, path) == NGX_FILE_ERROR) {
+        ngx_http_debug_disk_error(save, ngx_errno, "rename to", path);
+        return NGX_ERROR;
+    }
+
+    save->temp = NULL;
+
+    sh = save->conf->zone->data;
+
+    ngx_http_debug_kept_lock(save->conf);
+
+    if (sh->error_len) {
+        sh->error_len = 0;
+        sh->logged = 0;
+    }
+
+    ngx_http_debug_kept_unlock(save->conf);
+
+    return NGX_OK;
+}
+
+
+/* A file cannot be written: for all to know, and once for the log. */
+
+void
+ngx_http_debug_disk_error(ngx_http_debug_disk_save_t *save, ngx_err_t err,
+    char *what, u_char *name)
+{
+    u_char                        *p, text[128];
+    ngx_str_t                      reason;
+    ngx_uint_t                     say;
+    ngx_http_debug_kept_shared_t  *sh;
+
+    p = ngx_strerror(err, text, sizeof(text));
+
+    reason.len = p - text;
+    reason.data = text;
+
+    ngx_http_debug_disk_fail(save, NGX_HTTP_INSUFFICIENT_STORAGE,
+                             "%s \"%s\" failed (%d: %V)", what, name, err,
+                             &reason);
+
+    sh = save->conf->zone->data;
+
+    ngx_http_debug_kept_lock(save->conf);
+
+    say = sh->error_len == 0
+          || (ngx_msec_int_t) (ngx_current_msec - sh->logged)
+             >= NGX_HTTP_DEBUG_DISK_LOG;
+
+    if (say) {
+        sh->logged = ngx_current_msec;
+    }
+
+    sh->error_len = ngx_min(save->error.len, NGX_HTTP_DEBUG_KEPT_ERROR);
+    ngx_memcpy(sh->error, save->error.data, sh->error_len);
+
+    ngx_http_debug_kept_unlock(save->conf);
+
+    if (say) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "no snapshots can be kept: %V", &save->error);
+    }
+}
+
+
+/* What is too much of this peer and kind goes, the oldest first. */
+
+void
+ngx_http_debug_disk_rotate(ngx_http_debug_disk_save_t *save)
+{
+    u_char                      *path, *p;
+    ngx_str_t                    prefix;
+    ngx_uint_t                   i, n;
+    ngx_array_t                 *list;
+    ngx_http_debug_disk_file_t  *file;
+
+    /* "group~peer~kind~" */
+
+    prefix = save->file.name;
+
+    for (n = 0, p = prefix.data; n < 3; p++) {
+        if (*p == '~') {
+            n++;
+        }
+    }
+
+    prefix.len = p - prefix.data;
+
+    list = ngx_http_debug_disk_list(save->pool, save->conf, NULL, &prefix);
+    if (list == NULL) {
+        return;
+    }
+
+    file = list->elts;
+
+    for (i = save->conf->keep; i < list->nelts; i++) {
+
+        if (ngx_http_debug_disk_path(save->pool, save->conf, &file[i].name,
+                                     &path)
+            != NGX_OK)
+        {
+            return;
+        }
+
+        if (ngx_delete_file(path) == NGX_FILE_ERROR && ngx_errno != NGX_ENOENT)
+        {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
+                          ngx_delete_file_n " \"%s\" failed", path);
+        }
+    }
+}
+
+
+/*
+ * The files in the directory, the newest first: those that CONF lets be seen,
+ * or, if that is NULL, those whose names begin with PREFIX, without their
+ * sizes; then what dead processes left half written is removed too.  NULL: no
+ * memory.
+ */
+
+ngx_array_t *
+ngx_http_debug_disk_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
+    ngx_http_debug_pprof_conf_t *conf, ngx_str_t *prefix)
+{
+    u_char                      *path;
+    ngx_dir_t                    dir;
+    ngx_str_t                    name, zero;
+    ngx_array_t                 *list;
+    ngx_file_info_t              fi;
+    ngx_http_debug_disk_file_t  *file, f;
+
+    list = ngx_array_create(pool, 64, sizeof(ngx_http_debug_disk_file_t));
+    if (list == NULL) {
+        return NULL;
+    }
+
+    zero.len = kcf->path->name.len;
+    zero.data = kcf->path->name.data;
+
+    if (ngx_open_dir(&zero, &dir) == NGX_ERROR) {
+
+        /* the next snapshot will say it */
+
+        return list;
+    }
+
+    while (ngx_read_dir(&dir) == NGX_OK) {
+
+        name.len = ngx_de_namelen(&dir);
+        name.data = ngx_de_name(&dir);
+
+        if (name.len > 5 && ngx_strncmp(name.data, ".tmp-", 5) == 0) {
+
+            if (conf == NULL
+                && ngx_http_debug_disk_path(pool, kcf, &name, &path) == NGX_OK
+                && ngx_file_info(path, &fi) != NGX_FILE_ERROR
+                && ngx_file_mtime(&fi) + NGX_HTTP_DEBUG_DISK_STALE
+                   < ngx_time())
+            {
+                (void) ngx_delete_file(path);
+            }
+
+            continue;
+        }
+
+        if (conf == NULL
+            && (name.len <= prefix->len
+                || ngx_strncmp(name.data, prefix->data, prefix->len) != 0))
+        {
+            continue;
+        }
+
+        if (ngx_http_debug_disk_parse(pool, &name, &f) != NGX_OK
+            || (conf != NULL
+                && !ngx_http_debug_kept_shown(conf, &f.group, &f.kind)))
+        {
+            continue;
+        }
+
+        if (conf != NULL) {
+
+            if (ngx_http_debug_disk_path(pool, kcf, &f.name, &path) != NGX_OK)
+            {
+                goto failed;
+            }
+
+            if (ngx_link_info(path, &fi) == NGX_FILE_ERROR
+                || !ngx_is_file(&fi))
+            {
+                continue;
+            }
+
+            f.size = ngx_file_size(&fi);
+        }
+
+        file = ngx_array_push(list);
+        if (file == NULL) {
+            goto failed;
+        }
+
+        *file = f;
+    }
+
+    (void) ngx_close_dir(&dir);
+
+    ngx_qsort(list->elts, list->nelts, sizeof(ngx_http_debug_disk_file_t),
+              ngx_http_debug_disk_newer);
+
+    return list;
+
+failed:
+
+    (void) ngx_close_dir(&dir);
+
+    return NULL;
+}
+
+
+/* NGX_OK; NGX_DECLINED: it is none of ours; NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_debug_disk_parse(ngx_pool_t *pool, ngx_str_t *name,
+    ngx_http_debug_disk_file_t *file)
+{
+    off_t        time;
+    u_char      *p, *last, *dst, *data;
+    ngx_int_t    n, pid;
+    ngx_str_t    part[6];
+    ngx_uint_t   i;
+
+    static ngx_str_t  tail = ngx_string(".pb.gz");
+
+    if (name->len <= tail.len
+        || ngx_strncmp(name->data + name->len - tail.len, tail.data, tail.len)
+           != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    data = ngx_pnalloc(pool, 2 * name->len + 1);
+    if (data == NULL) {
+        return NGX_ERROR;
+    }
+
+    file->name.len = name->len;
+    file->name.data = data;
+
+    p = ngx_cpymem(data, name->data, name->len);
+    *p++ = '\0';
+    dst = p;
+
+    p = data;
+    last = data + name->len - tail.len;
+
+    i = 0;
+    part[0].data = dst;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p == '~') {
+            part[i].len = dst - part[i].data;
+
+            if (part[i].len == 0 || ++i == 6) {
+                return NGX_DECLINED;
+            }
+
+            part[i].data = dst;
+            continue;
+        }
+
+        if (*p == '%') {
+
+            if (last - p < 3) {
+                return NGX_DECLINED;
+            }
+
+            n = ngx_hextoi(p + 1, 2);
+
+            if (n == NGX_ERROR) {
+                return NGX_DECLINED;
+            }
+
+            *dst++ = (u_char) n;
+            p += 2;
+            continue;
+        }
+
+        *dst++ = *p;
+    }
+
+    part[i].len = dst - part[i].data;
+
+    /* whose process is not known has no pid */
+
+    if (i < 4 || part[i].len != 1) {
+        return NGX_DECLINED;
+    }
+
+    time = ngx_atoof(part[3].data, part[3].len);
+    pid = (i == 5) ? ngx_atoi(part[4].data, part[4].len) : 0;
+
+    if (time == NGX_ERROR || pid == NGX_ERROR) {
+        return NGX_DECLINED;
+    }
+
+    file->group = part[0];
+    file->peer = part[1];
+    file->kind = part[2];
+    file->time = time;
+    file->pid = pid;
+    file->by = part[i].data[0];
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_debug_disk_escape(u_char *p, ngx_str_t *s)
+{
+    u_char  ch;
+    size_t  i;
+
+    for (i = 0; i < s->len; i++) {
+        ch = s->data[i];
+
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+            || (ch >= '0' && ch <= '9')
+            || ch == '_' || ch == '-' || ch == ':'
+            || (ch == '.' && i != 0))
+        {
+            *p++ = ch;
+
+        } else {
+            p = ngx_sprintf(p, "%%%02Xi", (ngx_uint_t) ch);
+        }
+    }
+
+    return p;
+}
+
+
+/* Makes the whole name of a file in the directory, with a zero after it. */
+
+ngx_int_t
+ngx_http_debug_disk_path(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
+    ngx_str_t *name, u_char **path)
+{
+    *path = ngx_pnalloc(pool, kcf->path->name.len + 1 + name->len + 1);
+    if (*path == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_sprintf(*path, "%V/%V%Z", &kcf->path->name, name);
+
+    return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_debug_disk_newer(const void *one, const void *two)
+{
+    const ngx_http_debug_disk_file_t  *a = one;
+    const ngx_http_debug_disk_file_t  *b = two;
+
+    if (a->time != b->time) {
+        return a->time < b->time ? 1 : -1;
+    }
+
+    return ngx_memn2cmp(a->name.data, b->name.data, a->name.len, b->name.len);
+}
+
+
+void ngx_cdecl
+ngx_http_debug_disk_fail(ngx_http_debug_disk_save_t *save, ngx_uint_t status,
+    const char *fmt, ...)
+{
+    u_char   *p, text[NGX_HTTP_DEBUG_KEPT_ERROR];
+    va_list   args;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(text, text + sizeof(text), fmt, args);
+    va_end(args);
+
+    save->status = status;
+    save->error.data = ngx_pnalloc(save->pool, p - text);
+
+    if (save->error.data == NULL) {
+        ngx_str_set(&save->error, "nginx lacks memory");
+        return;
+    }
+
+    save->error.len = p - text;
+    ngx_memcpy(save->error.data, text, p - text);
+}
