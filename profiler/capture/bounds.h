@@ -12,7 +12,7 @@
 
 
 extern struct pprof_bounds {
-    uintptr_t  main_top;                /* above all frames of the main thread */
+    uintptr_t  main_top;                /* above the main thread's frames */
     intptr_t   offset;                  /* of block, size, guard from the tp */
     bool       known;                   /* OFFSET is */
 } pprof_bounds;

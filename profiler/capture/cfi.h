@@ -48,7 +48,7 @@ enum pprof_cfi_fp {
 
 /* Where the return address is. */
 enum pprof_cfi_ra {
-    PPROF_CFI_RA_CFA,                   /* x86-64: at CFA - 8; aarch64: ra * 8 */
+    PPROF_CFI_RA_CFA,                   /* x86-64: CFA - 8; aarch64: ra * 8 */
     PPROF_CFI_RA_LINK,                  /* aarch64: still in x30 */
     PPROF_CFI_RA_END                    /* the outermost function */
 };

@@ -31,7 +31,7 @@
 enum { PPROF_EVENTS_STACKS = 8192 };
 
 enum pprof_event {
-    PPROF_EVENT_MUTEX,                  /* others waited for what this one held */
+    PPROF_EVENT_MUTEX,                  /* others waited for what it held */
     PPROF_EVENT_BLOCK,                  /* this one waited */
     PPROF_EVENT_CREATE,                 /* this one created a thread */
     PPROF_EVENTS

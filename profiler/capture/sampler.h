@@ -31,7 +31,7 @@ enum {
 
 /* One row of a profile. */
 struct pprof_sampler_row {
-    const uintptr_t  *pcs;              /* the leaf first; else return addresses */
+    const uintptr_t  *pcs;              /* the leaf, then return addresses */
     size_t            depth;            /* 0 where LOST is set */
     uint64_t          count;            /* periods */
     pid_t             tid;              /* 0: of no thread that is known */
@@ -51,7 +51,8 @@ struct pprof_sampler_result {
     bool      taken;                    /* the program took the signal away */
 };
 
-typedef void pprof_sampler_visit(void *arg, const struct pprof_sampler_row *row);
+typedef void pprof_sampler_visit(void *arg,
+    const struct pprof_sampler_row *row);
 
 
 /*

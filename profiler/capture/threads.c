@@ -20,7 +20,7 @@ enum {
     BELOW = 128,                        /* of these below the stack pointer */
     TRIES = 3,                          /* at a thread that moves meanwhile */
     POLL = 2000000,                     /* ns between two looks */
-    DEAF = 100000000                    /* ns until who blocks signals is left */
+    DEAF = 100000000                    /* ns; who blocks signals is left */
 };
 
 enum found { FOUND, RUNS, GONE, FORBIDDEN };

@@ -183,7 +183,8 @@ brief_threads(void)
 
     double told = (double) (seen.total * result.period);
 
-    ok(told > 0.7 * (double) cpu && told < 1.3 * (double) cpu && seen.unseen > 0,
+    ok(told > 0.7 * (double) cpu && told < 1.3 * (double) cpu
+       && seen.unseen > 0,
        "300 threads of 3 ms: %.2f s told, of these %.2f s as unseen; "
        "kernel %.2f s", told / 1e9,
        (double) (seen.unseen * result.period) / 1e9, (double) cpu / 1e9);
