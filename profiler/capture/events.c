@@ -41,9 +41,10 @@ static _Atomic unsigned                  hooked;
 static _Atomic unsigned                  inside;    /* recording right now */
 static struct release                    releases[OBJECTS];
 
+__thread pid_t  pprof_events_self;
+
 static __thread struct {
     uint64_t  random;
-    pid_t     tid;
     bool      busy;                     /* recording: our own locks are not */
 } self __attribute__((tls_model("initial-exec")));
 
@@ -51,11 +52,11 @@ static __thread struct {
 pid_t
 pprof_events_tid(void)
 {
-    if (self.tid == 0) {
-        self.tid = (pid_t) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    if (pprof_events_self == 0) {
+        pprof_events_self = (pid_t) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
     }
 
-    return self.tid;
+    return pprof_events_self;
 }
 
 
@@ -425,5 +426,5 @@ pprof_events_child(void)
 {
     atomic_store(&inside, 0);
     self.busy = false;
-    self.tid = 0;
+    pprof_events_self = 0;
 }

@@ -123,6 +123,10 @@ bool pprof_events_wanted(enum pprof_event event);
  */
 pid_t pprof_events_tid(void);
 
+/* What it remembers; 0: nothing yet. */
+extern __thread pid_t pprof_events_self
+    __attribute__((tls_model("initial-exec")));
+
 /* CLOCK_MONOTONIC in ns. */
 uint64_t pprof_events_clock(void);
 

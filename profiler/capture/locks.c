@@ -8,11 +8,16 @@
  *
  * For libpprof.so only: an archive cannot come before libc.
  *
- * What a function does and returns is left to libc's own, which is always
- * called, once.  (Trying the lock first, and waiting when that fails, would
- * take a robust mutex whose owner died and then wait for itself.)  Only
- * glibc's lock word is looked at before, to leave alone the calls that need
- * not wait: uncontended, a lock costs one load and one jump more.
+ * What a function does and returns is left to libc's own, which is called
+ * once.  (Trying the lock first, and waiting when that fails, would take a
+ * robust mutex whose owner died and then wait for itself.)  Only glibc's lock
+ * word is looked at before, to leave alone the calls that need not wait.
+ *
+ * One case is not left to it: a mutex of the default kind that nobody else
+ * wants.  To stand in front of libc's function and jump on to it costs half a
+ * nanosecond, before anything is looked at ("an empty function", ./build.sh
+ * bench library locks); to do what it does, in its stead, costs none.  That
+ * the mutex is what it is held to be is tried before main().
  */
 
 #include <dlfcn.h>
@@ -21,6 +26,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/single_threaded.h>
 #include <time.h>
 
 #include "capture/events.h"
@@ -130,10 +136,37 @@ find_all(void)
 }
 
 
+/*
+ * Does libc take and release mutexes of the default kind as it is done here:
+ * 0, 1, 0 in __lock, and beside it their owner and how many use them?
+ */
+static bool  plain_known;
+
+
+static bool
+is_plain_known(void)
+{
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+    if (mutex.__data.__kind != 0 || inner_mutex_lock(&mutex) != 0) {
+        return false;
+    }
+
+    const bool taken = mutex.__data.__lock == 1 && mutex.__data.__nusers == 1
+                       && mutex.__data.__owner == (int) pprof_events_tid()
+                       && mutex.__data.__kind == 0;
+
+    return inner_mutex_unlock(&mutex) == 0 && taken
+           && mutex.__data.__lock == 0 && mutex.__data.__nusers == 0
+           && mutex.__data.__owner == 0;
+}
+
+
 __attribute__((constructor(101))) static void
 prepare(void)
 {
     find_all();
+    plain_known = is_plain_known();
     pprof_events_hook(PPROF_EVENT_MUTEX);
     pprof_events_hook(PPROF_EVENT_BLOCK);
 }
@@ -200,14 +233,57 @@ lock_mutex(pthread_mutex_t *mutex, const void *caller)
 }
 
 
+/* A plain one that could not be taken at once. */
+SLOW static int
+lock_plain(pthread_mutex_t *mutex, const void *caller)
+{
+    if (plain_known && !__libc_single_threaded) {
+        /* from now on without libc, which with one thread is the quicker */
+        (void) pprof_events_tid();
+    }
+
+    return lock_mutex(mutex, caller);
+}
+
+
+static inline bool
+is_plain(const pthread_mutex_t *mutex)
+{
+    return __atomic_load_n(&mutex->__data.__kind, __ATOMIC_RELAXED) == 0;
+}
+
+
+/* May this thread do without libc?  It knows its number then. */
+static inline bool
+may_do(void)
+{
+    return plain_known && pprof_events_self != 0;
+}
+
+
 EXPORT int
 pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-    if (RARE(__atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED) != 0)) {
-        return lock_mutex(mutex, CALLER);
+    int is_free = 0;
+
+    if (RARE(!is_plain(mutex))) {
+        return RARE(__atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED)
+                    != 0)
+               ? lock_mutex(mutex, CALLER) : inner_mutex_lock(mutex);
     }
 
-    return inner_mutex_lock(mutex);
+    if (RARE(!may_do()
+             || !__atomic_compare_exchange_n(&mutex->__data.__lock, &is_free,
+                                             1, false, __ATOMIC_ACQUIRE,
+                                             __ATOMIC_RELAXED)))
+    {
+        return lock_plain(mutex, CALLER);
+    }
+
+    mutex->__data.__owner = pprof_events_self;
+    mutex->__data.__nusers++;
+
+    return 0;
 }
 
 
@@ -258,11 +334,39 @@ unlock_mutex(pthread_mutex_t *mutex, const void *caller)
 }
 
 
+/* Returns false when somebody began to wait just now: nothing is changed. */
+static inline bool
+release_plain(pthread_mutex_t *mutex)
+{
+    /* both are written while it is held */
+    const int owner = mutex->__data.__owner;
+    int held = 1;
+
+    mutex->__data.__owner = 0;
+    mutex->__data.__nusers--;
+
+    if (__atomic_compare_exchange_n(&mutex->__data.__lock, &held, 0, false,
+                                    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    {
+        return true;
+    }
+
+    mutex->__data.__owner = owner;
+    mutex->__data.__nusers++;
+
+    return false;
+}
+
+
 EXPORT int
 pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
     unsigned lock = (unsigned) __atomic_load_n(&mutex->__data.__lock,
                                                __ATOMIC_RELAXED);
+
+    if (lock == 1 && is_plain(mutex) && may_do()) {
+        return release_plain(mutex) ? 0 : unlock_mutex(mutex, CALLER);
+    }
 
     /* 2: a plain one with waiters; else its owner's number and a bit */
     if (RARE(lock > 1) && (lock == 2 || (lock & LOCK_WAITERS))) {

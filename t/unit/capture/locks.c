@@ -600,6 +600,138 @@ processes(void)
 }
 
 
+static bool
+looks(const pthread_mutex_t *mutex, int lock, int owner, unsigned users)
+{
+    return mutex->__data.__lock == lock && mutex->__data.__owner == owner
+           && mutex->__data.__nusers == users;
+}
+
+
+static void *
+take_it(void *arg)
+{
+    pthread_mutex_t *mutex = arg;
+    static int result;
+
+    result = theirs.lock(mutex);
+    result |= looks(mutex, 2, gettid(), 1) ? 0 : 1;
+    result |= theirs.unlock(mutex);
+
+    return &result;
+}
+
+
+/*
+ * A mutex of the default kind, which is taken without libc: it must look as
+ * libc leaves it, to libc, to pthread_mutex_destroy() and to a debugger.
+ */
+static void
+plain(void)
+{
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t thread;
+    void *result;
+
+    ok(plain_known && !__libc_single_threaded,
+       "this libc's mutexes are as they are held to be");
+
+    pthread_mutex_lock(&mutex);
+    ok(looks(&mutex, 1, gettid(), 1), "taken");
+    ok(pthread_mutex_trylock(&mutex) == EBUSY
+       && pthread_mutex_destroy(&mutex) == EBUSY, "and busy");
+
+    /* libc's own function waits for it, so that libc must wake it up */
+    pthread_create(&thread, NULL, take_it, &mutex);
+
+    while (mutex.__data.__lock != 2) {
+        pause_msec(1);
+    }
+
+    pthread_mutex_unlock(&mutex);
+    pthread_join(thread, &result);
+    ok(*(int *) result == 0 && looks(&mutex, 0, 0, 0),
+       "handed on to who waits in libc");
+
+    theirs.lock(&mutex);
+    ok(looks(&mutex, 1, gettid(), 1) && pthread_mutex_unlock(&mutex) == 0
+       && looks(&mutex, 0, 0, 0), "taken by libc, released here");
+
+    pthread_mutex_lock(&mutex);
+    ok(theirs.unlock(&mutex) == 0 && looks(&mutex, 0, 0, 0),
+       "taken here, released by libc");
+
+    const pid_t pid = fork();
+
+    if (pid == 0) {
+        pprof_own_child();
+        pprof_events_child();
+        pthread_mutex_lock(&mutex);
+        _exit(looks(&mutex, 1, getpid(), 1) ? 0 : 1);
+    }
+
+    int status = -1;
+
+    waitpid(pid, &status, 0);
+    ok(status == 0, "in the child of a fork its owner is the child");
+    ok(pthread_mutex_destroy(&mutex) == 0, "destroyed");
+}
+
+
+struct turns {
+    pthread_mutex_t  mutex;
+    pthread_cond_t   cond;
+    unsigned long    sum;
+    unsigned         waits;
+};
+
+
+static void *
+take_turns(void *arg)
+{
+    struct turns *t = arg;
+
+    for (int i = 0; i < 200000; i++) {
+        pthread_mutex_lock(&t->mutex);
+        t->sum++;
+
+        if (i % 1000 == 0) {
+            /* the condition releases it, and takes it again, in libc */
+            struct timespec ts = soon(1);
+
+            t->waits++;
+            pthread_cond_signal(&t->cond);
+            pthread_cond_timedwait(&t->cond, &t->mutex, &ts);
+        }
+
+        pthread_mutex_unlock(&t->mutex);
+    }
+
+    return NULL;
+}
+
+
+static void
+many_turns(void)
+{
+    struct turns t = {
+        .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER
+    };
+    pthread_t threads[4];
+
+    for (int i = 0; i < 4; i++) {
+        pthread_create(&threads[i], NULL, take_turns, &t);
+    }
+
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+    }
+
+    ok(t.sum == 800000 && t.waits == 800 && looks(&t.mutex, 0, 0, 0),
+       "four threads, 800,000 turns, none is lost: %lu", t.sum);
+}
+
+
 static void *
 own_waits(void *arg)
 {
@@ -717,6 +849,8 @@ main(void)
     others();
     interruptions();
     processes();
+    plain();
+    many_turns();
     our_own();
 
     /* fewer are recorded: the sums stay about the same, as far as chance
