@@ -469,8 +469,8 @@ sub quiet {
 	sleep 1.5;
 	my $rate = ($wakes->() - $before) / (time - $start);
 
-	# 40 looks, and the waits between two system calls of one
-	cmp_ok($rate, '<', 90, 'quiet: the sampler sleeps');
+	# 10 looks, and the waits between two system calls of one
+	cmp_ok($rate, '<', 40, 'quiet: the sampler sleeps');
 	cmp_ok($rate, '>', 1, 'quiet: and looks');
 	close $s;
 	$app->stop();

@@ -22,7 +22,7 @@ enum {
     SCAN_SHARE = 200,                   /* a scan may take 1/200 of the time */
     SCAN_MIN = 4000000,                 /* ns between two scans */
     SCAN_MAX = 100000000,
-    SCAN_IDLE = 25000000,               /* ns to the next, if no thread that
+    SCAN_IDLE = 100000000,              /* ns to the next, if no thread that
                                            we hear of is born */
     CHECK_EVERY = 100000000,            /* ns between two looks at modules */
     LAG_MIN = 50000000                  /* ns without a sample: why? */
