@@ -13,11 +13,12 @@
  * robust mutex whose owner died and then wait for itself.)  Only glibc's lock
  * word is looked at before, to leave alone the calls that need not wait.
  *
- * One case is not left to it: a mutex of the default kind that nobody else
- * wants.  To stand in front of libc's function and jump on to it costs half a
- * nanosecond, before anything is looked at ("an empty function", ./build.sh
- * bench library locks); to do what it does, in its stead, costs none.  That
- * the mutex is what it is held to be is tried before main().
+ * One case is not left to it: a mutex of a usual kind (default, recursive,
+ * error-checking) that nobody holds, or waits for.  To stand in front of libc's
+ * function and jump on to it costs half a nanosecond, before anything is looked
+ * at ("an empty function", ./build.sh bench library locks); to do what it does,
+ * in its stead, costs none.  That such mutexes are what they are held to be is
+ * tried before main().
  */
 
 #include <dlfcn.h>
@@ -64,6 +65,8 @@ enum {
     /* glibc's __lock of the kinds that hold the owner's number */
     LOCK_WAITERS = 1u << 31,
     LOCK_DIED = 1u << 30,
+
+    USUAL = PTHREAD_MUTEX_ERRORCHECK,   /* the last of the usual kinds */
 
     WAITED = 1024                       /* counters of waiters */
 };
@@ -137,28 +140,28 @@ find_all(void)
 
 
 /*
- * Does libc take and release mutexes of the default kind as it is done here:
- * 0, 1, 0 in __lock, and beside it their owner and how many use them?
+ * Does libc take and release usual mutexes as it is done here: 0, 1, 0 in
+ * __lock, and beside it their owner, how many use them, and how often a
+ * recursive one is held?
  */
-static bool  plain_known;
+static bool  usual_known;
 
 
 static bool
-is_plain_known(void)
+is_usual_known(pthread_mutex_t mutex, int kind)
 {
-    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-
-    if (mutex.__data.__kind != 0 || inner_mutex_lock(&mutex) != 0) {
+    if (mutex.__data.__kind != kind || inner_mutex_lock(&mutex) != 0) {
         return false;
     }
 
     const bool taken = mutex.__data.__lock == 1 && mutex.__data.__nusers == 1
                        && mutex.__data.__owner == (int) pprof_events_tid()
-                       && mutex.__data.__kind == 0;
+                       && mutex.__data.__count == (kind & 1)
+                       && mutex.__data.__kind == kind;
 
     return inner_mutex_unlock(&mutex) == 0 && taken
            && mutex.__data.__lock == 0 && mutex.__data.__nusers == 0
-           && mutex.__data.__owner == 0;
+           && mutex.__data.__owner == 0 && mutex.__data.__count == 0;
 }
 
 
@@ -166,7 +169,15 @@ __attribute__((constructor(101))) static void
 prepare(void)
 {
     find_all();
-    plain_known = is_plain_known();
+    usual_known
+        = is_usual_known((pthread_mutex_t) PTHREAD_MUTEX_INITIALIZER,
+                         PTHREAD_MUTEX_DEFAULT)
+          && is_usual_known(
+                 (pthread_mutex_t) PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+                 PTHREAD_MUTEX_RECURSIVE)
+          && is_usual_known(
+                 (pthread_mutex_t) PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP,
+                 PTHREAD_MUTEX_ERRORCHECK);
     pprof_events_hook(PPROF_EVENT_MUTEX);
     pprof_events_hook(PPROF_EVENT_BLOCK);
 }
@@ -233,11 +244,11 @@ lock_mutex(pthread_mutex_t *mutex, const void *caller)
 }
 
 
-/* A plain one that could not be taken at once. */
+/* A usual one that could not be taken at once. */
 SLOW static int
-lock_plain(pthread_mutex_t *mutex, const void *caller)
+lock_usual(pthread_mutex_t *mutex, const void *caller)
 {
-    if (plain_known && !__libc_single_threaded) {
+    if (usual_known && !__libc_single_threaded) {
         /* from now on without libc, which with one thread is the quicker */
         (void) pprof_events_tid();
     }
@@ -246,10 +257,12 @@ lock_plain(pthread_mutex_t *mutex, const void *caller)
 }
 
 
-static inline bool
-is_plain(const pthread_mutex_t *mutex)
+/* Default 0, recursive 1, error-checking 2, of one process; else: more. */
+static inline unsigned
+kind_of(const pthread_mutex_t *mutex)
 {
-    return __atomic_load_n(&mutex->__data.__kind, __ATOMIC_RELAXED) == 0;
+    return (unsigned) __atomic_load_n(&mutex->__data.__kind,
+                                      __ATOMIC_RELAXED);
 }
 
 
@@ -257,16 +270,17 @@ is_plain(const pthread_mutex_t *mutex)
 static inline bool
 may_do(void)
 {
-    return plain_known && pprof_events_self != 0;
+    return usual_known && pprof_events_self != 0;
 }
 
 
 EXPORT int
 pthread_mutex_lock(pthread_mutex_t *mutex)
 {
+    const unsigned kind = kind_of(mutex);
     int is_free = 0;
 
-    if (RARE(!is_plain(mutex))) {
+    if (RARE(kind > USUAL)) {
         return RARE(__atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED)
                     != 0)
                ? lock_mutex(mutex, CALLER) : inner_mutex_lock(mutex);
@@ -277,11 +291,12 @@ pthread_mutex_lock(pthread_mutex_t *mutex)
                                              1, false, __ATOMIC_ACQUIRE,
                                              __ATOMIC_RELAXED)))
     {
-        return lock_plain(mutex, CALLER);
+        return lock_usual(mutex, CALLER);
     }
 
     mutex->__data.__owner = pprof_events_self;
     mutex->__data.__nusers++;
+    mutex->__data.__count = kind & 1;
 
     return 0;
 }
@@ -336,12 +351,13 @@ unlock_mutex(pthread_mutex_t *mutex, const void *caller)
 
 /* Returns false when somebody began to wait just now: nothing is changed. */
 static inline bool
-release_plain(pthread_mutex_t *mutex)
+release_usual(pthread_mutex_t *mutex, unsigned kind)
 {
-    /* both are written while it is held */
+    /* all but the lock is written while it is held */
     const int owner = mutex->__data.__owner;
     int held = 1;
 
+    mutex->__data.__count = 0;
     mutex->__data.__owner = 0;
     mutex->__data.__nusers--;
 
@@ -351,24 +367,36 @@ release_plain(pthread_mutex_t *mutex)
         return true;
     }
 
-    mutex->__data.__owner = owner;
     mutex->__data.__nusers++;
+    mutex->__data.__owner = owner;
+    mutex->__data.__count = kind & 1;
 
     return false;
+}
+
+
+/* A default one is anybody's to release, the others their owner's alone. */
+static inline bool
+may_release(const pthread_mutex_t *mutex, unsigned kind)
+{
+    return may_do()
+           && (kind == 0 || (mutex->__data.__owner == pprof_events_self
+                             && mutex->__data.__count == (kind & 1)));
 }
 
 
 EXPORT int
 pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
-    unsigned lock = (unsigned) __atomic_load_n(&mutex->__data.__lock,
-                                               __ATOMIC_RELAXED);
+    const unsigned lock = (unsigned) __atomic_load_n(&mutex->__data.__lock,
+                                                     __ATOMIC_RELAXED);
+    const unsigned kind = kind_of(mutex);
 
-    if (lock == 1 && is_plain(mutex) && may_do()) {
-        return release_plain(mutex) ? 0 : unlock_mutex(mutex, CALLER);
+    if (lock == 1 && kind <= USUAL && may_release(mutex, kind)) {
+        return release_usual(mutex, kind) ? 0 : unlock_mutex(mutex, CALLER);
     }
 
-    /* 2: a plain one with waiters; else its owner's number and a bit */
+    /* 2: a usual one with waiters; else its owner's number and a bit */
     if (RARE(lock > 1) && (lock == 2 || (lock & LOCK_WAITERS))) {
         return unlock_mutex(mutex, CALLER);
     }
