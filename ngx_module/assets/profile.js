@@ -848,7 +848,7 @@ function common(stack, a, b, by, size) {
 
 export function tree(p, type, opts = {}) {
     const keep = sieve(p, opts), { stack, start } = p, v = p.values[type];
-    const nframes = p.frames.length + 1, by = opts.invert ? -1 : 1;
+    const by = opts.invert ? -1 : 1;
     const root = s => by > 0 ? start[s] : start[s + 1] - 1;
     const leaf = new Int32Array(start.length - 1).fill(-1);
     const shared = new Int32Array(leaf.length);
@@ -942,7 +942,7 @@ export function tree(p, type, opts = {}) {
 
     return { n, frame: frame.slice(0, n), parent: parent.slice(0, n),
              value, self, base, baseSelf, depth, frames: p.frames,
-             unit: p.types[type].unit, nframes };
+             unit: p.types[type].unit };
 }
 
 
