@@ -448,6 +448,8 @@ function parse(bytes) {
     for (const [id, l] of locations) {
         const m = mappings.get(l.mapping), module = m ? str(m[5]) : '';
         const buildId = m ? str(m[6]) : '', out = [];
+        const offset = (m ? m.base ??= module.replace(/^.*\//, '') : '')
+                       + '+0x';
 
         for (const line of l.lines) {
             const f = functions.get(line[1]);
@@ -466,8 +468,7 @@ function parse(bytes) {
             if (name) {
 
                 /* libpprof's way to name what has none */
-                const bare = name.startsWith(module.replace(/^.*\//, '')
-                                             + '+0x');
+                const bare = name.startsWith(offset);
 
                 out.push(table.add(name, str(f[4]), Number(line[2] || f[5]
                                                            || 0),
