@@ -504,14 +504,12 @@ export class Flame {
             this.drawn.set(k, d);
         }, this.hits, this.below);
 
-        const H = Math.min(n * ROW + 1, host.clientHeight || n * ROW + 1);
-
         this.rows = rows;
         this.space.style.height = n * ROW + 1 + 'px';
 
         /* the box may have become smaller or bigger by that */
 
-        const h = Math.max(1, Math.min(H, host.clientHeight));
+        const h = Math.max(1, Math.min(n * ROW + 1, host.clientHeight));
 
         this.H = host.clientHeight;
         canvas.style.height = h + 'px';
