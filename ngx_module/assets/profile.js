@@ -200,16 +200,16 @@ class Reader {
         return out;
     }
 
-    /* One element of a repeated number, packed or not. */
+    /* Calls one(this) for each of a repeated number, packed or not. */
 
-    repeated(wire, read, put) {
+    repeated(wire, one) {
         if (wire === 0) {
-            put(this[read]());
+            one(this);
 
         } else if (wire === 2) {
-            this.message(() => {
-                while (this.more()) {
-                    put(this[read]());
+            this.message(r => {
+                while (r.more()) {
+                    one(r);
                 }
             });
         }
@@ -362,7 +362,7 @@ function parse(bytes) {
         }
 
         if (field === 13) {
-            r.repeated(wire, 'int64', n => comments.push(n));
+            r.repeated(wire, q => comments.push(q.int64()));
             return;
         }
 
@@ -498,16 +498,25 @@ function parse(bytes) {
         }
     }
 
-    const room = more => {
-        if (n + more > stack.length) {
+    const frame = k => {
+        if (n === stack.length) {
             const old = stack;
 
-            stack = new Int32Array((n + more) * 2);
+            stack = new Int32Array(n * 2);
             stack.set(old);
         }
+
+        stack[n++] = k;
     };
 
-    const put = id => {
+    const location = r => {
+        const id = r.uint64(), k = direct[id];
+
+        if (k >= 0) {
+            frame(k);
+            return;
+        }
+
         const e = expanded.get(id);
 
         if (e === undefined) {
@@ -515,33 +524,7 @@ function parse(bytes) {
                                    + ` location ${id}.`);
         }
 
-        room(e.length);
-        e.forEach(k => stack[n++] = k);
-    };
-
-    const packed = r => {
-        const { end } = r;
-
-        room(end - r.p);
-
-        let to = stack, at = n;
-
-        while (r.p < end) {
-            const id = r.uint64(), k = direct[id];
-
-            if (k >= 0) {
-                to[at++] = k;
-
-            } else {
-                n = at;
-                put(id);
-                room(end - r.p);
-                to = stack;
-                at = n;
-            }
-        }
-
-        n = at;
+        e.forEach(frame);
     };
 
     for (let i = 0; i < count; i++) {
@@ -550,14 +533,13 @@ function parse(bytes) {
         let had = 0;
 
         r.each((f, wire) => {
-            if (f === 1 && wire === 2) {
-                r.message(packed);
-
-            } else if (f === 1) {
-                r.repeated(wire, 'uint64', put);
+            if (f === 1) {
+                r.repeated(wire, location);
 
             } else if (f === 2) {
-                r.repeated(wire, 'int64', v => {
+                r.repeated(wire, () => {
+                    const v = r.int64();
+
                     if (had < types.length) {
                         values[had][i] = v;
                     }
