@@ -281,6 +281,7 @@ export class Flame {
         this.cur = this.zoomed = 0;
         this.width = 'growth';
         this.widths = new Map();
+        this.drawn = new Map();
 
         host.addEventListener('scroll', () => this.draw(), { passive: true });
         host.addEventListener('pointermove', e => this.hover(this.at(e)));
@@ -380,12 +381,15 @@ export class Flame {
      */
 
     search(re) {
-        const { t } = this;
+        const { t, hits: had } = this;
 
         this.hits = this.below = this.order = null;
 
         if (re === null) {
-            this.draw();
+            if (had) {
+                this.draw();
+            }
+
             return null;
         }
 
@@ -444,20 +448,23 @@ export class Flame {
         return this.next + 1;
     }
 
+    /* The sum of its characters, each of which is measured once. */
+
     measure(s) {
-        let w = this.widths.get(s);
+        let sum = 0;
 
-        if (w === undefined) {
-            w = this.ctx.measureText(s).width;
+        for (const c of s) {
+            let w = this.widths.get(c);
 
-            if (this.widths.size > 20000) {
-                this.widths.clear();
+            if (w === undefined) {
+                w = this.ctx.measureText(c).width;
+                this.widths.set(c, w);
             }
 
-            this.widths.set(s, w);
+            sum += w;
         }
 
-        return w;
+        return sum;
     }
 
     color(k) {
@@ -497,14 +504,12 @@ export class Flame {
             this.drawn.set(k, d);
         }, this.hits, this.below);
 
-        const H = Math.min(n * ROW + 1, host.clientHeight || n * ROW + 1);
-
         this.rows = rows;
         this.space.style.height = n * ROW + 1 + 'px';
 
         /* the box may have become smaller or bigger by that */
 
-        const h = Math.max(1, Math.min(H, host.clientHeight));
+        const h = Math.max(1, Math.min(n * ROW + 1, host.clientHeight));
 
         this.H = host.clientHeight;
         canvas.style.height = h + 'px';

@@ -79,35 +79,44 @@ class Reader {
         }
     }
 
-    /* An identifier or address: a number, a BigInt from 2^53 on. */
-
-    uint64() {
-        const c = this.b[this.p];
-
-        if (c < 128 && this.p < this.end) {
-            this.p++;
-            return c;
-        }
-
-        this.halves();
-
-        const n = this.hi * 4294967296 + this.lo;
-
-        return n <= SAFE ? n : BigInt(this.hi) << 32n | BigInt(this.lo);
-    }
-
     /* A value: above 2^53 the nearest double, which is all a chart needs. */
 
     int64() {
-        const c = this.b[this.p];
+        const n = this.brief();
 
-        if (c < 128 && this.p < this.end) {
-            this.p++;
-            return c;
+        if (n >= 0) {
+            return n;
         }
 
         this.halves();
         return (this.hi | 0) * 4294967296 + this.lo;
+    }
+
+    /* An identifier or address: a number, a BigInt from 2^53 on. */
+
+    uint64() {
+        const n = this.int64();
+
+        return n >= 0 && n <= SAFE ? n : BigInt(this.hi) << 32n
+                                         | BigInt(this.lo);
+    }
+
+    /* A varint of one or two bytes, which nearly all are; -1: it is not. */
+
+    brief() {
+        const { b, p } = this, c = b[p];
+
+        if (c < 128 && p < this.end) {
+            this.p++;
+            return c;
+        }
+
+        if (b[p + 1] < 128 && p + 1 < this.end) {
+            this.p += 2;
+            return c & 127 | b[p + 1] << 7;
+        }
+
+        return -1;
     }
 
     size() {
@@ -120,11 +129,15 @@ class Reader {
         return n;
     }
 
-    message() {
-        const n = this.size(), r = new Reader(this.b, this.p, this.p + n);
+    /* What READ returns of the message that begins here. */
 
-        this.p += n;
-        return r;
+    message(read) {
+        const n = this.size(), { end } = this, stop = this.end = this.p + n;
+        const out = read(this);
+
+        this.p = stop;
+        this.end = end;
+        return out;
     }
 
     skip(wire) {
@@ -175,30 +188,30 @@ class Reader {
 
     /* The varint fields of a small message, by number. */
 
-    fields(read = 'uint64') {
+    fields() {
         const out = [];
 
-        this.each((field, wire, r) => {
+        this.message(r => r.each((field, wire) => {
             if (wire === 0 && field < 16) {
-                out[field] = r[read]();
+                out[field] = r.uint64();
             }
-        });
+        }));
 
         return out;
     }
 
-    /* One element of a repeated number, packed or not. */
+    /* Calls one(this) for each of a repeated number, packed or not. */
 
-    repeated(wire, read, out) {
+    repeated(wire, one) {
         if (wire === 0) {
-            out.push(this[read]());
+            one(this);
 
         } else if (wire === 2) {
-            const r = this.message();
-
-            while (r.more()) {
-                out.push(r[read]());
-            }
+            this.message(r => {
+                while (r.more()) {
+                    one(r);
+                }
+            });
         }
     }
 }
@@ -235,8 +248,18 @@ function skipEmptyMembers(bytes) {
 
 
 async function gunzip(bytes) {
-    const stream = new Blob([skipEmptyMembers(bytes)]).stream()
-                       .pipeThrough(new DecompressionStream('gzip'));
+    let at = 0;
+
+    /* by parts, so that what unpacks to too much is found out early */
+    bytes = skipEmptyMembers(bytes);
+
+    const stream = new ReadableStream({ pull: c => {
+        c.enqueue(bytes.slice(at, at += 65536));
+
+        if (at >= bytes.length) {
+            c.close();
+        }
+    } }).pipeThrough(new DecompressionStream('gzip'));
     const reader = stream.getReader(), chunks = [];
     let size = 0;
 
@@ -322,10 +345,12 @@ export async function decode(bytes) {
 
 
 function parse(bytes) {
-    const strings = [], types = [], samples = [], text = new TextDecoder();
+    const strings = [], types = [], text = new TextDecoder();
+
+    const samples = [];                     /* where they begin and end */
     const functions = new Map(), locations = new Map(), mappings = new Map();
     const comments = [], head = [];
-    let periodType = [], frames = 0;
+    let periodType = [];
 
     new Reader(bytes).each((field, wire, r) => {
         if (wire === 0 && field !== 13) {
@@ -337,7 +362,7 @@ function parse(bytes) {
         }
 
         if (field === 13) {
-            r.repeated(wire, 'int64', comments);
+            r.repeated(wire, q => comments.push(q.int64()));
             return;
         }
 
@@ -347,26 +372,15 @@ function parse(bytes) {
 
         switch (field) {
         case 1:
-            types.push(r.message().fields());
+            types.push(r.fields());
             break;
 
-        case 2: {
-            const s = { loc: [], val: [] };
-
-            r.message().each((f, w, q) => {
-                if (f === 1) {
-                    q.repeated(w, 'uint64', s.loc);
-                } else if (f === 2) {
-                    q.repeated(w, 'int64', s.val);
-                }
-            });
-
-            samples.push(s);
+        case 2:
+            r.message(() => samples.push(r.p, r.end));
             break;
-        }
 
         case 3: {
-            const m = r.message().fields();
+            const m = r.fields();
 
             mappings.set(m[1], m);
             break;
@@ -375,21 +389,21 @@ function parse(bytes) {
         case 4: {
             const l = { id: 0, mapping: 0, addr: 0, lines: [] };
 
-            r.message().each((f, w, q) => {
+            r.message(() => r.each((f, w) => {
                 if (f === 4 && w === 2) {
-                    l.lines.push(q.message().fields());
+                    l.lines.push(r.fields());
 
                 } else if (w === 0 && f < 4) {
-                    l[['', 'id', 'mapping', 'addr'][f]] = q.uint64();
+                    l[['', 'id', 'mapping', 'addr'][f]] = r.uint64();
                 }
-            });
+            }));
 
             locations.set(l.id, l);
             break;
         }
 
         case 5: {
-            const f = r.message().fields();
+            const f = r.fields();
 
             functions.set(f[1], f);
             break;
@@ -404,7 +418,7 @@ function parse(bytes) {
         }
 
         case 11:
-            periodType = r.message().fields();
+            periodType = r.fields();
             break;
         }
     });
@@ -434,6 +448,8 @@ function parse(bytes) {
     for (const [id, l] of locations) {
         const m = mappings.get(l.mapping), module = m ? str(m[5]) : '';
         const buildId = m ? str(m[6]) : '', out = [];
+        const offset = (m ? m.base ??= module.replace(/^.*\//, '') : '')
+                       + '+0x';
 
         for (const line of l.lines) {
             const f = functions.get(line[1]);
@@ -452,8 +468,7 @@ function parse(bytes) {
             if (name) {
 
                 /* libpprof's way to name what has none */
-                const bare = name.startsWith(module.replace(/^.*\//, '')
-                                             + '+0x');
+                const bare = name.startsWith(offset);
 
                 out.push(table.add(name, str(f[4]), Number(line[2] || f[5]
                                                            || 0),
@@ -469,46 +484,85 @@ function parse(bytes) {
         expanded.set(id, out);
     }
 
-    for (const s of samples) {
-        if (s.val.length !== types.length) {
-            throw new ProfileError('The profile is damaged: a sample has'
-                                   + ` ${s.val.length} values for`
-                                   + ` ${types.length} types.`);
-        }
+    /* by far the most of a profile: as little as can be for each number */
 
-        for (const id of s.loc) {
-            const e = expanded.get(id);
+    const count = samples.length / 2, start = new Uint32Array(count + 1);
+    const values = types.map(() => new Float64Array(count));
+    const prune = pruner(table.frames, str(head[7]), str(head[8]));
+    const direct = new Int32Array(locations.size * 2 + 2).fill(-1);
+    let stack = new Int32Array(65536), n = 0;
 
-            if (e === undefined) {
-                throw new ProfileError('The profile is damaged: there is no'
-                                       + ` location ${id}.`);
-            }
-
-            frames += e.length;
+    for (const [id, e] of expanded) {
+        if (e.length === 1 && id < direct.length) {
+            direct[id] = e[0];
         }
     }
 
-    let stack = new Int32Array(frames), n = 0;
-    const start = new Uint32Array(samples.length + 1);
-    const values = types.map(() => new Float64Array(samples.length));
-    const prune = pruner(table.frames, str(head[7]), str(head[8]));
+    const frame = k => {
+        if (n === stack.length) {
+            const old = stack;
 
-    samples.forEach((s, i) => {
-        for (let j = s.loc.length - 1; j >= 0; j--) {
-            const e = expanded.get(s.loc[j]);
-
-            for (let k = e.length - 1; k >= 0; k--) {
-                stack[n++] = e[k];
-            }
+            stack = new Int32Array(n * 2);
+            stack.set(old);
         }
 
+        stack[n++] = k;
+    };
+
+    const location = r => {
+        const id = r.uint64(), k = direct[id];
+
+        if (k >= 0) {
+            frame(k);
+            return;
+        }
+
+        const e = expanded.get(id);
+
+        if (e === undefined) {
+            throw new ProfileError('The profile is damaged: there is no'
+                                   + ` location ${id}.`);
+        }
+
+        e.forEach(frame);
+    };
+
+    for (let i = 0; i < count; i++) {
+        const from = n, r = new Reader(bytes, samples[2 * i],
+                                       samples[2 * i + 1]);
+        let had = 0;
+
+        r.each((f, wire) => {
+            if (f === 1) {
+                r.repeated(wire, location);
+
+            } else if (f === 2) {
+                r.repeated(wire, () => {
+                    const v = r.int64();
+
+                    if (had < types.length) {
+                        values[had][i] = v;
+                    }
+
+                    had++;
+                });
+            }
+        });
+
+        if (had !== types.length) {
+            throw new ProfileError('The profile is damaged: a sample has'
+                                   + ` ${had} values for ${types.length}`
+                                   + ' types.');
+        }
+
+        stack.subarray(from, n).reverse();
+
         if (prune) {
-            n = prune(stack, start[i], n);
+            n = prune(stack, from, n);
         }
 
         start[i + 1] = n;
-        s.val.forEach((v, t) => values[t][i] = v);
-    });
+    }
 
     const named = types.map(t => ({ type: str(t[1]), unit: str(t[2]) }));
     const wanted = head[14] ? str(head[14]) : '';
@@ -518,7 +572,7 @@ function parse(bytes) {
         types: named,
         defaultType: found >= 0 ? found : named.length - 1,
         frames: table.frames,
-        stack: stack.subarray(0, n),
+        stack: stack.slice(0, n),
         start,
         values,
         base: null,
@@ -754,6 +808,21 @@ function sieve(p, { focus, ignore }) {
 }
 
 
+/* How many frames two stacks have in common, SIZE at the most. */
+
+function common(stack, a, b, by, size) {
+    let i = 0;
+
+    while (i < size && stack[a] === stack[b]) {
+        a += by;
+        b += by;
+        i++;
+    }
+
+    return i;
+}
+
+
 /*
  * The call tree.  Node 0 is the root, its frame -1; a node's parent is always
  * before it.  value and self have what the profile has, base and baseSelf what
@@ -762,15 +831,42 @@ function sieve(p, { focus, ignore }) {
 
 export function tree(p, type, opts = {}) {
     const keep = sieve(p, opts), { stack, start } = p, v = p.values[type];
-    const nframes = p.frames.length + 1;
-    let cap = 1024, n = 1;
-    let frame = new Int32Array(cap), parent = new Int32Array(cap);
-    let slots = new Int32Array(cap * 2), mask = slots.length - 1;
+    const by = opts.invert ? -1 : 1;
+    const root = s => by > 0 ? start[s] : start[s + 1] - 1;
+    const leaf = new Int32Array(start.length - 1).fill(-1);
+    const shared = new Int32Array(leaf.length);
+    let most = 1, deepest = 0, last = -1, n = 1;
+
+    /* how far each goes along the one before it: what is left are the nodes */
+
+    for (let s = 0; s < leaf.length; s++) {
+        const from = start[s], size = start[s + 1] - from;
+
+        if (v[s] === 0 || !keep(from, from + size)) {
+            continue;
+        }
+
+        leaf[s] = 0;
+
+        if (last >= 0) {
+            shared[s] = common(stack, root(s), root(last), by,
+                               Math.min(size, start[last + 1] - start[last]));
+        }
+
+        most += size - shared[s];
+        deepest = Math.max(deepest, size);
+        last = s;
+    }
+
+    const frame = new Int32Array(most), parent = new Int32Array(most);
+    const path = new Int32Array(deepest + 1);
+    const slots = new Int32Array(2 << Math.ceil(Math.log2(most)));
+    const mask = slots.length - 1;
 
     frame[0] = -1;
     parent[0] = -1;
 
-    const slot = (par, f) => {
+    const child = (par, f) => {
         let h = Math.imul(par, 0x9e3779b1) ^ Math.imul(f + 1, 0x85ebca6b);
 
         h ^= h >>> 15;
@@ -778,61 +874,29 @@ export function tree(p, type, opts = {}) {
         for (h &= mask; ; h = h + 1 & mask) {
             const k = slots[h];
 
-            if (k === 0 || parent[k] === par && frame[k] === f) {
-                return h;
+            if (k === 0) {
+                frame[n] = f;
+                parent[n] = par;
+                return slots[h] = n++;
+            }
+
+            if (parent[k] === par && frame[k] === f) {
+                return k;
             }
         }
     };
-
-    const grow = () => {
-        const bigger = a => {
-            const b = new Int32Array(cap * 2);
-
-            b.set(a);
-            return b;
-        };
-
-        frame = bigger(frame);
-        parent = bigger(parent);
-        cap *= 2;
-        slots = new Int32Array(cap * 2);
-        mask = slots.length - 1;
-
-        for (let k = 1; k < n; k++) {
-            slots[slot(parent[k], frame[k])] = k;
-        }
-    };
-
-    const leaf = new Int32Array(start.length - 1).fill(-1);
 
     for (let s = 0; s < leaf.length; s++) {
-        const from = start[s], to = start[s + 1];
-        let node = 0;
+        if (leaf[s] === 0) {
+            const size = start[s + 1] - start[s];
 
-        if (v[s] === 0 || !keep(from, to)) {
-            continue;
-        }
-
-        for (let i = from; i < to; i++) {
-            const f = stack[opts.invert ? to - 1 - i + from : i];
-            let h = slot(node, f);
-
-            if (slots[h] === 0) {
-                if (n === cap) {
-                    grow();
-                    h = slot(node, f);
-                }
-
-                slots[h] = n;
-                frame[n] = f;
-                parent[n] = node;
-                n++;
+            for (let i = shared[s], at = root(s) + i * by; i < size; i++) {
+                path[i + 1] = child(path[i], stack[at]);
+                at += by;
             }
 
-            node = slots[h];
+            leaf[s] = path[size];
         }
-
-        leaf[s] = node;
     }
 
     const self = new Float64Array(n);
@@ -859,9 +923,9 @@ export function tree(p, type, opts = {}) {
         depth[k] = depth[parent[k]] + 1;
     }
 
-    return { n, frame: frame.subarray(0, n), parent: parent.subarray(0, n),
+    return { n, frame: frame.slice(0, n), parent: parent.slice(0, n),
              value, self, base, baseSelf, depth, frames: p.frames,
-             unit: p.types[type].unit, nframes };
+             unit: p.types[type].unit };
 }
 
 

@@ -35,15 +35,17 @@ export function el(tag, attrs = {}, ...content) {
 /* CSS colors as the canvas wants them, in the theme of the moment. */
 
 export function colors(...names) {
-    const probe = el('i', { hidden: true }), out = {};
-
-    document.body.append(probe);
+    const probe = el('div', { hidden: true }), out = {};
 
     for (const n of names) {
-        probe.style.color = `var(--${n})`;
-        out[n] = getComputedStyle(probe).color;
+        probe.append(el('i'));
+        probe.lastChild.style.color = `var(--${n})`;
     }
 
+    /* all are there before the first is asked for: one reckoning of styles */
+    document.body.append(probe);
+    names.forEach((n, i) => out[n] = getComputedStyle(probe.children[i])
+                                     .color);
     probe.remove();
     return out;
 }
@@ -64,7 +66,9 @@ export function setQuery(changes) {
         }
     }
 
-    history.replaceState(null, '', url);
+    if (url.href !== location.href) {
+        history.replaceState(null, '', url);
+    }
 }
 
 

@@ -397,12 +397,10 @@ function use(profiles, bases) {
     ui.type.value = state.type;
     ui.card.hidden = ui.tools.hidden = ui.hint.hidden = false;
 
-    count();
-
-    const v = new URLSearchParams(location.search).get('view');
+    const v = param('view');
 
     view(['top', 'function'].includes(v) ? v : 'flame', true);
-
+    count();
     state.time = performance.now() - from;
 }
 
@@ -677,7 +675,6 @@ function count() {
     paint();
     head();
     find();
-    tables();
 }
 
 
@@ -761,7 +758,7 @@ function paint() {
 
     flame.set(state.tree, palette(), { at: Number(param('at')) || 0, width });
     ui.width.show(width);
-    ui.out.hidden = flame.zoomed === 0;
+    ui.out.hidden = ui.flame.hidden || flame.zoomed === 0;
     detail(flame.zoomed);
 }
 
@@ -818,6 +815,7 @@ function find() {
     } catch {
         ui.find.setAttribute('aria-invalid', 'true');
         ui.found.textContent = 'not a regular expression';
+        tables();
         return;
     }
 
@@ -960,6 +958,10 @@ function view(v, first = false) {
     ui.peek.hidden = v !== 'function';
     ui.invert.hidden = ui.svg.hidden = v !== 'flame';
     ui.out.hidden = v !== 'flame' || flame.zoomed === 0;
+
+    if (first) {
+        return;
+    }
 
     if (v === 'flame') {
         flame.draw();

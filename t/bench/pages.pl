@@ -61,7 +61,7 @@ table(['page, bytes on the wire', 'HTML', 'with its assets', 'files'],
 my (undef, $frames, $whole, @of_it) = @{ $lines{flame}[0] };
 
 table(['flame graph, ms', 'file to picture', 'tree and drawing',
-       'CPU of the page'],
+       'CPU of the page', 'a frame of an empty page'],
       [commas($frames) . ' frames', $whole, @of_it]);
 
 table(['charts, ms', 'points a line', 'page to picture', 'all drawn again',

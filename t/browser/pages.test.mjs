@@ -252,7 +252,7 @@ test('the first Tab skips to the content', opt, async t => {
     assert.equal(await p.evaluate(() => document.activeElement.className),
                  'skip');
     await p.keyboard.press('Enter');
-    assert.match(p.url(), /#main$/);
+    await p.waitForURL(/#main$/);
 });
 
 

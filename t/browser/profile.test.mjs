@@ -153,6 +153,47 @@ test('inverted, the first level is what each function spent itself',
 });
 
 
+test('the tree is what the stacks say, whatever their order', async () => {
+    const p = await decode(lib.gzipSync(lib.forest(3000)));
+    const count = p.start.length - 1;
+
+    for (const invert of [false, true]) {
+        for (const step of [1, 7, 101]) {
+            const stack = [], start = [0], v = [], want = new Map([['', 0]]);
+
+            for (let i = 0; i < count; i++) {
+                const s = i * step % count;
+                const one = [...p.stack.subarray(p.start[s], p.start[s + 1])];
+
+                stack.push(...one);
+                start.push(stack.length);
+                v.push(p.values[0][s]);
+
+                for (let n = 0; n <= one.length; n++) {
+                    const key = (invert ? one.toReversed() : one)
+                                .slice(0, n).join();
+
+                    want.set(key, (want.get(key) ?? 0) + v[i]);
+                }
+            }
+
+            const t = tree({ ...p, stack: Int32Array.from(stack), start,
+                             values: [v] }, 0, { invert });
+            const names = [''];
+
+            for (let k = 1; k < t.n; k++) {
+                names[k] = (names[t.parent[k]] + ',' + t.frame[k])
+                           .replace(/^,/, '');
+            }
+
+            assert.deepEqual(new Map(names.map((x, k) => [x, t.value[k]])
+                                          .sort()),
+                             new Map([...want].sort()));
+        }
+    }
+});
+
+
 test('frames without names are module+offset and are counted', async () => {
     const p = await decode(lib.encode([
         { names: ['main', '0x401234'], value: 30 },

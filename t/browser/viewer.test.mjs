@@ -324,6 +324,11 @@ test('flame: 50,000 frames are drawn in time', opt, async t => {
 
         assert.ok(f.nodes > 45000 && f.drawn < 12000);
         assert.ok(f.narrowest >= 1, 'culled at one pixel');
+        assert.equal(await p.evaluate(() => {
+            const { canvas, host } = globalThis.__flame.flame;
+
+            return canvas.clientHeight / host.clientHeight;
+        }), 1, 'the first picture fills its box');
         best = Math.min(best, f.time);
     }
 
