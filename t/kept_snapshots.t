@@ -260,10 +260,10 @@ rename "$dir.away", $dir;
 is(take($form)->{status}, 201, 'and when it is back');
 is(list()->{error}, undef, 'the sentence goes');
 
-# a disk that is full in the middle of a file
+# a disk that is full in the middle of a file, and one that is read-only
 
 SKIP: {
-    skip 'no right to mount a small disk', 4
+    skip 'no right to mount a small disk', 7
         if $> != 0 || run_cmd(['mount', '-t', 'tmpfs', '-o',
                                'size=16k,mode=777', 'tmpfs', $dir])->{exit};
 
@@ -274,6 +274,12 @@ SKIP: {
     like($r->{body}, qr/write to .* failed \(28: No space left/, 'in words');
     is(scalar(files()), 0, 'and nothing half written');
     is(http_get('/')->{status}, 200, 'traffic goes on');
+
+    run_cmd(['mount', '-o', 'remount,ro', $dir]);
+    $r = take($form);
+    is($r->{status}, 507, 'a disk that is read-only');
+    like($r->{body}, qr/open .* failed \(30: Read-only file/, 'in words');
+    is(http_get('/')->{status}, 200, 'and traffic goes on');
 
     run_cmd(['umount', $dir]);
 }
