@@ -53,7 +53,7 @@ write_file("$dir/work.sql", "create table t (a integer primary key, b text);\n"
 	. "with recursive c(x) as (select 1 union all select x + 1 from c"
 	. " where x < 300000) insert into t select x, 'row' || x from c;\n"
 	. ("select count(*), max(length(b || a)), group_concat(substr(b, 1, 4))"
-	. " from t where b like '%9%' group by a % 7 order by 2;\n") x 8);
+	. " from t where b like '%9%' group by a % 7 order by 2;\n") x 40);
 
 write_file("$dir/lighttpd.conf", <<"EOC");
 server.document-root = "$dir"
