@@ -31,6 +31,8 @@ typedef struct {
 
 static ngx_int_t ngx_http_debug_runs_init_zone(ngx_shm_zone_t *zone,
     void *data);
+static ngx_uint_t ngx_http_debug_runs_holds(ngx_http_debug_run_t *run,
+    ngx_str_t *peer);
 static void ngx_http_debug_runs_tell(ngx_http_debug_run_t *run,
     ngx_http_debug_run_other_t *other);
 static ngx_uint_t ngx_http_debug_runs_gone(ngx_http_debug_run_t *run);
@@ -152,11 +154,7 @@ ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref, ngx_str_t *peer,
 
         count++;
 
-        if (!exclusive
-            || !run->exclusive
-            || run->peer_len != len
-            || ngx_memcmp(run->peer, peer->data, len) != 0)
-        {
+        if (!exclusive || !ngx_http_debug_runs_holds(run, peer)) {
             continue;
         }
 
@@ -217,7 +215,6 @@ ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref, ngx_str_t *peer,
 ngx_int_t
 ngx_http_debug_runs_busy(ngx_str_t *peer, ngx_http_debug_run_other_t *other)
 {
-    size_t                  len;
     ngx_int_t               rc;
     ngx_uint_t              i;
     ngx_slab_pool_t        *shpool;
@@ -227,7 +224,6 @@ ngx_http_debug_runs_busy(ngx_str_t *peer, ngx_http_debug_run_other_t *other)
     runs = ngx_http_debug_runs_zone->data;
     shpool = (ngx_slab_pool_t *) ngx_http_debug_runs_zone->shm.addr;
 
-    len = ngx_min(peer->len, NGX_HTTP_DEBUG_RUNS_NAME);
     rc = NGX_DECLINED;
 
     ngx_shmtx_lock(&shpool->mutex);
@@ -237,9 +233,7 @@ ngx_http_debug_runs_busy(ngx_str_t *peer, ngx_http_debug_run_other_t *other)
         run = &runs->run[i];
 
         if (run->state == NGX_HTTP_DEBUG_RUN_ACTIVE
-            && run->exclusive
-            && run->peer_len == len
-            && ngx_memcmp(run->peer, peer->data, len) == 0
+            && ngx_http_debug_runs_holds(run, peer)
             && !ngx_http_debug_runs_gone(run))
         {
             ngx_http_debug_runs_tell(run, other);
@@ -251,6 +245,21 @@ ngx_http_debug_runs_busy(ngx_str_t *peer, ngx_http_debug_run_other_t *other)
     ngx_shmtx_unlock(&shpool->mutex);
 
     return rc;
+}
+
+
+/* Whether this run, which is under way, has the peer for itself. */
+
+static ngx_uint_t
+ngx_http_debug_runs_holds(ngx_http_debug_run_t *run, ngx_str_t *peer)
+{
+    size_t  len;
+
+    len = ngx_min(peer->len, NGX_HTTP_DEBUG_RUNS_NAME);
+
+    return run->exclusive
+           && run->peer_len == len
+           && ngx_memcmp(run->peer, peer->data, len) == 0;
 }
 
 
