@@ -387,7 +387,7 @@ asan)
 
     # these hold our stacks and times against the true ones, and find the
     # sanitizer's own in them: only its reports count
-    for unit in capture/sampler capture/survive capture/threads; do
+    for unit in guest/sampler guest/survive guest/threads; do
         "$BUILD/t/unit/$unit" > "$LOG" 2>&1 < /dev/null || true
         if grep -E 'ERROR: AddressSanitizer|runtime error:' "$LOG"; then
             say "asan: $unit FAILED, see $LOG" >&2
@@ -400,8 +400,8 @@ asan)
     if [ $# -eq 0 ]; then
         for test in t/*.t; do
             case $test in
-            */capture_survive.t|*/capture_threads.t|*/install.t) ;;
-            */capture_sampler.t|*/testlib.t) ;;
+            */guest_survive.t|*/guest_threads.t|*/install.t) ;;
+            */guest_sampler.t|*/testlib.t) ;;
             *) set -- "$@" "$test" ;;
             esac
         done
@@ -426,14 +426,14 @@ tsan)
     # each by itself: a test of Perl may want more than the unit
     failed=()
 
-    for unit in "$BUILD"/t/unit/*/*; do
+    for unit in "$BUILD"/t/unit/guest/* "$BUILD"/t/unit/agent/*/*; do
         case $unit in
         *.d|*.so) continue ;;
         esac
 
         name=${unit#"$BUILD/t/unit/"}
         args=()
-        [ "$name" != capture/cfi ] || args=(t/fuzz/corpus/eh_frame)
+        [ "$name" != guest/cfi ] || args=(t/fuzz/corpus/eh_frame)
 
         [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
 
@@ -444,7 +444,7 @@ tsan)
         # sanitizer's own in them (its qsort(), what creating a thread costs
         # it): only its reports count
         case $name in
-        capture/sampler|capture/survive|capture/unwind)
+        guest/sampler|guest/survive|guest/unwind)
             if [ $rc = 1 ] && grep -q '^1\.\.' "$log" \
                 && ! grep -q 'WARNING: ThreadSanitizer' "$log"
             then
@@ -475,10 +475,10 @@ lint)
     # what it does not follow: queue macros, an address that is taken before
     # the value is there, memory that a list owns, &local as an argument
     run cppcheck "${checks[@]}" --std=c11 -D__x86_64__ -D'ElfW(x)=Elf64_##x' \
-        --suppress=uninitvar:profiler/kinds/heap.c \
-        --suppress=memleak:profiler/encode/profile.c \
-        --suppress=returnDanglingLifetime:profiler/symbols/demangle.c \
-        -I profiler -I profiler/include profiler
+        --suppress=uninitvar:profiler/agent/kinds/heap.c \
+        --suppress=memleak:profiler/agent/encode/profile.c \
+        --suppress=returnDanglingLifetime:profiler/agent/symbols/demangle.c \
+        -I profiler -I profiler/agent -I profiler/include profiler
     # an outcome below 100 is one of an enum, all of which are cells
     run cppcheck "${checks[@]}" -Dngx_inline=inline \
         --suppress=arrayIndexOutOfBoundsCond:ngx_module/ngx_http_debug_record.c \

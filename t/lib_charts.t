@@ -23,7 +23,7 @@ my $sock = "$dir/perl.pprof";
 my $path = '/debug/charts/data';
 
 subtest 'rings' => sub {
-	my $r = Debug::Nginx::run_cmd(["$build/t/unit/charts/history"]);
+	my $r = Debug::Nginx::run_cmd(["$build/t/unit/agent/charts/history"]);
 	is($r->{exit}, 0, 'unit test') or diag($r->{out} . $r->{err});
 };
 

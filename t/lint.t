@@ -68,7 +68,7 @@ lines('80 columns', [grep { !/\.(?:json)$/ } @halves], sub {
 lines('no //', [grep { !/\.cc$/ } @c], sub { m!^\s*//|[;{})]\s*//\s! });
 
 # the program's locale may write a comma
-lines('no %f in what a machine reads', [grep { m!^profiler/(?:encode|charts)/! }
+lines('no %f in what a machine reads', [grep { m!^profiler/agent/(?:encode|charts)/! }
 	@c], sub { /"[^"]*%[-+ #0]*[\d*]*(?:\.[\d*]+)?[efg][^"]*"/ && !/\* / });
 
 is(join(' ', grep { $text{$_} !~ m!\A\s*/\*! } grep { /\.h$/ }
@@ -81,7 +81,7 @@ is(join(' ', grep { $text{$_} ne '' && $text{$_} !~ /\n\z/ }
 
 my %seen;
 is(join(' ', grep { $seen{m!([^/]+)$! && $1}++ }
-	grep { m{^profiler/(?!kinds/).*\.c$} } @c), '',
+	grep { m{^profiler/(?!agent/kinds/).*\.c$} } @c), '',
 	'a file of the library has a name of its own, but for kinds');
 
 is(join(' ', grep { m!^ngx_module/[^/]*$! && !/ngx_http_debug_\w+\.[ch]$/ }
@@ -91,33 +91,33 @@ lines('ngx_module/: each function has the prefix',
 	[grep { m!^ngx_module/! } @c],
 	sub { /^(?!ngx_http_debug(?:_|\(ngx_conf_t)|typedef\b|return\b)[a-z]\w*\(/ });
 
-my @kinds = $text{'profiler/kinds/list.c'} =~ /^    &pprof_kind_(\w+),$/mg;
+my @kinds = $text{'profiler/agent/kinds/list.c'} =~ /^    &pprof_kind_(\w+),$/mg;
 cmp_ok(scalar(@kinds), '>', 9, 'kinds are found');
 
 for my $kind (@kinds) {
 	# thread is goroutine by its own name
 	my $name = $kind eq 'thread' ? 'goroutine' : $kind;
-	my ($row) = ($text{"profiler/kinds/$name.c"} // '')
+	my ($row) = ($text{"profiler/agent/kinds/$name.c"} // '')
 		=~ /^const struct pprof_kind pprof_kind_\Q$kind\E = (\{.*?^\};)/ms;
 	like($row, qr/\.name = "\Q$kind\E".*\.about = "/s,
 		"kind $kind: path, file and symbol have one name");
 }
 
-# who may know whom
+# who may know whom; the guest knows nobody
 
 my %knows = (
-	front => [qw/ charts kinds encode /],
-	charts => [qw/ kinds encode /],
-	kinds => [qw/ encode symbols capture /],
-	encode => [qw/ symbols /],
+	'agent/front' => [qw/ charts kinds encode /],
+	'agent/charts' => [qw/ kinds encode /],
+	'agent/kinds' => [qw/ encode symbols guest /],
+	'agent/encode' => [qw/ symbols /],
 	# a header that is all there is to it
-	symbols => [qw! capture/raw\.h !],
-	capture => [],
+	'agent/symbols' => [qw! guest/raw\.h !],
+	guest => [],
 );
 
 for my $room (sort keys %knows) {
-	my $allowed = join '|', $room, @{$knows{$room}};
-	$allowed .= '|pprof\.h' if $room eq 'front';
+	my $allowed = join '|', $room =~ s!.*/!!r, @{$knows{$room}};
+	$allowed .= '|pprof\.h' if $room eq 'agent/front';
 
 	lines("$room knows only what it may",
 		[grep { m!^profiler/$room/! } @c],
@@ -139,7 +139,7 @@ SKIP: {
 	my @api = $api =~ /^PPROF_API [^;(]*?(\w+)\(/mg;
 
 	my @hooks = map { /\bpthread_\w+|\bsem_\w+/g }
-		map { $text{"profiler/capture/$_.c"} } qw/ locks create /;
+		map { $text{"profiler/guest/$_.c"} } qw/ locks create /;
 	my %may = map { $_ => 1 } @api, @hooks;
 
 	my @so = $nm->('-D', "$build/libpprof.so");

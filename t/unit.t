@@ -17,10 +17,10 @@ my $build = $ENV{DEBUG_BUILD} // 'build';
 my $dir = "$build/t/unit";
 my @tests;
 
-# those of capture/ have files of their own: t/capture_*.t
+# those of guest/ have files of their own: t/guest_*.t
 
 find({ no_chdir => 1, wanted => sub {
-	push @tests, $_ if -f && -x _ && !/\.so$/ && !m!/capture/!;
+	push @tests, $_ if -f && -x _ && !/\.so$/ && !m!/guest/!;
 } }, $dir)
 	if -d $dir;
 

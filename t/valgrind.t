@@ -21,9 +21,9 @@ my $build = $ENV{DEBUG_BUILD} // 'build';
 plan(skip_all => 'no valgrind') unless have_bin('valgrind');
 plan(skip_all => 'a sanitizer looks after it') if $build =~ m!/[at]san$!;
 
-for my $unit (qw! charts/history encode/buf encode/gzip encode/legacy
-	encode/paths encode/profile front/memory front/request symbols/demangle
-	symbols/elf symbols/maps symbols/names !)
+for my $unit (map { "agent/$_" } qw! charts/history encode/buf encode/gzip
+	encode/legacy encode/paths encode/profile front/memory front/request
+	symbols/demangle symbols/elf symbols/maps symbols/names !)
 {
 	my $r = run_cmd(['valgrind', '-q', '--leak-check=full',
 		'--errors-for-leak-kinds=definite,indirect', '--error-exitcode=99',

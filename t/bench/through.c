@@ -2,7 +2,7 @@
  * The least that a library can do that stands in front of libc's functions:
  * jump on.  What it costs is not libpprof's to save; locks.c compares.
  *
- * An inner name of glibc is needed, as in profiler/capture/locks.c, so those
+ * An inner name of glibc is needed, as in profiler/guest/locks.c, so those
  * that have none are not here.
  */
 

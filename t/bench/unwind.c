@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unwind.h>
 
-#include "capture/cfi.h"
-#include "capture/unwind.h"
+#include "guest/cfi.h"
+#include "guest/unwind.h"
 
 
 enum { DEPTH = 100, ROUNDS = 100, RUNS = 60 };

@@ -2,7 +2,8 @@
  * Feeds anything to what reads requests from a connection, in pieces as long
  * as the first byte says, and writes the answer.
  *
- * Fuzzes: front/client.c front/request.c encode/buf.c kinds/env.c
+ * Fuzzes: agent/front/client.c agent/front/request.c agent/encode/buf.c
+ * Fuzzes: agent/kinds/env.c
  */
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * Feeds anything to our own demangler of plain C++ names.
  *
- * Fuzzes: symbols/demangle.c
+ * Fuzzes: agent/symbols/demangle.c
  */
 
 #include <stdint.h>

@@ -4,13 +4,13 @@
  *
  * libFuzzer's entry; a unit test replays the corpus through it.
  *
- * Fuzzes: capture/cfi.c
+ * Fuzzes: guest/cfi.c
  */
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "capture/cfi.h"
+#include "guest/cfi.h"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

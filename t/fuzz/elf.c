@@ -2,7 +2,7 @@
  * Feeds anything to the readers of ELF files: headers, notes, symbol tables,
  * frame descriptions, stubs; as a file, and as an object in memory.
  *
- * Fuzzes: symbols/elf.c symbols/fde.c symbols/plt.c
+ * Fuzzes: agent/symbols/elf.c agent/symbols/fde.c agent/symbols/plt.c
  */
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * both, the header at its start, in an object that is right otherwise.  The
  * first two bytes say what is looked for.
  *
- * Fuzzes: symbols/elf.c symbols/fde.c
+ * Fuzzes: agent/symbols/elf.c agent/symbols/fde.c
  */
 
 #include <stdlib.h>

@@ -1,9 +1,12 @@
 /*
  * Feeds anything to the reader of gperftools' CPU profiles.
  *
- * Fuzzes: encode/legacy.c encode/profile.c encode/buf.c encode/gzip.c
- * Fuzzes: symbols/maps.c symbols/names.c symbols/elf.c symbols/fde.c
- * Fuzzes: symbols/plt.c symbols/demangle.c symbols/lines.c symbols/child.c
+ * Fuzzes: agent/encode/legacy.c agent/encode/profile.c agent/encode/buf.c
+ * Fuzzes: agent/encode/gzip.c
+ * Fuzzes: agent/symbols/maps.c agent/symbols/names.c agent/symbols/elf.c
+ * Fuzzes: agent/symbols/fde.c
+ * Fuzzes: agent/symbols/plt.c agent/symbols/demangle.c agent/symbols/lines.c
+ * Fuzzes: agent/symbols/child.c
  */
 
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * Feeds anything to the reader of what pprof-lines answers: a program that
  * was mistaken for it may say what it likes.
  *
- * Fuzzes: symbols/lines.c symbols/child.c symbols/maps.c
+ * Fuzzes: agent/symbols/lines.c agent/symbols/child.c agent/symbols/maps.c
  */
 
 #include <stdlib.h>

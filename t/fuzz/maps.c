@@ -1,7 +1,7 @@
 /*
  * Feeds anything to the parser of /proc/self/maps.
  *
- * Fuzzes: symbols/maps.c
+ * Fuzzes: agent/symbols/maps.c
  */
 
 #include <stdlib.h>

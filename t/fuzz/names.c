@@ -2,8 +2,9 @@
  * Feeds anything to the index of function symbols: whatever the tables say,
  * it is sorted, has each address once, and finds what it holds.
  *
- * Fuzzes: symbols/elf.c symbols/fde.c symbols/plt.c symbols/demangle.c
- * Fuzzes: symbols/maps.c
+ * Fuzzes: agent/symbols/elf.c agent/symbols/fde.c agent/symbols/plt.c
+ * Fuzzes: agent/symbols/demangle.c
+ * Fuzzes: agent/symbols/maps.c
  */
 
 #include "symbols/names.c"

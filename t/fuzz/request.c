@@ -3,7 +3,7 @@
  * body, each up to the end of its line.  The kinds are there by name and
  * flags; none is run.
  *
- * Fuzzes: front/request.c encode/buf.c kinds/env.c
+ * Fuzzes: agent/front/request.c agent/encode/buf.c agent/kinds/env.c
  */
 
 #include <stdlib.h>

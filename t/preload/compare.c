@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "capture/compare.h"
+#include "guest/compare.h"
 
 
 enum {

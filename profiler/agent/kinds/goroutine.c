@@ -1,0 +1,415 @@
+/*
+ * goroutine, also as thread: the stacks of all threads, as they are now.
+ *
+ * Nobody is woken for it: see guest/threads.h.
+ */
+
+#include "kinds/kind.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "guest/threads.h"
+#include "encode/profile.h"
+#include "encode/text.h"
+#include "kinds/life.h"
+#include "kinds/write.h"
+
+
+enum {
+    TURN_MSEC = 5,          /* until another look */
+    TURNS     = 2000        /* 16 requests of half a second each, and some */
+};
+
+
+/* What one thread has beside its stack, for debug=2. */
+struct thread {
+    pid_t     tid;
+    char      name[16];
+    char      state;
+    int       call;
+    uint64_t  cpu;          /* ns */
+    size_t    sample;       /* its number in the profile */
+};
+
+struct dump {
+    struct pprof_profile  profile;
+    struct thread        *threads;      /* NULL: not wanted */
+    size_t                nthreads;
+    size_t                cap;
+    int64_t               sign;
+    int64_t               time_nanos;
+    bool                  failed;
+};
+
+
+/* The calls that threads are found waiting in most of the time. */
+static const struct {
+    int          nr;
+    const char  *name;
+} calls[] = {
+#define CALL(name)  { SYS_##name, #name }
+    CALL(futex), CALL(read), CALL(write), CALL(readv), CALL(writev),
+    CALL(recvfrom), CALL(recvmsg), CALL(sendto), CALL(sendmsg), CALL(accept),
+    CALL(accept4), CALL(connect), CALL(nanosleep), CALL(clock_nanosleep),
+    CALL(ppoll), CALL(pselect6), CALL(epoll_pwait), CALL(wait4),
+    CALL(waitid), CALL(rt_sigtimedwait), CALL(rt_sigsuspend), CALL(fsync),
+    CALL(fdatasync), CALL(flock), CALL(io_getevents), CALL(semtimedop),
+    CALL(msgrcv), CALL(pread64), CALL(pwrite64), CALL(openat),
+#ifdef SYS_poll
+    CALL(poll), CALL(select), CALL(epoll_wait), CALL(pause), CALL(open),
+#endif
+#undef CALL
+};
+
+
+static const char *
+call_name(int nr)
+{
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        if (calls[i].nr == nr) {
+            return calls[i].name;
+        }
+    }
+
+    return NULL;
+}
+
+
+static const char *
+state_name(char state)
+{
+    switch (state) {
+
+    case 'R':
+        return "running";
+
+    case 'S':
+        return "sleeping";
+
+    case 'D':
+        return "disk sleep";
+
+    case 'T':
+        return "stopped";
+
+    case 't':
+        return "traced";
+
+    case 'Z':
+    case 'X':
+        return "dead";
+
+    default:
+        return "unknown";
+    }
+}
+
+
+static void
+remember(struct dump *dump, const struct pprof_thread *thread, size_t sample)
+{
+    if (dump->nthreads == dump->cap) {
+        const size_t cap = dump->cap * 2;
+        struct thread *p = realloc(dump->threads, cap * sizeof(*p));
+
+        if (p == NULL) {
+            dump->failed = true;
+            return;
+        }
+
+        dump->threads = p;
+        dump->cap = cap;
+    }
+
+    struct thread *t = &dump->threads[dump->nthreads++];
+
+    *t = (struct thread) {
+        .tid = thread->tid, .state = thread->state, .call = thread->call,
+        .cpu = thread->cpu, .sample = sample
+    };
+    snprintf(t->name, sizeof(t->name), "%s", thread->name);
+}
+
+
+static void
+visit(void *arg, const struct pprof_thread *thread)
+{
+    struct dump *dump = arg;
+    struct pprof_profile *p = &dump->profile;
+    const int64_t one = dump->sign;
+    char tid[16], lost[64];
+
+    /* debug=2 shows each thread, so there each is a sample of its own */
+    snprintf(tid, sizeof(tid), "%d", (int) thread->tid);
+
+    const struct pprof_label label = { .key = "thread_id", .str = tid };
+    const size_t nlabels = dump->threads != NULL;
+
+    if (thread->lost != NULL) {
+        snprintf(lost, sizeof(lost), "[%s]", thread->lost);
+        pprof_profile_lost(p, &one, lost);
+
+    } else {
+        pprof_profile_sample(p, thread->pcs, thread->depth, true, &one,
+                             &label, nlabels);
+    }
+
+    if (dump->threads != NULL && !p->failed) {
+        size_t sample = p->nsamples - 1;
+
+        /* those without a stack share one sample for each reason */
+        for (size_t i = 0; thread->lost != NULL && i < p->nsamples; i++) {
+            if (p->samples[i].lost != NULL
+                && strcmp(p->samples[i].lost, lost) == 0)
+            {
+                sample = i;
+            }
+        }
+
+        remember(dump, thread, sample);
+    }
+}
+
+
+/*
+ * One dump at a time; the others wait for theirs.  By looking again and not by
+ * a lock, which the child of a fork() might find taken for ever.
+ */
+static int
+take_turns(struct dump *dump)
+{
+    const struct timespec pause = { 0, TURN_MSEC * 1000000L };
+    int n;
+
+    for (int i = 0; i < TURNS; i++) {
+        n = pprof_threads_dump(0, visit, dump);
+
+        if (n != -1 || errno != EBUSY) {
+            break;
+        }
+
+        nanosleep(&pause, NULL);
+        errno = EBUSY;
+    }
+
+    return n;
+}
+
+
+/* Adds all threads, SIGN times.  Returns 0, or -1 with the answer given. */
+static int
+take(struct dump *dump, int64_t sign, struct pprof_answer *a)
+{
+    dump->sign = sign;
+
+    pprof_capture_lock();
+    pprof_tables_use();
+    pprof_capture_unlock();
+
+    const int n = take_turns(dump);
+    const int error = errno;
+
+    pprof_capture_lock();
+    pprof_tables_drop();
+    pprof_capture_unlock();
+
+    if (n == -1 && error == EBUSY) {
+        a->retry_after = 1;
+        pprof_answer_error(a, 503, "other dumps of the threads are under way; "
+                           "retry in 1 s");
+        return -1;
+    }
+
+    if (n == -1) {
+        pprof_answer_error(a, 500, "the threads' stacks cannot be taken: %s",
+                           strerrordesc_np(error));
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static struct dump *
+new_dump(bool detailed, struct pprof_answer *a)
+{
+    struct dump *dump = calloc(1, sizeof(struct dump));
+
+    if (dump != NULL && detailed) {
+        dump->cap = 64;
+        dump->threads = calloc(dump->cap, sizeof(struct thread));
+    }
+
+    if (dump == NULL || (detailed && dump->threads == NULL)) {
+        free(dump);
+        pprof_answer_error(a, 500, "out of memory");
+        return NULL;
+    }
+
+    pprof_profile_init(&dump->profile);
+    pprof_profile_value(&dump->profile, "goroutine", "count");
+    pprof_profile_period(&dump->profile, "goroutine", "count", 1);
+    dump->time_nanos = pprof_now_nanos();
+
+    return dump;
+}
+
+
+static void
+free_dump(struct dump *dump)
+{
+    if (dump != NULL) {
+        pprof_profile_free(&dump->profile);
+        free(dump->threads);
+        free(dump);
+    }
+}
+
+
+static int
+begin(struct pprof_job *job)
+{
+    struct dump *dump = new_dump(false, &job->answer);
+
+    if (dump == NULL) {
+        return -1;
+    }
+
+    if (take(dump, -1, &job->answer) == -1) {
+        free_dump(dump);
+        return -1;
+    }
+
+    job->state = dump;
+
+    return 0;
+}
+
+
+/* debug=2: each thread, as Go has its goroutines. */
+static void
+write_threads(const struct dump *dump, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *b)
+{
+    for (size_t i = 0; i < dump->nthreads; i++) {
+        const struct thread *t = &dump->threads[i];
+        const char *call = call_name(t->call);
+
+        pprof_buf_printf(b, "%sthread %d \"%s\" [%s", i == 0 ? "" : "\n",
+                         (int) t->tid, t->name, state_name(t->state));
+
+        if (call != NULL) {
+            pprof_buf_printf(b, " in %s", call);
+
+        } else if (t->call >= 0) {
+            pprof_buf_printf(b, " in system call %d", t->call);
+        }
+
+        pprof_buf_printf(b, ", cpu %.6f s]:\n", (double) t->cpu / 1e9);
+        pprof_text_frames_write(&dump->profile.samples[t->sample], maps,
+                                names, b);
+    }
+}
+
+
+static void
+write_text(struct pprof_job *job, const struct dump *dump,
+    const struct pprof_maps *maps)
+{
+    struct pprof_answer *a = &job->answer;
+    struct pprof_names names;
+    int rc = 0;
+
+    pprof_names_init(&names);
+
+    if (job->ask.debug == 2) {
+        write_threads(dump, maps, &names, &a->body);
+        rc = dump->failed || dump->profile.failed ? -1 : 0;
+
+    } else {
+        rc = pprof_text_count_write(&dump->profile, "goroutine", maps, &names,
+                                    &a->body);
+    }
+
+    if (rc == -1) {
+        pprof_answer_error(a, 500, "out of memory while the stacks were "
+                           "written");
+
+    } else {
+        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
+    }
+
+    pprof_names_free(&names);
+}
+
+
+static void
+finish(struct pprof_job *job, struct dump *dump, bool delta)
+{
+    struct pprof_answer *a = &job->answer;
+    struct pprof_maps maps;
+
+    if (take(dump, 1, a) == -1) {
+        return;
+    }
+
+    pprof_profile_time(&dump->profile, dump->time_nanos,
+                       delta ? pprof_now_nanos() - dump->time_nanos : 0);
+
+    if (pprof_job_maps(job, &maps) == -1) {
+        return;
+    }
+
+    if (job->ask.debug != 0 || job->ask.legacy) {
+        write_text(job, dump, &maps);
+
+    } else {
+        pprof_job_write(job, &dump->profile, &maps,
+                        delta ? "goroutine-delta" : "goroutine");
+    }
+
+    pprof_maps_free(&maps);
+}
+
+
+static void
+end(struct pprof_job *job, bool gone)
+{
+    struct dump *dump = job->state;
+    const bool delta = dump != NULL;
+
+    job->state = NULL;
+
+    if (!gone && !delta) {
+        dump = new_dump(job->ask.debug == 2, &job->answer);
+    }
+
+    if (!gone && dump != NULL) {
+        finish(job, dump, delta);
+    }
+
+    free_dump(dump);
+}
+
+
+const struct pprof_kind pprof_kind_goroutine = {
+    .name = "goroutine",
+    .about = "stacks of all threads (?debug=1, ?debug=2)",
+    .flags = PPROF_KIND_DELTA,
+    .begin = begin,
+    .end = end,
+};
+
+
+const struct pprof_kind pprof_kind_thread = {
+    .name = "thread",
+    .about = "the same under the name it has in C",
+    .flags = PPROF_KIND_DELTA,
+    .begin = begin,
+    .end = end,
+};

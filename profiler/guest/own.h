@@ -1,0 +1,69 @@
+/*
+ * Which threads are the library's own.  They are left out of every profile and
+ * dump, and their locks are not recorded.
+ *
+ * GUEST ROOM.  See stackmap.h.
+ *
+ * Bound: PPROF_OWN_MAX threads; more are treated as the program's.
+ */
+
+#ifndef PPROF_CAPTURE_OWN_H
+#define PPROF_CAPTURE_OWN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+
+enum { PPROF_OWN_MAX = 64 };
+
+
+/*
+ * Declares the current thread the library's own, until pprof_own_leave().
+ *
+ * Context: thread-safe.
+ */
+void pprof_own_enter(void);
+
+
+/* Context: thread-safe; the thread that entered. */
+void pprof_own_leave(void);
+
+
+/* Context: async-signal-safe. */
+bool pprof_own_has(pid_t tid);
+
+
+/* Is the current thread one of them?  Context: async-signal-safe. */
+bool pprof_own_here(void);
+
+
+/*
+ * The CPU time of all of them together, in ns: of those that have left, too.
+ *
+ * Context: thread-safe.
+ */
+uint64_t pprof_own_cpu(void);
+
+
+/*
+ * The child of a fork has none of them.
+ *
+ * Context: async-signal-safe.
+ */
+void pprof_own_child(void);
+
+
+/*
+ * Starts RUN with ARG in a thread of the library's own: all signals blocked,
+ * NAME (15 characters) for those who look.  The creator is not recorded.
+ *
+ * Returns 0 or an error number, as pthread_create() does.
+ *
+ * Context: thread-safe.
+ */
+int pprof_own_create(pthread_t *thread, const char *name,
+    void *(*run)(void *), void *arg);
+
+#endif

@@ -1,0 +1,83 @@
+#!/usr/bin/perl
+
+# What runs in a signal handler must not reach for the C library: a call that
+# allocates or locks there hangs the program that is profiled, some day.
+
+use warnings;
+use strict;
+
+use Test::More;
+
+my $objects = ($ENV{DEBUG_BUILD} || 'build') . '/profiler/guest';
+
+plan(skip_all => 'the library is not built') unless -e "$objects/tick.o";
+
+# the compiler itself emits calls of the mem* functions
+my %common = map { $_ => 1 } qw/
+	memcpy memcmp memset memmove clock_gettime
+	_GLOBAL_OFFSET_TABLE_ __stack_chk_fail __tls_get_addr
+/;
+
+# and what each may use of this room
+my %own = (
+	'stackmap' => [qw/ mmap munmap /],	# _create and _free only
+	'unwind' => [qw/ pprof_bounds pprof_cfi_shared /],
+	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add /],
+
+	# _rate, _clear and what they need run on the serving thread
+	'events' => [qw/ nanosleep pprof_cfi_refresh pprof_own_here
+		pprof_stackmap_add pprof_stackmap_more pprof_stackmap_read
+		pprof_stackmap_lost pprof_stackmap_create
+		pprof_stackmap_free pprof_unwind_here pprof_unwind_init /],
+	'allocs' => [qw/ nanosleep pprof_cfi_refresh pprof_own_here
+		pprof_stackmap_add pprof_stackmap_read pprof_stackmap_lost
+		pprof_stackmap_create pprof_stackmap_free pprof_unwind_here
+		pprof_unwind_init /],
+
+	# and libc's own functions behind those that are interposed
+	'locks' => [qw/ dlsym dlvsym pprof_events_clock pprof_events_hook
+		pprof_events_released pprof_events_releasing
+		pprof_events_self pprof_events_tid pprof_events_waited
+		pprof_events_wanted __libc_single_threaded
+		__pthread_mutex_lock __pthread_mutex_unlock
+		__pthread_rwlock_rdlock __pthread_rwlock_wrlock
+		__pthread_rwlock_unlock /],
+	'create' => [qw/ dlsym pprof_events_created pprof_events_hook
+		pprof_sampler_born /],
+);
+
+foreach my $object (sort keys %own) {
+	SKIP: {
+
+	# these two are no part of the archive
+	skip "$object.o is not built", 1 unless -e "$objects/$object.o";
+
+	my %allowed = (%common, map { $_ => 1 } @{ $own{$object} });
+
+	open my $nm, '-|', 'nm', '-u', "$objects/$object.o"
+		or die "cannot run nm: $!";
+	my @names = map { /\bU ([^\s@]+)/ ? $1 : () } <$nm>;
+	close $nm or die "nm failed";
+
+	is(join(' ', grep { !$allowed{$_} } @names), '',
+		"$object.o: nothing but what a handler may call");
+
+	}
+}
+
+# this room's own list of threads is asked in handlers, too; the rest of its
+# file is for the serving thread
+
+SKIP: {
+	my $code = `objdump -dr $objects/own.o 2>&1`;
+	skip 'no objdump', 2 if $? != 0;
+
+	my ($here) = $code =~ /^\w+ <pprof_own_here>:\n(.*?)^\n/ms;
+	my ($enter) = $code =~ /^\w+ <pprof_own_enter>:\n(.*?)^\n/ms;
+	my $call = qr/R_\w+_(?:PLT32|CALL26|JUMP26)/;
+
+	like($enter, $call, 'calls are found');
+	unlike($here, $call, 'pprof_own_here() calls nothing');
+}
+
+done_testing();
