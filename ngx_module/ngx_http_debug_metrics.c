@@ -9,64 +9,66 @@
 #include "ngx_http_debug_metrics.h"
 
 
-#define counter(metric, kinds, unit, json, family, help)                      \
+#define counter(metric, kinds, unit, sum, json, family, help)                 \
     { NGX_HTTP_DEBUG_##metric, NGX_HTTP_DEBUG_##kinds, NGX_HTTP_DEBUG_##unit, \
-      ngx_string(json), ngx_string(family), ngx_null_string, ngx_string(help) }
+      NGX_HTTP_DEBUG_##sum, ngx_string(json), ngx_string(family),             \
+      ngx_null_string, ngx_string(help) }
 
 #define failure(metric, kinds, cause)                                         \
     { NGX_HTTP_DEBUG_FAIL_##metric, NGX_HTTP_DEBUG_##kinds,                   \
-      NGX_HTTP_DEBUG_COUNT, ngx_string(cause), ngx_string("failures_total"),  \
+      NGX_HTTP_DEBUG_COUNT, NGX_HTTP_DEBUG_COUNTED, ngx_string(cause),        \
+      ngx_string("failures_total"),                                           \
       ngx_string("cause=\"" cause "\""),                                      \
       ngx_string("Requests that got no answer, by cause.") }
 
 
 ngx_http_debug_metric_t  ngx_http_debug_metrics[] = {
 
-    counter(TIME, ANY, SECONDS, "total_response_time",
+    counter(TIME, ANY, SECONDS, COUNTED, "total_response_time",
             "answer_time_seconds_total",
             "Time taken by what was answered."),
 
-    counter(TIMEOUT_TIME, UPSTREAM, SECONDS, "total_timeout_time",
+    counter(TIMEOUT_TIME, UPSTREAM, SECONDS, COUNTED, "total_timeout_time",
             "timeout_time_seconds_total",
             "Time taken by what timed out before an answer came."),
 
-    counter(CONNECTS, UPSTREAM, COUNT, "connects",
+    counter(CONNECTS, UPSTREAM, COUNT, ANSWERED, "connects",
             "connects_total",
             "Connections taken, new ones and kept ones."),
 
-    counter(CONNECT_TIME, UPSTREAM, SECONDS, "total_connect_time",
+    counter(CONNECT_TIME, UPSTREAM, SECONDS, COUNTED, "total_connect_time",
             "connect_time_seconds_total",
             "Time until a connection was there; 1 ms resolution."),
 
-    counter(HEADERS, UPSTREAM, COUNT, "headers",
+    counter(HEADERS, UPSTREAM, COUNT, ANSWERED, "headers",
             "headers_total",
             "Response headers received."),
 
-    counter(HEADER_TIME, UPSTREAM, SECONDS, "total_header_time",
+    counter(HEADER_TIME, UPSTREAM, SECONDS, COUNTED, "total_header_time",
             "header_time_seconds_total",
             "Time until the response header; 1 ms resolution."),
 
-    counter(RECEIVED, ANY, BYTES, "received_bytes",
+    counter(RECEIVED, ANY, BYTES, COUNTED, "received_bytes",
             "received_bytes_total",
             "Bytes received from the peer, for a server from its clients."),
 
-    counter(SENT, ANY, BYTES, "sent_bytes",
+    counter(SENT, ANY, BYTES, COUNTED, "sent_bytes",
             "sent_bytes_total",
             "Bytes sent to the peer, for a server to its clients."),
 
-    counter(TRIES, GROUPS, COUNT, "tries",
+    counter(TRIES, GROUPS, COUNT, TRIED, "tries",
             "tries_total",
             "Tries on any peer of the group."),
 
-    counter(RETRIES, GROUPS, COUNT, "retries",
+    counter(RETRIES, GROUPS, COUNT, COUNTED, "retries",
             "retries_total",
             "Tries after the first of a request."),
 
-    counter(UPGRADES, ANY, COUNT, "upgrades",
+    counter(UPGRADES, ANY, COUNT, COUNTED, "upgrades",
             "upgrades_total",
             "Upgraded connections, as of WebSocket; in no other count."),
 
-    counter(TRUNCATED, UPSTREAM, COUNT, "truncated",
+    counter(TRUNCATED, UPSTREAM, COUNT, COUNTED, "truncated",
             "truncated_total",
             "Answers that began and broke off."),
 
@@ -79,7 +81,7 @@ ngx_http_debug_metric_t  ngx_http_debug_metrics[] = {
     failure(LOST, ANY, "lost"),
     failure(OTHER, UPSTREAM, "other"),
 
-    { 0, 0, 0, ngx_null_string, ngx_null_string, ngx_null_string,
+    { 0, 0, 0, 0, ngx_null_string, ngx_null_string, ngx_null_string,
       ngx_null_string }
 };
 

@@ -3,8 +3,9 @@
  * The table of everything that is kept: one row for each number.
  *
  * A new metric is a value in the enumeration, its row in
- * ngx_http_debug_metrics.c and one increment in ngx_http_debug_record.c;
- * every face shows it from then on.
+ * ngx_http_debug_metrics.c, which also says how it is summed, and one
+ * increment in ngx_http_debug_record.c; /debug/stats and /debug/metrics have
+ * it from then on.
  */
 
 
@@ -71,10 +72,27 @@ typedef enum {
 } ngx_http_debug_unit_e;
 
 
+/*
+ * How the cells of an entity make its number.  A try that was all of its round
+ * is in its peer's cell alone, which its group's numbers are summed from; any
+ * other is in the group's own cell and in another one of its peer.  What every
+ * answer has, or every try, is not written beside each.
+ */
+
+typedef enum {
+    NGX_HTTP_DEBUG_COUNTED = 0,    /* as it was counted */
+    NGX_HTTP_DEBUG_ANSWERED,       /* counted where no answer came; each answer
+                                      is one more */
+    NGX_HTTP_DEBUG_TRIED           /* counted in the group's own cell; each
+                                      record of its peers' is one more */
+} ngx_http_debug_sum_e;
+
+
 typedef struct {
     ngx_uint_t             metric;
     ngx_uint_t             kinds;  /* bits: whose cells have it */
     ngx_http_debug_unit_e  unit;
+    ngx_http_debug_sum_e   sum;
     ngx_str_t              json;   /* key in /debug/stats */
     ngx_str_t              family; /* name in /debug/metrics, without the
                                       prefix that says the kind */

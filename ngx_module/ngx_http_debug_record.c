@@ -62,6 +62,8 @@ static void ngx_http_debug_record_part(ngx_http_request_t *r,
     ngx_uint_t outcome, uint64_t elapsed);
 static ngx_http_debug_cell_t *ngx_http_debug_record_part_cell(
     ngx_http_request_t *r, ngx_http_debug_round_t *round);
+static void ngx_http_debug_record_count(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_uint_t metric, uint64_t n);
 static void ngx_http_debug_record_times(ngx_http_debug_cell_t *cell,
     ngx_http_upstream_state_t *state);
 static void ngx_http_debug_record_reached(ngx_http_debug_cell_t *cell,
@@ -612,6 +614,32 @@ ngx_http_debug_record_part_cell(ngx_http_request_t *r,
 
 
 /*
+ * Adds N to a METRIC of the peer of the try under way, and of its group: in
+ * one cell or in two, as NGX_HTTP_DEBUG_COUNTED has it.
+ */
+
+static void
+ngx_http_debug_record_count(ngx_http_request_t *r,
+    ngx_http_debug_round_t *round, ngx_uint_t metric, uint64_t n)
+{
+    ngx_http_debug_cell_t  *cell;
+
+    cell = round->peer.cell;
+
+    if (!round->whole) {
+        cell = ngx_http_debug_record_cell(r, round->entity);
+        ngx_http_debug_add(&cell->value[metric], n);
+
+        cell = ngx_http_debug_record_part_cell(r, round);
+    }
+
+    if (cell) {
+        ngx_http_debug_add(&cell->value[metric], n);
+    }
+}
+
+
+/*
  * RC says that the answer broke off only after it began to be passed on: a
  * 502 may also be the peer's own, on its way to error_page.  An upgraded
  * connection has no end that could be missed, and a client that left has
@@ -622,8 +650,7 @@ static ngx_http_debug_seldom void
 ngx_http_debug_record_truncated(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, ngx_int_t rc)
 {
-    ngx_http_upstream_t    *u;
-    ngx_http_debug_cell_t  *cell;
+    ngx_http_upstream_t  *u;
 
     u = r->upstream;
 
@@ -638,18 +665,7 @@ ngx_http_debug_record_truncated(ngx_http_request_t *r,
         return;
     }
 
-    cell = round->peer.cell;
-
-    if (!round->whole) {
-        cell = ngx_http_debug_record_cell(r, round->entity);
-        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
-
-        cell = ngx_http_debug_record_part_cell(r, round);
-    }
-
-    if (cell) {
-        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TRUNCATED], 1);
-    }
+    ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_TRUNCATED, 1);
 }
 
 

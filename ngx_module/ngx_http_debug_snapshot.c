@@ -10,8 +10,17 @@
 #include "ngx_http_debug_snapshot.h"
 
 
+static void ngx_http_debug_snapshot_codes(ngx_http_debug_row_t *row,
+    ngx_http_debug_cell_t *cell);
+static void ngx_http_debug_snapshot_times(ngx_http_debug_row_t *row,
+    ngx_http_debug_cell_t *cell, uint64_t *bucket, uint64_t *floor);
+static void ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row,
+    uint64_t tried);
+static void ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row,
+    uint64_t *bucket);
 static void ngx_http_debug_snapshot_code(ngx_http_debug_row_t *row,
     uint32_t code, uint64_t count, uint64_t second);
+static uint64_t ngx_http_debug_snapshot_unanswered(uint64_t *value);
 
 
 ngx_http_debug_peers_of_t *
@@ -118,22 +127,18 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
     ngx_http_debug_row_t *row)
 {
-    uint32_t                 code;
-    uint64_t                 n, ns, now, rank, second, base, floor, answers;
+    uint64_t                 before, tried, floor;
     uint64_t                 bucket[NGX_HTTP_DEBUG_BUCKETS];
-    ngx_uint_t               i, k, le, last;
+    ngx_uint_t               i;
     ngx_http_debug_cell_t   *cell;
     ngx_http_debug_cells_t   cells;
-
-    static ngx_uint_t  parts[] = { 500, 900, 990, 999 };
 
     ngx_memzero(row, sizeof(ngx_http_debug_row_t));
     ngx_memzero(bucket, sizeof(bucket));
 
     row->entity = e;
-
-    now = ngx_current_msec / 1000;
     floor = 0;
+    tried = 0;
 
     ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
 
@@ -141,7 +146,7 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
          cell;
          cell = ngx_http_debug_snapshot_next(&cells))
     {
-        answers = row->count;
+        before = row->count;
 
         for (i = 0; i < NGX_HTTP_DEBUG_METRICS; i++) {
             row->value[i] += ngx_http_debug_load(&cell->value[i]);
@@ -151,102 +156,147 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
             row->active += ngx_http_debug_load(&cell->active[i]);
         }
 
-        second = ngx_http_debug_load(&cell->second);
-
-        for (i = 0; i < NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES; i++) {
-
-            if (i < NGX_HTTP_DEBUG_CODES) {
-                code = ngx_http_debug_load(&cell->code[i]);
-
-                if (code == 0) {
-                    /* they are taken in order */
-                    i = NGX_HTTP_DEBUG_CODES - 1;
-                    continue;
-                }
-
-            } else {
-                code = i - NGX_HTTP_DEBUG_CODES;
-            }
-
-            n = ngx_http_debug_load(&cell->count[i]);
-
-            if (n == 0) {
-                continue;
-            }
-
-            base = (second == now) ? ngx_http_debug_load(&cell->base[i]) : n;
-
-            if (second + 1 == now) {
-                row->last += n - ngx_http_debug_load(&cell->base[i]);
-            }
-
-            ngx_http_debug_snapshot_code(row, code, n, n - ngx_min(base, n));
-        }
-
-        if (second == now) {
-            row->last += ngx_http_debug_load(&cell->last);
-        }
-
-        answers = row->count - answers
-                  + ngx_http_debug_load(&cell->value[NGX_HTTP_DEBUG_UPGRADES]);
-
-        if (e->kind != NGX_HTTP_DEBUG_SERVER) {
-
-            /* what answered had a connection and sent a header */
-
-            row->value[NGX_HTTP_DEBUG_CONNECTS] += answers;
-            row->value[NGX_HTTP_DEBUG_HEADERS] += answers;
-        }
+        ngx_http_debug_snapshot_codes(row, cell);
+        ngx_http_debug_snapshot_times(row, cell, bucket, &floor);
 
         if (cells.e != e) {
 
             /* each record of a peer's cell was a try, and all of a round */
 
-            row->value[NGX_HTTP_DEBUG_TRIES] += answers;
-
-            for (i = NGX_HTTP_DEBUG_FAIL_FIRST;
-                 i <= NGX_HTTP_DEBUG_FAIL_LAST;
-                 i++)
-            {
-                row->value[NGX_HTTP_DEBUG_TRIES]
-                    += ngx_http_debug_load(&cell->value[i]);
-            }
-        }
-
-        if (ngx_http_debug_load(&cell->max) == 0
-            && ngx_http_debug_load(&cell->floor) == 0)
-        {
-            continue;
-        }
-
-        row->max = ngx_max(row->max, ngx_http_debug_load(&cell->max));
-        floor = ngx_max(floor, ngx_http_debug_load(&cell->floor));
-
-        /* the others are empty: both bounds are written before a bucket */
-
-        i = ngx_http_debug_histogram_bucket(
-                                     ~ngx_http_debug_load(&cell->floor));
-        last = ngx_http_debug_histogram_bucket(
-                                     ngx_http_debug_load(&cell->max));
-
-        for ( /* void */ ; i <= last; i++) {
-            n = ngx_http_debug_load(&cell->bucket[i]);
-            bucket[i] += n;
-            row->measured += n;
+            tried += row->count - before
+                     + ngx_http_debug_snapshot_unanswered(cell->value)
+                     + ngx_http_debug_load(
+                                      &cell->value[NGX_HTTP_DEBUG_UPGRADES]);
         }
     }
 
     row->active = ngx_max(row->active, 0);
-    row->min = floor ? ~floor : 0;
 
-    if (floor == 0) {
+    ngx_http_debug_snapshot_derive(row, tried);
+
+    if (floor) {
+        row->min = ~floor;
+        ngx_http_debug_snapshot_spread(row, bucket);
+    }
+}
+
+
+/* The codes of a cell, and of these who were in the last two seconds. */
+
+static void
+ngx_http_debug_snapshot_codes(ngx_http_debug_row_t *row,
+    ngx_http_debug_cell_t *cell)
+{
+    uint32_t    code;
+    uint64_t    n, now, base, second;
+    ngx_uint_t  i;
+
+    now = ngx_current_msec / 1000;
+    second = ngx_http_debug_load(&cell->second);
+
+    for (i = 0; i < NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES; i++) {
+
+        if (i < NGX_HTTP_DEBUG_CODES) {
+            code = ngx_http_debug_load(&cell->code[i]);
+
+            if (code == 0) {
+                /* they are taken in order */
+                i = NGX_HTTP_DEBUG_CODES - 1;
+                continue;
+            }
+
+        } else {
+            code = i - NGX_HTTP_DEBUG_CODES;
+        }
+
+        n = ngx_http_debug_load(&cell->count[i]);
+
+        if (n == 0) {
+            continue;
+        }
+
+        base = (second == now) ? ngx_http_debug_load(&cell->base[i]) : n;
+
+        if (second + 1 == now) {
+            row->last += n - ngx_http_debug_load(&cell->base[i]);
+        }
+
+        ngx_http_debug_snapshot_code(row, code, n, n - ngx_min(base, n));
+    }
+
+    if (second == now) {
+        row->last += ngx_http_debug_load(&cell->last);
+    }
+}
+
+
+/* The histogram of a cell. */
+
+static void
+ngx_http_debug_snapshot_times(ngx_http_debug_row_t *row,
+    ngx_http_debug_cell_t *cell, uint64_t *bucket, uint64_t *floor)
+{
+    uint64_t    n, max, min;
+    ngx_uint_t  i, last;
+
+    max = ngx_http_debug_load(&cell->max);
+    min = ngx_http_debug_load(&cell->floor);
+
+    if (max == 0 && min == 0) {
         return;
     }
 
-    /*
-     * One pass for the percentiles and for the bounds of Prometheus, which
-     * lie an octave apart.
-     */
+    row->max = ngx_max(row->max, max);
+    *floor = ngx_max(*floor, min);
+
+    /* the others are empty: both bounds are written before a bucket */
+
+    i = ngx_http_debug_histogram_bucket(~min);
+    last = ngx_http_debug_histogram_bucket(max);
+
+    for ( /* void */ ; i <= last; i++) {
+        n = ngx_http_debug_load(&cell->bucket[i]);
+        bucket[i] += n;
+        row->measured += n;
+    }
+}
+
+
+/* What is not written beside each record, as the table has it. */
+
+static void
+ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row, uint64_t tried)
+{
+    ngx_http_debug_metric_t  *m;
+
+    for (m = ngx_http_debug_metrics; m->json.len; m++) {
+
+        if (m->sum == NGX_HTTP_DEBUG_COUNTED
+            || !(m->kinds & row->entity->kind))
+        {
+            continue;
+        }
+
+        row->value[m->metric] += (m->sum == NGX_HTTP_DEBUG_TRIED)
+                                 ? tried
+                                 : row->count
+                                   + row->value[NGX_HTTP_DEBUG_UPGRADES];
+    }
+}
+
+
+/*
+ * One pass for the percentiles and for the bounds of Prometheus, which lie an
+ * octave apart.
+ */
+
+static void
+ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row, uint64_t *bucket)
+{
+    uint64_t    n, ns, rank;
+    ngx_uint_t  i, k, le, last;
+
+    static ngx_uint_t  parts[] = { 500, 900, 990, 999 };
 
     i = ngx_http_debug_histogram_bucket(row->min);
     last = ngx_http_debug_histogram_bucket(row->max);
@@ -393,13 +443,20 @@ ngx_http_debug_snapshot_percentile(uint64_t *buckets, uint64_t measured,
 uint64_t
 ngx_http_debug_snapshot_failures(ngx_http_debug_row_t *row)
 {
+    return ngx_http_debug_snapshot_unanswered(row->value);
+}
+
+
+static uint64_t
+ngx_http_debug_snapshot_unanswered(uint64_t *value)
+{
     uint64_t    n;
     ngx_uint_t  i;
 
     n = 0;
 
     for (i = NGX_HTTP_DEBUG_FAIL_FIRST; i <= NGX_HTTP_DEBUG_FAIL_LAST; i++) {
-        n += row->value[i];
+        n += ngx_http_debug_load(&value[i]);
     }
 
     return n;

@@ -531,7 +531,11 @@ sub stats { return decode_json(http_get('/debug/stats')->{body}) }
 #   group: 200=1 tries=2 retries=1
 #   group/peer: fail.connect=1
 #
-# Byte and time sums are told apart from the counts, and left out.
+# All that /debug/stats counts, so a new metric too, but for byte and time sums,
+# and for what follows from each answer: connects and headers have a test of
+# their own.
+
+my $implied = qr/^(?:count|total_count|connects|headers|last_second)$/;
 
 sub flatten {
     my ($s) = @_;
@@ -544,8 +548,9 @@ sub flatten {
             for keys %{ $r->{total_status_code_count} };
         $f{$name}{"fail.$_"} = $r->{failures}{$_}
             for keys %{ $r->{failures} };
-        $f{$name}{$_} = $r->{$_} // 0
-            for qw/ tries retries upgrades truncated active /;
+        $f{$name}{$_} = $r->{$_}
+            for grep { defined $r->{$_} && !ref $r->{$_} && !/$implied/
+                       && !/_(?:bytes|sec|time)$/ } keys %$r;
     };
 
     for my $g (keys %{ $s->{upstreams} }) {

@@ -2,6 +2,7 @@
  * The histogram, and what is read from it and from cells.
  */
 
+#include "../../../ngx_module/ngx_http_debug_metrics.c"
 #include "../../../ngx_module/ngx_http_debug_snapshot.c"
 #include "../../../ngx_module/ngx_http_debug_zone.c"
 #include "../../../ngx_module/ngx_http_debug_history.c"
