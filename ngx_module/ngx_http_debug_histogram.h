@@ -1,7 +1,9 @@
 
 /*
- * The log-linear histogram of a cell: base 2, 16 buckets an octave, in units
- * of 1/16 us, to beyond one hour.  Two are merged by adding.
+ * The histogram of a cell: 16 buckets an octave, their bounds at 2^(i/16)
+ * seconds.  Two are merged by adding.
+ *
+ * Format: https://prometheus.io/docs/specs/native_histograms/, schema 4
  */
 
 
@@ -14,49 +16,77 @@
 #include "ngx_http_debug_zone.h"
 
 
+/*
+ * Of the bounds in ns that lie between two powers of 2: the larger of these is
+ * 2^64 here, so they are floor(2^63 * 10^9 * 2^(i/16) / 2^n), for the n that
+ * brings it there.  The 15th is that of whole octaves of seconds, and exact.
+ * None is above the last.
+ */
+
+static const uint64_t  ngx_http_debug_histogram_bounds[17] = {
+    0x81ffa7a9549ca6e3, 0x87c11235836d16a3, 0x8dc3b8960164a7d9,
+    0x940a7e28259fb382, 0x9a9867054d512391, 0xa1709975dfb06757,
+    0xa8965f74bf065071, 0xb00d2843e1060dc2, 0xb7d88a12d0dd9ea0,
+    0xbffc43b7e604a922, 0xc87c3e7d03cdbec3, 0xd15c9000bf211c1f,
+    0xdaa17c2cd19555db, 0xe44f7742cb56e3dd, 0xee6b280000000000,
+    0xf8f969d9b5abf948, 0xffffffffffffffff
+};
+
+/* how many of them lie below each 32nd part; within one is at most one more */
+
+static const uint8_t  ngx_http_debug_histogram_below[32] = {
+    0, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7, 7, 8, 9, 9,
+    10, 10, 10, 11, 11, 12, 12, 13, 13, 13, 14, 14, 15, 15, 15, 16
+};
+
+/* of all bounds from 1 ns on, those below that of the first bucket */
+#define NGX_HTTP_DEBUG_HISTOGRAM_FIRST  (9 * 16 + 14)
+
+
+/* The one with NS at or below its bound, and above that of the one before. */
+
 static ngx_inline ngx_uint_t
 ngx_http_debug_histogram_bucket(uint64_t ns)
 {
     uint64_t    v;
-    ngx_uint_t  e, i;
+    ngx_uint_t  i, shift;
 
-    /* in units: ns * 2 / 125, exact below 2^57 */
+    shift = __builtin_clzll(ns | 1);
+    v = ns << shift;
 
-#if (NGX_PTR_SIZE == 8)
-    v = ((unsigned __int128) ns * (UINT64_MAX / 125 * 2 + 2)) >> 64;
-#else
-    v = ns * 2 / 125;
-#endif
+    i = ngx_http_debug_histogram_below[v >> 58 & 31];
+    i += (63 - shift) * 16 + (v > ngx_http_debug_histogram_bounds[i]);
 
-    if (v < 16) {
-        return v;
+    if (i <= NGX_HTTP_DEBUG_HISTOGRAM_FIRST) {
+        return 0;
     }
 
-    /* the octave, and the four bits below its highest */
-
-    e = (63 ^ __builtin_clzll(v)) - 4;
-    i = e * 16 + (v >> e);
-
-    return (i < NGX_HTTP_DEBUG_BUCKETS) ? i : NGX_HTTP_DEBUG_BUCKETS - 1;
+    return ngx_min(i - NGX_HTTP_DEBUG_HISTOGRAM_FIRST,
+                   NGX_HTTP_DEBUG_BUCKETS - 1);
 }
 
 
-/* the first ns of a bucket, and of the one after the last */
+/* The last ns of a bucket; the last bucket goes on beyond it. */
 
 static ngx_inline uint64_t
 ngx_http_debug_histogram_bound(ngx_uint_t bucket)
 {
-    uint64_t  v;
+    ngx_uint_t  i;
 
-    v = bucket;
+    i = bucket + NGX_HTTP_DEBUG_HISTOGRAM_FIRST;
 
-    if (bucket >= 16) {
-        v = (uint64_t) (16 + (bucket & 15)) << (bucket / 16 - 1);
-    }
+    return ngx_http_debug_histogram_bounds[i % 16] >> (63 - i / 16);
+}
 
-    /* v * 62.5, rounded up */
 
-    return (v * 125 + 1) / 2;
+static ngx_inline uint64_t
+ngx_http_debug_histogram_middle(ngx_uint_t bucket)
+{
+    uint64_t  below;
+
+    below = bucket ? ngx_http_debug_histogram_bound(bucket - 1) : 0;
+
+    return (below + ngx_http_debug_histogram_bound(bucket)) / 2;
 }
 
 

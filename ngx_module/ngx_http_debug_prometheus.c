@@ -421,25 +421,40 @@ static void
 ngx_http_debug_prometheus_time(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_series_t *s)
 {
-    u_char      *dst, text[NGX_HTTP_DEBUG_GO_LEN];
-    ngx_str_t    label;
-    ngx_uint_t   i;
+    ngx_uint_t  i;
 
     static ngx_str_t  inf = ngx_string("le=\"+Inf\"");
 
-    label.data = text;
+    /* as OpenMetrics has them: numbers that look like floats */
 
-    /* what was never asked is not worth sixteen lines */
+    static ngx_str_t  le[NGX_HTTP_DEBUG_LE] = {
+        ngx_string("le=\"0.0001220703125\""),
+        ngx_string("le=\"0.000244140625\""),
+        ngx_string("le=\"0.00048828125\""),
+        ngx_string("le=\"0.0009765625\""),
+        ngx_string("le=\"0.001953125\""),
+        ngx_string("le=\"0.00390625\""),
+        ngx_string("le=\"0.0078125\""),
+        ngx_string("le=\"0.015625\""),
+        ngx_string("le=\"0.03125\""),
+        ngx_string("le=\"0.0625\""),
+        ngx_string("le=\"0.125\""),
+        ngx_string("le=\"0.25\""),
+        ngx_string("le=\"0.5\""),
+        ngx_string("le=\"1.0\""),
+        ngx_string("le=\"2.0\""),
+        ngx_string("le=\"4.0\""),
+        ngx_string("le=\"8.0\""),
+        ngx_string("le=\"16.0\""),
+        ngx_string("le=\"32.0\""),
+        ngx_string("le=\"64.0\""),
+        ngx_string("le=\"128.0\"")
+    };
+
+    /* what was never asked is not worth as many lines */
 
     for (i = 0; s->row.measured && i < NGX_HTTP_DEBUG_LE; i++) {
-
-        dst = ngx_cpymem(text, "le=\"", 4);
-        dst = ngx_http_debug_go_seconds(dst, ngx_http_debug_le_us(i) * 1000);
-        *dst++ = '"';
-
-        label.len = dst - text;
-
-        ngx_http_debug_prometheus_sample(p, "_bucket", s, &label,
+        ngx_http_debug_prometheus_sample(p, "_bucket", s, &le[i],
                                          s->row.le[i], NGX_HTTP_DEBUG_COUNT);
     }
 

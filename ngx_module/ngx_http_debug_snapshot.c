@@ -320,8 +320,7 @@ ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row, uint64_t *bucket)
 
         while (k < NGX_HTTP_DEBUG_PERCENTILES && n >= rank) {
 
-            ns = (ngx_http_debug_histogram_bound(i)
-                  + ngx_http_debug_histogram_bound(i + 1)) / 2;
+            ns = ngx_http_debug_histogram_middle(i);
 
             /* no percentile lies outside of what was seen */
 
@@ -435,8 +434,7 @@ ngx_http_debug_snapshot_percentile(uint64_t *buckets, uint64_t measured,
         }
     }
 
-    return (ngx_http_debug_histogram_bound(i)
-            + ngx_http_debug_histogram_bound(i + 1)) / 2;
+    return ngx_http_debug_histogram_middle(i);
 }
 
 

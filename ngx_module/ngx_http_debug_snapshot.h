@@ -24,12 +24,11 @@
 #define NGX_HTTP_DEBUG_ROW_CODES  64
 
 /*
- * Upper bounds for Prometheus.  They are bounds of the fine histogram too,
- * and so exact: 128 us, doubling.
+ * Upper bounds for Prometheus' text: 2^-13 s, which is 122 us, doubling to
+ * 128 s.  They are bounds of the fine histogram too, and so exact.
  */
-#define NGX_HTTP_DEBUG_LE         16
-#define NGX_HTTP_DEBUG_LE_FIRST   128          /* fine bucket */
-#define ngx_http_debug_le_us(n)   ((uint64_t) 128 << (n))
+#define NGX_HTTP_DEBUG_LE         21
+#define NGX_HTTP_DEBUG_LE_FIRST   113          /* the bucket above the first */
 
 
 enum {

@@ -31,7 +31,7 @@
 
 
 #define NGX_HTTP_DEBUG_ZONE_MAGIC    0x6775626564786e67   /* "gnxdebug" */
-#define NGX_HTTP_DEBUG_ZONE_VERSION  2
+#define NGX_HTTP_DEBUG_ZONE_VERSION  3
 
 #define NGX_HTTP_DEBUG_ZONE_MIN      (1024 * 1024)
 #define NGX_HTTP_DEBUG_ZONE_DEFAULT  (8 * 1024 * 1024)
@@ -66,12 +66,14 @@
 
 
 /*
- * The histogram: log-linear, base 2.  The unit is 1/16 us; 16 buckets of one
- * unit, then 16 buckets an octave, to beyond one hour.  A bucket is at most
- * 1/16 of its lower bound wide, so its middle is at most 3.2 % wrong.
+ * The histogram: 16 buckets an octave of seconds, from 2^-20 s, which is just
+ * below 1 us, to 2^12, which is beyond one hour; the first takes what is
+ * shorter, the last what is longer.  Bounds are 2^(i/16), so these are the
+ * buckets of Prometheus' native histograms of schema 4, and the middle of one
+ * is at most 2.2 % wrong.
  */
 
-#define NGX_HTTP_DEBUG_BUCKETS       528
+#define NGX_HTTP_DEBUG_BUCKETS       514
 
 
 /*
