@@ -13,8 +13,8 @@
  * Bound: PPROF_ALLOCS_STACKS different pairs of stack and size.
  */
 
-#ifndef PPROF_CAPTURE_ALLOCS_H
-#define PPROF_CAPTURE_ALLOCS_H
+#ifndef PPROF_GUEST_ALLOCS_H
+#define PPROF_GUEST_ALLOCS_H
 
 #include <stddef.h>
 #include <stdint.h>

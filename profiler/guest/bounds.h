@@ -4,8 +4,8 @@
  * GUEST ROOM.  Written once by pprof_unwind_init(), read by the walker.
  */
 
-#ifndef PPROF_CAPTURE_BOUNDS_H
-#define PPROF_CAPTURE_BOUNDS_H
+#ifndef PPROF_GUEST_BOUNDS_H
+#define PPROF_GUEST_BOUNDS_H
 
 #include <stdbool.h>
 #include <stdint.h>

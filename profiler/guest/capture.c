@@ -1,6 +1,5 @@
-#include <stddef.h>
-
 #include "guest/capture.h"
+
 #include "guest/cfi.h"
 #include "guest/events.h"
 #include "guest/own.h"
@@ -16,13 +15,4 @@ pprof_capture_child(void)
     pprof_sampler_child();
     pprof_threads_child();
     pprof_events_child();
-}
-
-
-void
-pprof_capture_clear(void)
-{
-    pprof_sampler_stop(NULL, NULL, NULL);
-    pprof_events_clear();
-    pprof_cfi_clear();
 }

@@ -1,11 +1,11 @@
 /*
- * What concerns the whole room: fork, and the end.
+ * What fork() means for the whole room.
  *
- * GUEST ROOM, but for the serving thread only.
+ * GUEST ROOM.
  */
 
-#ifndef PPROF_CAPTURE_CAPTURE_H
-#define PPROF_CAPTURE_CAPTURE_H
+#ifndef PPROF_GUEST_CAPTURE_H
+#define PPROF_GUEST_CAPTURE_H
 
 
 /*
@@ -16,14 +16,5 @@
  * Context: the child's only thread.
  */
 void pprof_capture_child(void);
-
-
-/*
- * Stops recording and frees all that this room keeps between requests.  A
- * profile that runs is dropped.
- *
- * Context: serving thread.
- */
-void pprof_capture_clear(void);
 
 #endif

@@ -17,8 +17,8 @@
  * Format: Linux Standard Base, Core, "Exception Frames"; DWARF 5, §6.4.
  */
 
-#ifndef PPROF_CAPTURE_CFI_H
-#define PPROF_CAPTURE_CFI_H
+#ifndef PPROF_GUEST_CFI_H
+#define PPROF_GUEST_CFI_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
 #include "guest/own.h"
@@ -63,11 +64,7 @@ pprof_events_tid(void)
 uint64_t
 pprof_events_clock(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
+    return pprof_clock(CLOCK_MONOTONIC);
 }
 
 

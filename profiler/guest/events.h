@@ -18,8 +18,8 @@
  * Bound: PPROF_EVENTS_STACKS different stacks a kind.
  */
 
-#ifndef PPROF_CAPTURE_EVENTS_H
-#define PPROF_CAPTURE_EVENTS_H
+#ifndef PPROF_GUEST_EVENTS_H
+#define PPROF_GUEST_EVENTS_H
 
 #include <stdbool.h>
 #include <stdint.h>

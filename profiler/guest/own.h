@@ -7,8 +7,8 @@
  * Bound: PPROF_OWN_MAX threads; more are treated as the program's.
  */
 
-#ifndef PPROF_CAPTURE_OWN_H
-#define PPROF_CAPTURE_OWN_H
+#ifndef PPROF_GUEST_OWN_H
+#define PPROF_GUEST_OWN_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -5,8 +5,8 @@
  * GUEST ROOM.  See stackmap.h.
  */
 
-#ifndef PPROF_CAPTURE_RAW_H
-#define PPROF_CAPTURE_RAW_H
+#ifndef PPROF_GUEST_RAW_H
+#define PPROF_GUEST_RAW_H
 
 #include <stdint.h>
 #include <sys/syscall.h>

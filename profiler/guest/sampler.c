@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
 #include "guest/own.h"
@@ -61,22 +62,11 @@ static _Atomic uint32_t           births;
 static atomic_bool                expecting;
 
 
-static uint64_t
-read_clock(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
-}
-
-
 /* What a thread's timer counts, in ns; 0 when the thread is gone. */
 static uint64_t
 clock_of(const struct sampler *sampler, pid_t tid)
 {
-    return sampler->wall ? read_clock(CLOCK_MONOTONIC)
+    return sampler->wall ? pprof_clock(CLOCK_MONOTONIC)
                          : pprof_thread_clock(tid);
 }
 
@@ -299,7 +289,7 @@ check(struct sampler *sampler, bool last)
 static bool
 sleep_on(struct sampler *sampler, uint64_t nsec)
 {
-    uint64_t        end = read_clock(CLOCK_MONOTONIC) + nsec;
+    uint64_t        end = pprof_clock(CLOCK_MONOTONIC) + nsec;
     struct timespec ts = { (time_t) (end / 1000000000),
                            (long) (end % 1000000000) };
 
@@ -353,7 +343,7 @@ static void *
 control(void *arg)
 {
     struct sampler *sampler = arg;
-    uint64_t        scanned = read_clock(CLOCK_MONOTONIC);
+    uint64_t        scanned = pprof_clock(CLOCK_MONOTONIC);
     uint64_t        checked = scanned;
     uint64_t        pause = SCAN_MIN;
     bool            told = pprof_events_hooked(PPROF_EVENT_CREATE);
@@ -365,25 +355,25 @@ control(void *arg)
             await_birth(seen, SCAN_IDLE);
         }
 
-        uint64_t now = read_clock(CLOCK_MONOTONIC);
+        uint64_t now = pprof_clock(CLOCK_MONOTONIC);
         uint64_t next = scanned + pause;
 
         if (!sleep_on(sampler, next > now ? next - now : 0)) {
             return NULL;
         }
 
-        uint64_t before = read_clock(CLOCK_THREAD_CPUTIME_ID);
+        uint64_t before = pprof_clock(CLOCK_THREAD_CPUTIME_ID);
         uint32_t born = atomic_load(&births);
 
         busy = born != seen;
         seen = born;
         scan(sampler);
 
-        pause = (read_clock(CLOCK_THREAD_CPUTIME_ID) - before) * SCAN_SHARE;
+        pause = (pprof_clock(CLOCK_THREAD_CPUTIME_ID) - before) * SCAN_SHARE;
         pause = pause < SCAN_MIN ? SCAN_MIN : pause;
         pause = pause > SCAN_MAX ? SCAN_MAX : pause;
 
-        scanned = read_clock(CLOCK_MONOTONIC);
+        scanned = pprof_clock(CLOCK_MONOTONIC);
 
         if (scanned - checked >= CHECK_EVERY) {
             checked = scanned;
@@ -397,7 +387,7 @@ control(void *arg)
 static uint64_t
 program_cpu(void)
 {
-    return read_clock(CLOCK_PROCESS_CPUTIME_ID) - pprof_own_cpu();
+    return pprof_clock(CLOCK_PROCESS_CPUTIME_ID) - pprof_own_cpu();
 }
 
 
@@ -457,7 +447,7 @@ new_sampler(unsigned hz, bool wall)
     sampler->ticks.generation = generation += 2;
     sampler->wall = wall;
     sampler->first = true;
-    sampler->seed = (uint32_t) read_clock(CLOCK_MONOTONIC);
+    sampler->seed = (uint32_t) pprof_clock(CLOCK_MONOTONIC);
 
     pthread_condattr_t attr;
 
@@ -521,7 +511,7 @@ pprof_sampler_start(unsigned hz, bool wall)
 
     atomic_store(&pprof_tick_shared.ticks, &sampler->ticks);
 
-    sampler->started = read_clock(CLOCK_MONOTONIC);
+    sampler->started = pprof_clock(CLOCK_MONOTONIC);
     sampler->cpu = program_cpu();
 
     int error = pprof_task_list(visit_tid, sampler) == -1 ? errno : 0;
@@ -790,7 +780,7 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
     check(sampler, true);
 
     uint64_t cpu = program_cpu() - sampler->cpu;
-    uint64_t duration = read_clock(CLOCK_MONOTONIC) - sampler->started;
+    uint64_t duration = pprof_clock(CLOCK_MONOTONIC) - sampler->started;
 
     for (size_t i = 0; i < sampler->nlive; i++) {
         read_name(&sampler->ticks.threads[sampler->live[i]]);

@@ -13,8 +13,8 @@
  * stacks in one profile, about 8 MB when full.
  */
 
-#ifndef PPROF_CAPTURE_SAMPLER_H
-#define PPROF_CAPTURE_SAMPLER_H
+#ifndef PPROF_GUEST_SAMPLER_H
+#define PPROF_GUEST_SAMPLER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -16,8 +16,8 @@
  * counted as lost and dropped.
  */
 
-#ifndef PPROF_CAPTURE_STACKMAP_H
-#define PPROF_CAPTURE_STACKMAP_H
+#ifndef PPROF_GUEST_STACKMAP_H
+#define PPROF_GUEST_STACKMAP_H
 
 #include <stddef.h>
 #include <stdint.h>

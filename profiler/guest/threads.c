@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "guest/cfi.h"
 #include "guest/own.h"
 #include "guest/raw.h"
@@ -254,27 +255,17 @@ settle(struct dump *dump, size_t index)
 }
 
 
-static uint64_t
-now(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
-}
-
-
 /* Gets all stacks that can be had within WAIT ms. */
 static void
 take_all(struct dump *dump, unsigned wait)
 {
     struct timespec pause = { 0, POLL };
-    uint64_t        start = now(), end = start + (uint64_t) wait * 1000000;
+    uint64_t        start = pprof_clock(CLOCK_MONOTONIC);
+    uint64_t        end = start + (uint64_t) wait * 1000000;
 
     for ( ;; ) {
         size_t left = 0;
-        bool   late = now() - start >= DEAF;
+        bool   late = pprof_clock(CLOCK_MONOTONIC) - start >= DEAF;
 
         for (size_t i = 0; i < dump->n; i++) {
             struct entry *entry = &dump->entries[i];
@@ -291,7 +282,7 @@ take_all(struct dump *dump, unsigned wait)
             }
         }
 
-        if (left == 0 || now() >= end) {
+        if (left == 0 || pprof_clock(CLOCK_MONOTONIC) >= end) {
             break;
         }
 

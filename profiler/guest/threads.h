@@ -12,8 +12,8 @@
  * Bound: PPROF_THREADS_MAX threads; 64 KiB of each stack.
  */
 
-#ifndef PPROF_CAPTURE_THREADS_H
-#define PPROF_CAPTURE_THREADS_H
+#ifndef PPROF_GUEST_THREADS_H
+#define PPROF_GUEST_THREADS_H
 
 #include <stddef.h>
 #include <stdint.h>

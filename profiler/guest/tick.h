@@ -12,8 +12,8 @@
  * that is gone, carries another generation and does nothing.
  */
 
-#ifndef PPROF_CAPTURE_TICK_H
-#define PPROF_CAPTURE_TICK_H
+#ifndef PPROF_GUEST_TICK_H
+#define PPROF_GUEST_TICK_H
 
 #include <signal.h>
 #include <stdatomic.h>

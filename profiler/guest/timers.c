@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "guest/own.h"
 #include "guest/raw.h"
 #include "guest/tick.h"
@@ -166,7 +167,7 @@ pprof_thread_clock(pid_t tid)
         return 0;
     }
 
-    return (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
+    return pprof_clock_nsec(&ts);
 }
 
 
@@ -199,10 +200,8 @@ pprof_timer_create(pid_t tid, uintptr_t value, uint64_t first, uint64_t period,
     }
 
     struct itimerspec spec = {
-        .it_value = { (time_t) (first / 1000000000),
-                      (long) (first % 1000000000) },
-        .it_interval = { (time_t) (period / 1000000000),
-                         (long) (period % 1000000000) },
+        .it_value = pprof_clock_spec(first),
+        .it_interval = pprof_clock_spec(period),
     };
 
     rc = pprof_raw(SYS_timer_settime, (uintptr_t) timer, 0, (uintptr_t) &spec,

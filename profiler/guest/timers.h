@@ -9,8 +9,8 @@
  * on others only in the instant before the thread falls asleep.
  */
 
-#ifndef PPROF_CAPTURE_TIMERS_H
-#define PPROF_CAPTURE_TIMERS_H
+#ifndef PPROF_GUEST_TIMERS_H
+#define PPROF_GUEST_TIMERS_H
 
 #include <stdbool.h>
 #include <stddef.h>

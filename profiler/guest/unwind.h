@@ -15,8 +15,8 @@
  * Bound: PPROF_STACK_MAX frames; each step moves up the stack.
  */
 
-#ifndef PPROF_CAPTURE_UNWIND_H
-#define PPROF_CAPTURE_UNWIND_H
+#ifndef PPROF_GUEST_UNWIND_H
+#define PPROF_GUEST_UNWIND_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
  *
  * libFuzzer's entry; a unit test replays the corpus through it.
  *
- * Fuzzes: guest/cfi.c
+ * Fuzzes: guest/cfi_parse.c guest/cfi_rows.c
  */
 
 #include <stdlib.h>

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "kinds/kind.h"
 #include "kinds/tcmalloc.h"
 
@@ -24,17 +25,6 @@ static const char *const count_names[PPROF_COUNTS] = {
     [PPROF_COUNT_MUTEX] = "mutex",
     [PPROF_COUNT_THREADCREATE] = "threadcreate",
 };
-
-
-static uint64_t
-clock_nanos(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
-}
 
 
 static uint64_t
@@ -173,7 +163,7 @@ count_kind(const char *name)
 static uint64_t
 is_due(const struct pprof_costly *c)
 {
-    const uint64_t now = clock_nanos(CLOCK_MONOTONIC);
+    const uint64_t now = pprof_clock(CLOCK_MONOTONIC);
 
     return now >= c->next_nanos ? now : 0;
 }
@@ -182,7 +172,7 @@ is_due(const struct pprof_costly *c)
 static void
 keep(struct pprof_costly *c, uint64_t began, uint64_t value)
 {
-    const uint64_t now = clock_nanos(CLOCK_MONOTONIC);
+    const uint64_t now = pprof_clock(CLOCK_MONOTONIC);
 
     c->value = value;
     c->next_nanos = now + (now - began) * COST_FACTOR;
@@ -221,7 +211,7 @@ pprof_process_read(struct pprof_process *p, struct pprof_reading *r)
     uint64_t began;
 
     getrusage(RUSAGE_SELF, &usage);
-    r->mono_nanos = clock_nanos(CLOCK_MONOTONIC);
+    r->mono_nanos = pprof_clock(CLOCK_MONOTONIC);
     r->user_nanos = nanos_of(&usage.ru_utime);
     r->sys_nanos = nanos_of(&usage.ru_stime);
 

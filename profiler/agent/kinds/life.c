@@ -4,11 +4,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "guest/capture.h"
 #include "guest/cfi.h"
-#include "guest/events.h"
 #include "guest/own.h"
-#include "guest/sampler.h"
-#include "guest/threads.h"
 #include "kinds/kind.h"
 #include "symbols/lines.h"
 #include "symbols/maps.h"
@@ -100,11 +98,7 @@ after_fork_in_child(void)
     /* held by before_fork(), in a thread that is not this one any more */
     pthread_mutex_init(&capture.lock, NULL);
 
-    pprof_own_child();
-    pprof_cfi_child();
-    pprof_sampler_child();
-    pprof_threads_child();
-    pprof_events_child();
+    pprof_capture_child();
     pprof_lines_child();
 
     /* who used the tables is not here, unless it goes on recording */

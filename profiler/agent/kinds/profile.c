@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "encode/legacy.h"
 #include "encode/profile.h"
 #include "kinds/engine.h"
@@ -39,11 +40,7 @@ static struct {
 static int64_t
 nanos(clockid_t clock)
 {
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+    return (int64_t) pprof_clock(clock);
 }
 
 

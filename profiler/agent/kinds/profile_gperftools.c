@@ -30,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "encode/legacy.h"
 #include "kinds/life.h"
 
@@ -55,11 +56,7 @@ static struct {
 static int64_t
 nanos(clockid_t clock)
 {
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+    return (int64_t) pprof_clock(clock);
 }
 
 

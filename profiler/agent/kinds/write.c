@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "encode/folded.h"
 #include "encode/paths.h"
 #include "encode/svg.h"
@@ -152,9 +153,5 @@ pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
 int64_t
 pprof_now_nanos(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+    return (int64_t) pprof_clock(CLOCK_REALTIME);
 }

@@ -211,6 +211,75 @@ by_hand(void)
 }
 
 
+/*
+ * Heads of CIEs.  Both readers of them, this room's and agent/symbols/fde.c,
+ * are this one; they were two, and each refused what the other knew.
+ */
+static void
+heads(void)
+{
+#define BODY  1, 0x78, 16               /* 1, -8, the return address */
+
+    static const struct {
+        const char  *name;
+        bool         good;
+        bool         signal;
+        uint8_t      pointers;
+        uint8_t      size;
+        uint8_t      bytes[28];
+    } cies[] = {
+        { "version 1", true, false, 0x1b, 14,
+          { 0, 0, 0, 0, 1, 'z', 'R', 0, BODY, 1, 0x1b } },
+        { "version 3", true, false, 0x1b, 14,
+          { 0, 0, 0, 0, 3, 'z', 'R', 0, BODY, 1, 0x1b } },
+        { "version 4: two sizes more", true, false, 0x1b, 16,
+          { 0, 0, 0, 0, 4, 'z', 'R', 0, 8, 0, BODY, 1, 0x1b } },
+        { "version 4 with segments", false, false, 0, 16,
+          { 0, 0, 0, 0, 4, 'z', 'R', 0, 8, 2, BODY, 1, 0x1b } },
+        { "version 2", false, false, 0, 14,
+          { 0, 0, 0, 0, 2, 'z', 'R', 0, BODY, 1, 0x1b } },
+        { "no augmentation", true, false, 0, 9,
+          { 0, 0, 0, 0, 1, 0, BODY } },
+        { "gcc 2's \"eh\"", true, false, 0, 19,
+          { 0, 0, 0, 0, 1, 'e', 'h', 0, 1, 2, 3, 4, 5, 6, 7, 8, BODY } },
+        { "tagged and signed: \"zRGB\"", true, false, 0x1b, 16,
+          { 0, 0, 0, 0, 1, 'z', 'R', 'G', 'B', 0, BODY, 1, 0x1b } },
+        { "a personality before it: \"zPLRS\"", true, true, 0x1b, 23,
+          { 0, 0, 0, 0, 1, 'z', 'P', 'L', 'R', 'S', 0, BODY,
+            7, 0x9b, 1, 2, 3, 4, 0x1b, 0x1b } },
+        { "an unknown letter", false, false, 0, 15,
+          { 0, 0, 0, 0, 1, 'z', 'R', '?', 0, BODY, 1, 0x1b } },
+        { "addresses of addresses", false, false, 0, 14,
+          { 0, 0, 0, 0, 1, 'z', 'R', 0, BODY, 1, 0x9b } },
+        { "its data is cut", false, false, 0, 12,
+          { 0, 0, 0, 0, 1, 'z', 'R', 0, BODY, 2 } },
+        { "no end of the letters", false, false, 0, 8,
+          { 0, 0, 0, 0, 1, 'z', 'R', 'L' } },
+        { "an FDE", false, false, 0, 9,
+          { 4, 0, 0, 0, 1, 0, BODY } },
+    };
+
+    for (size_t i = 0; i < sizeof(cies) / sizeof(cies[0]); i++) {
+        struct pprof_dwarf_cie cie;
+
+        const bool good = pprof_dwarf_cie(
+                              pprof_dwarf_open(
+                                  before_fence(cies[i].bytes, cies[i].size),
+                                  cies[i].size, 0),
+                              &cie);
+
+        ok(good == cies[i].good
+           && (!good || (cie.signal == cies[i].signal
+                         && cie.pointers == cies[i].pointers
+                         && cie.code_align == 1 && cie.data_align == -8
+                         && cie.return_reg == 16)),
+           "CIE: %s", cies[i].name);
+    }
+
+#undef BODY
+}
+
+
 static _Atomic bool quit;
 static _Atomic unsigned long lookups;
 
@@ -302,6 +371,7 @@ main(int argc, char **argv)
     ok(pprof_cfi_refresh() == 1, "tables of what is loaded");
     find_own();
     by_hand();
+    heads();
     spoil();
     replay(argc > 1 ? argv[1] : "t/fuzz/corpus/eh_frame");
     change();

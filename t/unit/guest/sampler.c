@@ -31,9 +31,9 @@ static _Atomic bool finish;
 __attribute__((noinline)) static void
 burn(uint64_t nsec)
 {
-    uint64_t end = read_clock(CLOCK_THREAD_CPUTIME_ID) + nsec;
+    uint64_t end = pprof_clock(CLOCK_THREAD_CPUTIME_ID) + nsec;
 
-    while (read_clock(CLOCK_THREAD_CPUTIME_ID) < end) {
+    while (pprof_clock(CLOCK_THREAD_CPUTIME_ID) < end) {
         for (int i = 0; i < 20000; i++) {
             sink = sink * 3 + 1;
         }
