@@ -8,6 +8,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_kept_disk.h"
@@ -46,7 +47,6 @@ static ngx_int_t ngx_http_debug_kept_post(ngx_http_request_t *r,
 static ngx_http_debug_kept_wish_t *ngx_http_debug_kept_get_wish(
     ngx_http_request_t *r);
 static void ngx_http_debug_kept_pool_cleanup(void *data);
-static ngx_uint_t ngx_http_debug_kept_foreign(ngx_http_request_t *r);
 static void ngx_http_debug_kept_form(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_kept_take(ngx_http_request_t *r,
     ngx_str_t *form);
@@ -469,10 +469,9 @@ ngx_http_debug_kept_post(ngx_http_request_t *r,
     ngx_pool_cleanup_t          *cln;
     ngx_http_debug_kept_wish_t   *wish;
 
-    if (ngx_http_debug_kept_foreign(r)) {
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_FORBIDDEN,
-                   "another site's page asks for this; snapshots are refused"
-                   " to it");
+    rc = ngx_http_debug_access_site(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     if (r->headers_in.content_length_n < 0) {
@@ -531,50 +530,6 @@ ngx_http_debug_kept_get_wish(ngx_http_request_t *r)
 static void
 ngx_http_debug_kept_pool_cleanup(void *data)
 {
-}
-
-
-/*
- * Whether a page of somebody else's asks.  Browsers say it in Sec-Fetch-Site,
- * and on plain HTTP, or older ones, in Origin; curl says nothing.
- */
-
-static ngx_uint_t
-ngx_http_debug_kept_foreign(ngx_http_request_t *r)
-{
-    u_char           *p, *last;
-    ngx_table_elt_t  *site, *origin, *host;
-
-    site = ngx_http_debug_header_find(r, "sec-fetch-site");
-
-    if (site != NULL) {
-        return !ngx_http_debug_kept_is(&site->value, (u_char *) "same-origin",
-                                       sizeof("same-origin") - 1)
-               && !ngx_http_debug_kept_is(&site->value, (u_char *) "none",
-                                          sizeof("none") - 1);
-    }
-
-    origin = ngx_http_debug_header_find(r, "origin");
-
-    if (origin == NULL) {
-        return 0;
-    }
-
-    host = ngx_http_debug_header_find(r, "host");
-
-    last = origin->value.data + origin->value.len;
-    p = ngx_strlchr(origin->value.data, last, ':');
-
-    if (host == NULL || p == NULL || last - p < 3 || p[1] != '/'
-        || p[2] != '/')
-    {
-        return 1;
-    }
-
-    p += 3;
-
-    return (size_t) (last - p) != host->value.len
-           || ngx_strncasecmp(p, host->value.data, host->value.len) != 0;
 }
 
 

@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_history.h"
@@ -43,13 +44,11 @@ typedef struct {
 typedef struct {
     ngx_http_debug_record_loc_conf_t   record;     /* the first member */
 
-    ngx_uint_t                   routes;  /* bits; 0: an ordinary location */
-    ngx_str_t                    mount;   /* the location's prefix */
+    ngx_uint_t                    routes;  /* bits; 0: an ordinary location */
+    ngx_str_t                     mount;   /* the location's prefix */
 
-    ngx_array_t                 *access;  /* of ngx_cidr_t; empty: all */
-    ngx_flag_t                   loopback;
-
-    ngx_http_debug_pprof_conf_t  pprof;
+    ngx_http_debug_access_conf_t  access;
+    ngx_http_debug_pprof_conf_t   pprof;
 } ngx_http_debug_loc_conf_t;
 
 
@@ -64,9 +63,6 @@ typedef struct {
 
 static ngx_int_t ngx_http_debug_handler(ngx_http_request_t *r);
 static ngx_http_debug_zone_t *ngx_http_debug_zone_of(ngx_http_request_t *r);
-static ngx_int_t ngx_http_debug_access(ngx_http_request_t *r,
-    ngx_http_debug_loc_conf_t *dlcf);
-static ngx_uint_t ngx_http_debug_is_loopback(struct sockaddr *sa);
 static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_scrape(ngx_http_request_t *r,
@@ -113,8 +109,6 @@ static ngx_int_t ngx_http_debug_init_process(ngx_cycle_t *cycle);
 static void ngx_http_debug_exit_process(ngx_cycle_t *cycle);
 
 static char *ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 static char *ngx_http_debug_snapshots_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -134,7 +128,7 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_debug_access_set,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_debug_loc_conf_t, access),
       NULL },
 
     { ngx_string("debug_write_timeout"),
@@ -278,7 +272,7 @@ ngx_http_debug_handler(ngx_http_request_t *r)
 
     ngx_http_debug_record_forget(r);
 
-    rc = ngx_http_debug_access(r, dlcf);
+    rc = ngx_http_debug_access(r, &dlcf->access);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -738,105 +732,6 @@ ngx_http_debug_slash_location(ngx_http_request_t *r, ngx_str_t *location)
 
 
 /*
- * NGX_DECLINED: the client may ask.
- *
- * "loopback" means this machine: a request that another proxy passes on
- * from somewhere else comes from loopback too, but says so.
- */
-
-static ngx_int_t
-ngx_http_debug_access(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
-{
-    ngx_uint_t        i;
-    struct sockaddr  *sa;
-
-    static char  *forwarded[] = { "x-forwarded-for", "forwarded",
-                                  "x-real-ip", NULL };
-    static ngx_str_t  denied = ngx_string("access denied by debug_access");
-    static ngx_str_t  proxied = ngx_string(
-        "access denied by debug_access: the default lets in this machine"
-        " alone, and this request was passed on by a proxy");
-
-    sa = r->connection->sockaddr;
-
-    if (dlcf->loopback) {
-
-        if (ngx_http_debug_is_loopback(sa)) {
-
-            for (i = 0; forwarded[i]; i++) {
-                if (ngx_http_debug_header_find(r, forwarded[i])) {
-                    break;
-                }
-            }
-
-            if (forwarded[i] == NULL) {
-                return NGX_DECLINED;
-            }
-
-            if (dlcf->access == NULL) {
-                return ngx_http_debug_answer_text(r, NGX_HTTP_FORBIDDEN,
-                                                  &proxied);
-            }
-        }
-
-    } else if (dlcf->access == NULL) {
-        return NGX_DECLINED;
-    }
-
-    if (dlcf->access != NULL
-        && ngx_cidr_match(sa, dlcf->access) == NGX_OK)
-    {
-        return NGX_DECLINED;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "access forbidden by debug_access");
-
-    return ngx_http_debug_answer_text(r, NGX_HTTP_FORBIDDEN, &denied);
-}
-
-
-static ngx_uint_t
-ngx_http_debug_is_loopback(struct sockaddr *sa)
-{
-    in_addr_t             addr;
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    u_char               *p;
-    struct sockaddr_in6  *sin6;
-#endif
-
-    switch (sa->sa_family) {
-
-    case AF_INET:
-        sin = (struct sockaddr_in *) sa;
-        addr = ntohl(sin->sin_addr.s_addr);
-        return (addr >> 24) == 127;
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-        sin6 = (struct sockaddr_in6 *) sa;
-
-        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
-            p = sin6->sin6_addr.s6_addr;
-            return p[12] == 127;
-        }
-
-        return IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr);
-#endif
-
-#if (NGX_HAVE_UNIX_DOMAIN)
-    case AF_UNIX:
-        return 1;
-#endif
-
-    default:
-        return 0;
-    }
-}
-
-
-/*
  * nginx answers "/debug" itself, for "location /debug/", by a redirect to an
  * absolute path; make it relative.
  */
@@ -929,9 +824,8 @@ ngx_http_debug_create_loc_conf(ngx_conf_t *cf)
      */
 
     conf->record.enable = NGX_CONF_UNSET;
-    conf->access = NGX_CONF_UNSET_PTR;
-    conf->loopback = NGX_CONF_UNSET;
 
+    ngx_http_debug_access_create_conf(&conf->access);
     ngx_http_debug_pprof_create_conf(cf, &conf->pprof);
 
     return conf;
@@ -947,10 +841,7 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_core_loc_conf_t    *clcf;
     ngx_http_debug_main_conf_t  *dmcf;
 
-    /* the two are set by one directive */
-
-    ngx_conf_merge_ptr_value(conf->access, prev->access, NULL);
-    ngx_conf_merge_value(conf->loopback, prev->loopback, 1);
+    ngx_http_debug_access_merge_conf(&prev->access, &conf->access);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -1172,74 +1063,6 @@ ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
         dmcf->redirects = 1;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_debug_loc_conf_t *dlcf = conf;
-
-    ngx_int_t    rc;
-    ngx_str_t   *value;
-    ngx_uint_t   i;
-    ngx_cidr_t  *cidr;
-
-    if (dlcf->loopback != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    dlcf->loopback = 0;
-    dlcf->access = NULL;
-
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_strcmp(value[i].data, "all") == 0) {
-
-            if (cf->args->nelts != 2) {
-                return "takes \"all\" alone";
-            }
-
-            return NGX_CONF_OK;
-        }
-
-        if (ngx_strcmp(value[i].data, "loopback") == 0) {
-            dlcf->loopback = 1;
-            continue;
-        }
-
-        if (dlcf->access == NULL) {
-            dlcf->access = ngx_array_create(cf->pool, 4, sizeof(ngx_cidr_t));
-            if (dlcf->access == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        cidr = ngx_array_push(dlcf->access);
-        if (cidr == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        ngx_memzero(cidr, sizeof(ngx_cidr_t));
-
-        rc = ngx_ptocidr(&value[i], cidr);
-
-        if (rc == NGX_ERROR) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        if (rc == NGX_DONE) {
-            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                               "low address bits of %V are meaningless",
-                               &value[i]);
-        }
     }
 
     return NGX_CONF_OK;

@@ -12,6 +12,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof.h"
@@ -140,7 +141,7 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
         return rc;
     }
 
-    rc = ngx_http_debug_pprof_check_site(r);
+    rc = ngx_http_debug_access_site(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }

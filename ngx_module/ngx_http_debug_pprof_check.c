@@ -8,6 +8,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
@@ -84,7 +85,7 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
 
     /* a page of somebody else's must not make a visitor profile us */
 
-    rc = ngx_http_debug_pprof_check_site(r);
+    rc = ngx_http_debug_access_site(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
@@ -100,36 +101,6 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
     }
 
     return ngx_http_debug_pprof_check_seconds(r, ctx);
-}
-
-
-ngx_int_t
-ngx_http_debug_pprof_check_site(ngx_http_request_t *r)
-{
-    if (ngx_http_debug_pprof_check_cross_site(r)) {
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_FORBIDDEN,
-                   "another site's page asks for this;"
-                   " profiles are refused to it");
-    }
-
-    return NGX_DECLINED;
-}
-
-
-/* Browsers say so; curl says nothing. */
-
-ngx_uint_t
-ngx_http_debug_pprof_check_cross_site(ngx_http_request_t *r)
-{
-    ngx_table_elt_t  *site;
-
-    site = ngx_http_debug_header_find(r, "sec-fetch-site");
-
-    return site != NULL
-           && site->value.len == sizeof("cross-site") - 1
-           && ngx_strncasecmp(site->value.data, (u_char *) "cross-site",
-                              sizeof("cross-site") - 1)
-              == 0;
 }
 
 

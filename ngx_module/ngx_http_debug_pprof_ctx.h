@@ -86,11 +86,6 @@ ngx_http_debug_peer_t *ngx_http_debug_pprof_default(ngx_array_t *groups,
 
 /* ngx_http_debug_pprof_check.c */
 
-/* Whether a page of another site asks; and its refusal: NGX_DECLINED when
- * none does, or what a content handler returns. */
-ngx_uint_t ngx_http_debug_pprof_check_cross_site(ngx_http_request_t *r);
-ngx_int_t ngx_http_debug_pprof_check_site(ngx_http_request_t *r);
-
 /*
  * Sets CTX's seconds and the peer's time.  Returns NGX_DECLINED when nothing
  * speaks against it, or what a content handler returns.

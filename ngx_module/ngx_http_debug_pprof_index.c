@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_pprof_look.h"
 #include "ngx_http_debug_out.h"
@@ -80,7 +81,7 @@ ngx_http_debug_pprof_index(ngx_http_request_t *r,
      */
 
     ask = (r->method == NGX_HTTP_GET
-           && !ngx_http_debug_pprof_check_cross_site(r));
+           && !ngx_http_debug_access_foreign(r));
 
     return ngx_http_debug_pprof_look(r, conf, groups, legacy, ask,
                                      ngx_http_debug_pprof_index_send, index);

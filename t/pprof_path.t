@@ -197,7 +197,7 @@ is(($a->received())[-1]{headers}{'content-type'},
 
 my $s = http_open();
 $r = http_request([
-    "POST $p/symbol HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    "POST $p/symbol HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     . "Transfer-Encoding: chunked\r\n\r\n5\r\n0x123", \0.05,
     "\r\n4\r\n+0x4\r\n", \0.05, "0\r\n\r\n"], sock => $s);
 is($r->{body}, 'a POST /debug/pprof/symbol 0x123+0x4', 'POST in chunks');

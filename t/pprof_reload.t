@@ -146,7 +146,7 @@ my %client = (
     'symbol, slow writer' => sub {
         my $s = http_open(port => $port, timeout => 40);
         my $r = http_request(["POST /debug/pprof/acs/0/symbol HTTP/1.1\r\n"
-            . "Host: x\r\nConnection: close\r\nContent-Length: 30\r\n\r\n",
+            . "Host: localhost\r\nConnection: close\r\nContent-Length: 30\r\n\r\n",
             map { ("0x1234567+", \0.8) } 1 .. 3],
             sock => $s, timeout => 40);
         return ($r->{complete} && $r->{body} eq "app\n", $r);

@@ -204,14 +204,14 @@ ok($r->{body} eq $big, 'large body, HTTP/1.0');
 my $s = http_open();
 my $start = time();
 my $paused;
-$r = http_request("GET /short/pprof/growth HTTP/1.1\r\nHost: x\r\n\r\n",
+$r = http_request("GET /short/pprof/growth HTTP/1.1\r\nHost: localhost\r\n\r\n",
                   sock => $s, timeout => 20,
                   recv => sub { $paused++ or sleep 1.4 });
 ok($r->{complete}, 'a pause longer than send_timeout');
 
 $s = http_open();
 $paused = 0;
-$r = http_request("GET /short/pprof/growth HTTP/1.1\r\nHost: x\r\n\r\n",
+$r = http_request("GET /short/pprof/growth HTTP/1.1\r\nHost: localhost\r\n\r\n",
                   sock => $s, timeout => 20,
                   recv => sub { $paused++ or sleep 6 });
 ok(!$r->{complete} && $r->{closed}, 'cut by debug_write_timeout');
