@@ -5,6 +5,8 @@
  * PPROF_LISTEN       as pprof_start()'s argument; nothing happens without it
  * PPROF_THREADCREATE=1   records from now on who creates threads
  * PPROF_VERBOSE=1    one line on stderr when it listens, or cannot
+ * PPROF_CHILDREN=1   programs that the program executes listen as well;
+ *                    otherwise their environment has nothing of ours
  *
  * It listens a moment after the start, not at once: a daemon's first process
  * and most commands that inherit the environment are gone by then.  A child
@@ -15,6 +17,7 @@
 
 #include "pprof.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -131,9 +134,29 @@ arm(void)
 }
 
 
-__attribute__((constructor)) static void
-preload(void)
+/* What the program executes sees nothing of us, unless it is to be profiled
+   as well. */
+static void
+close_environment(char **envp)
 {
+    const char *const children = pprof_env_get("PPROF_CHILDREN");
+    Dl_info own;
+
+    if ((children == NULL || strcmp(children, "1") != 0)
+        && dladdr((void *) close_environment, &own) != 0)
+    {
+        pprof_env_close(envp, own.dli_fname);
+    }
+}
+
+
+/* glibc's constructors are called with what main() gets. */
+__attribute__((constructor)) static void
+preload(int argc, char **argv, char **envp)
+{
+    (void) argc;
+    (void) argv;
+
     pprof_env_remember();
 
     const char *const listen = pprof_env_get("PPROF_LISTEN");
@@ -141,6 +164,8 @@ preload(void)
     if (listen == NULL || *listen == '\0') {
         return;
     }
+
+    close_environment(envp);
 
     /* before our own: the child's thread starts when all else is done */
     pprof_kinds_init();

@@ -22,7 +22,7 @@ my %text;
 File::Find::find({ no_chdir => 1, wanted => sub {
 	$File::Find::prune = 1 if /node_modules$/;
 	return unless -f && /\.(?:c|cc|h|js|mjs|css|sh|pl|pm|t|md|in)$|
-		(?:Makefile|config|pprof-run|sampleize|README|CHANGES)$/x;
+		(?:Makefile|config|sampleize|README|CHANGES)$/x;
 	return if m!/corpus/!;
 	$text{$_} = read_file($_);
 } }, qw/ build.sh config docs ngx_module profiler t README.md CHANGES /);
@@ -115,6 +115,7 @@ my %knows = (
 	guest => [],
 	# headers without libc, for everybody
 	base => [],
+	run => [qw/ agent symbols /],
 );
 
 for my $room (sort keys %knows) {

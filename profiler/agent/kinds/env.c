@@ -12,6 +12,8 @@ static struct {
     char         value[160];    /* a longer one means nothing to us */
 } known[] = {
     { .name = "PPROF_LISTEN" },
+    { .name = "PPROF_CHILDREN" },
+    { .name = "PPROF_PRELOAD" },
     { .name = "PPROF_VERBOSE" },
     { .name = "PPROF_CMDLINE" },
     { .name = "PPROF_CPU_ENGINE" },
@@ -33,7 +35,8 @@ void
 pprof_env_remember(void)
 {
     for (size_t i = 0; i < KNOWN; i++) {
-        const char *const value = getenv(known[i].name);
+        /* who runs a program that has more rights is not to give it orders */
+        const char *const value = secure_getenv(known[i].name);
 
         if (value != NULL) {
             strncpy(known[i].value, value, sizeof(known[i].value) - 1);
@@ -49,7 +52,7 @@ const char *
 pprof_env_get(const char *name)
 {
     if (!remembered) {
-        return getenv(name);
+        return secure_getenv(name);
     }
 
     for (size_t i = 0; i < KNOWN; i++) {
@@ -59,4 +62,105 @@ pprof_env_get(const char *name)
     }
 
     return NULL;
+}
+
+
+/* Is the N characters at ENTRY the last part of OWN, or a path that ends so? */
+static bool
+is_own(const char *entry, size_t n, const char *own)
+{
+    const char *const slash = strrchr(own, '/');
+    const char *const name = slash == NULL ? own : slash + 1;
+    const size_t len = strlen(name);
+
+    return n >= len && memcmp(entry + n - len, name, len) == 0
+           && (n == len || entry[n - len - 1] == '/');
+}
+
+
+/*
+ * Takes what OURS says, and the library itself, which is OWN, out of the list
+ * LIST of LD_PRELOAD, in its place.  Returns whether anything is left.
+ */
+static bool
+close_preload(char *list, const char *ours, const char *own)
+{
+    const size_t len = ours == NULL ? 0 : strlen(ours);
+    char *to = list;
+    const char *from = list;
+
+    if (len > 0 && strncmp(list, ours, len) == 0
+        && strchr(" :", list[len]) != NULL)
+    {
+        from += len;
+    }
+
+    while (*(from += strspn(from, " :")) != '\0') {
+        const size_t n = strcspn(from, " :");
+
+        if (!is_own(from, n, own)) {
+            if (to != list) {
+                *to++ = ' ';
+            }
+
+            memmove(to, from, n);
+            to += n;
+        }
+
+        from += n;
+    }
+
+    /* what was behind it must not stand there a second time */
+    memset(to, '\0', (size_t) (from - to));
+
+    return to != list;
+}
+
+
+/* Is ENTRY a variable of ours?  Go's clients have PPROF_… of their own. */
+static bool
+is_known(const char *entry)
+{
+    const size_t n = strcspn(entry, "=");
+
+    for (size_t i = 0; i < KNOWN; i++) {
+        if (strncmp(known[i].name, "PPROF_", 6) == 0
+            && strlen(known[i].name) == n
+            && memcmp(entry, known[i].name, n) == 0)
+        {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+void
+pprof_env_close(char **envp, const char *own)
+{
+    static const char preload[] = "LD_PRELOAD=";
+    const size_t len = sizeof(preload) - 1;
+    /* the string stays when its place in the array is another's */
+    const char *const ours = getenv("PPROF_PRELOAD");
+    char **to = envp;
+    char **from;
+
+    for (from = envp; *from != NULL; from++) {
+        const bool goes = strncmp(*from, preload, len) == 0
+                          ? !close_preload(*from + len, ours, own)
+                          : is_known(*from);
+
+        if (!goes) {
+            *to++ = *from;
+        }
+    }
+
+    /*
+     * Who looks behind it for the auxiliary vector, as Go's runtime does,
+     * finds the end of one and asks /proc.
+     */
+    while (to < from) {
+        *to++ = NULL;
+    }
 }

@@ -8,7 +8,8 @@
 
 
 /*
- * Remembers what the variables that the library knows say now.
+ * Remembers what the variables that the library knows say now; nothing, where
+ * the program has more rights than who started it (AT_SECURE).
  *
  * Context: constructor.
  */
@@ -22,5 +23,17 @@ void pprof_env_remember(void);
  * Context: thread-safe, as far as getenv() is.
  */
 const char *pprof_env_get(const char *name);
+
+/*
+ * Takes the library's own variables, and itself out of LD_PRELOAD, from ENVP,
+ * so that what the program executes is left alone.  OWN is the library as
+ * LD_PRELOAD names it.
+ *
+ * In place: ENVP is the array that main() gets, and `environ`; setenv() would
+ * part the two.
+ *
+ * Context: constructor.
+ */
+void pprof_env_close(char **envp, const char *own);
 
 #endif
