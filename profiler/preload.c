@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/target.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
 #include "kinds/tcmalloc.h"
@@ -175,7 +176,7 @@ preload(int argc, char **argv, char **envp)
 
     if (pprof_env_get("PPROF_THREADCREATE") != NULL) {
         /* the most interesting threads are created before we listen */
-        pprof_kinds_prepare();
+        pprof_kinds_prepare(pprof_target_self());
     }
 
     if (pthread_atfork(NULL, NULL, arm) == 0) {

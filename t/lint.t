@@ -106,9 +106,9 @@ for my $kind (@kinds) {
 # who may know whom; the guest knows nobody
 
 my %knows = (
-	'agent/front' => [qw/ charts kinds encode /],
-	'agent/charts' => [qw/ kinds encode /],
-	'agent/kinds' => [qw/ encode symbols guest /],
+	'agent/front' => [qw/ agent charts kinds encode /],
+	'agent/charts' => [qw/ agent kinds encode /],
+	'agent/kinds' => [qw/ agent encode symbols guest /],
 	'agent/encode' => [qw/ symbols /],
 	# a header that is all there is to it
 	'agent/symbols' => [qw! guest/raw\.h !],

@@ -14,12 +14,12 @@ struct pprof_charts {
 
 
 struct pprof_charts *
-pprof_charts_create(void)
+pprof_charts_create(struct pprof_target *target)
 {
     struct pprof_charts *c = calloc(1, sizeof(struct pprof_charts));
 
     if (c != NULL) {
-        pprof_process_init(&c->process);
+        pprof_process_init(&c->process, target);
         pprof_history_init(&c->history);
     }
 
@@ -175,7 +175,7 @@ pprof_charts_write(const struct pprof_charts *c, int64_t since_msec,
         { "Pprof", put_counts },
         { "Process", put_process },
     };
-    struct writer w = { .buf = &a->body, .pid = getpid() };
+    struct writer w = { .buf = &a->body, .pid = c->process.target->pid };
     const int64_t last = pprof_history_last(&c->history);
     int64_t since = since_msec < 0 ? 0 : since_msec / 1000;
 

@@ -20,7 +20,7 @@ struct pprof_charts;
  *
  * Owner: the caller; pprof_charts_free().
  */
-struct pprof_charts *pprof_charts_create(void);
+struct pprof_charts *pprof_charts_create(struct pprof_target *target);
 
 /* NULL is fine. */
 void pprof_charts_free(struct pprof_charts *c);

@@ -35,18 +35,20 @@ nanos_of(const struct timeval *tv)
 
 
 void
-pprof_process_init(struct pprof_process *p)
+pprof_process_init(struct pprof_process *p, struct pprof_target *target)
 {
     memset(p, 0, sizeof(struct pprof_process));
-    p->property = pprof_tcmalloc_property();
+    p->target = target;
+    p->property = target->self ? pprof_tcmalloc_property() : NULL;
     p->page = (size_t) sysconf(_SC_PAGESIZE);
 }
 
 
 int
-pprof_process_parse(const char *text, uint64_t *threads, uint64_t *pages)
+pprof_process_parse(const char *text, uint64_t *threads, uint64_t *pages,
+    uint64_t times[2])
 {
-    enum { STATE = 3, THREADS = 20, RSS = 24 };
+    enum { STATE = 3, UTIME = 14, STIME = 15, THREADS = 20, RSS = 24 };
     const char *p = strrchr(text, ')');
 
     if (p == NULL) {
@@ -62,14 +64,17 @@ pprof_process_parse(const char *text, uint64_t *threads, uint64_t *pages)
 
         p++;
 
-        if (field == THREADS || field == RSS) {
+        if (field == THREADS || field == RSS || field == UTIME
+            || field == STIME)
+        {
             char *end;
 
             if (*p < '0' || *p > '9') {
                 return -1;
             }
 
-            *(field == RSS ? pages : threads) = strtoull(p, &end, 10);
+            *(field == RSS ? pages : field == THREADS ? threads
+              : &times[field - UTIME]) = strtoull(p, &end, 10);
             p = end;
 
         } else {
@@ -82,38 +87,55 @@ pprof_process_parse(const char *text, uint64_t *threads, uint64_t *pages)
 }
 
 
+/*
+ * Another process's CPU time: the kernel keeps it exactly, and how it divides
+ * by ticks; getrusage() would multiply the two just so.
+ */
+static void
+divide(const struct pprof_process *p, const uint64_t times[2],
+    struct pprof_reading *r)
+{
+    /* the kernel's clock id of a process */
+    const clockid_t clock = (clockid_t) (~(unsigned) p->target->pid << 3 | 2);
+    const uint64_t all = pprof_clock(clock);
+    const uint64_t ticks = times[0] + times[1];
+
+    r->sys_nanos = ticks == 0 ? 0 : (uint64_t) ((double) all
+                                                * (double) times[1]
+                                                / (double) ticks);
+    r->user_nanos = all - r->sys_nanos;
+}
+
+
 static void
 read_stat(struct pprof_process *p, struct pprof_reading *r)
 {
     char text[1024];
-    uint64_t threads, pages;
-    ssize_t n = -1;
+    uint64_t threads, pages, times[2];
 
     r->threads = r->rss = PPROF_UNKNOWN;
 
-    const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-
-    if (fd != -1) {
-        n = read(fd, text, sizeof(text) - 1);
-        close(fd);
-    }
-
-    if (n <= 0) {
+    if (pprof_target_slurp(p->target, "stat", text, sizeof(text)) <= 0
+        || pprof_process_parse(text, &threads, &pages, times) == -1)
+    {
         return;
     }
 
-    text[n] = '\0';
+    r->threads = threads;
+    r->rss = pages * p->page;
 
-    if (pprof_process_parse(text, &threads, &pages) == 0) {
-        r->threads = threads;
-        r->rss = pages * p->page;
+    if (!p->target->self) {
+        divide(p, times, r);
+
+        /* the guest's own, which the program does not know */
+        r->threads -= p->target->page != NULL && threads > 1;
     }
 }
 
 
 /* The directory, without opendir(): that would allocate. */
 static uint64_t
-count_fds(void)
+count_fds(const struct pprof_target *t)
 {
     struct entry {
         uint64_t        ino;
@@ -126,7 +148,7 @@ count_fds(void)
     uint64_t count = 0;
     long n;
 
-    const int fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = pprof_target_openat(t, "fd", O_RDONLY | O_DIRECTORY);
 
     if (fd == -1) {
         return PPROF_UNKNOWN;
@@ -143,18 +165,22 @@ count_fds(void)
 
     close(fd);
 
+    if (n == -1) {
+        return PPROF_UNKNOWN;
+    }
+
     /* less the one that was open to look */
-    return n == -1 || count == 0 ? PPROF_UNKNOWN : count - 1;
+    return t->self && count > 0 ? count - 1 : count;
 }
 
 
 static uint64_t
-count_kind(const char *name)
+count_kind(struct pprof_target *t, const char *name)
 {
     const struct pprof_kind *kind = pprof_kind_find(name, strlen(name));
     size_t n;
 
-    return kind == NULL || kind->count == NULL || kind->count(kind, &n) == -1
+    return kind == NULL || kind->count == NULL || kind->count(kind, t, &n) == -1
            ? PPROF_UNKNOWN : n;
 }
 
@@ -207,10 +233,13 @@ read_heap(struct pprof_process *p, struct pprof_reading *r)
 void
 pprof_process_read(struct pprof_process *p, struct pprof_reading *r)
 {
-    struct rusage usage;
+    struct rusage usage = { 0 };
     uint64_t began;
 
-    getrusage(RUSAGE_SELF, &usage);
+    if (p->target->self) {
+        getrusage(RUSAGE_SELF, &usage);
+    }
+
     r->mono_nanos = pprof_clock(CLOCK_MONOTONIC);
     r->user_nanos = nanos_of(&usage.ru_utime);
     r->sys_nanos = nanos_of(&usage.ru_stime);
@@ -221,7 +250,7 @@ pprof_process_read(struct pprof_process *p, struct pprof_reading *r)
     began = is_due(&p->fds);
 
     if (began != 0) {
-        keep(&p->fds, began, count_fds());
+        keep(&p->fds, began, count_fds(p->target));
     }
 
     r->fds = p->fds.value;
@@ -237,7 +266,7 @@ pprof_process_read(struct pprof_process *p, struct pprof_reading *r)
         began = is_due(&p->counts[i]);
 
         if (began != 0) {
-            keep(&p->counts[i], began, count_kind(count_names[i]));
+            keep(&p->counts[i], began, count_kind(p->target, count_names[i]));
         }
 
         r->counts[i] = p->counts[i].value;

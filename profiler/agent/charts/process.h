@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/target.h"
+
 
 /* debugcharts' order */
 enum pprof_count {
@@ -54,6 +56,7 @@ struct pprof_costly {
 
 /* Owner: whoever declared it; nothing is to be freed. */
 struct pprof_process {
+    struct pprof_target *target;
     int               (*property)(const char *name, size_t *value);
     size_t              page;       /* bytes */
     struct pprof_costly fds;
@@ -62,17 +65,19 @@ struct pprof_process {
 
 
 /* Looks once for what later readings need. */
-void pprof_process_init(struct pprof_process *p);
+void pprof_process_init(struct pprof_process *p, struct pprof_target *target);
 
 /* Fills R.  Cannot fail: what cannot be had is PPROF_UNKNOWN. */
 void pprof_process_read(struct pprof_process *p, struct pprof_reading *r);
 
 /*
  * Reads the threads and the pages in memory out of TEXT, what a
- * /proc/<pid>/stat holds.  Returns 0, or -1 when it is no such text.
+ * /proc/<pid>/stat holds, and how its CPU time divides: TIMES, ticks of user
+ * and system.  Returns 0, or -1 when it is no such text.
  *
  * Format: proc_pid_stat(5); a name may hold spaces and parentheses.
  */
-int pprof_process_parse(const char *text, uint64_t *threads, uint64_t *pages);
+int pprof_process_parse(const char *text, uint64_t *threads, uint64_t *pages,
+    uint64_t times[2]);
 
 #endif

@@ -116,6 +116,7 @@ pprof_handle(const struct pprof_request *request,
     }
 
     (void) pprof_policy_init(&policy, NULL);
+    (void) pprof_kinds_of(policy.target);
     pprof_request_route(&m->job, &policy, request->method, request->path,
                         request->query, request->body, request->body_len);
 

@@ -414,9 +414,10 @@ on_time(struct visit *v)
  * profile would need.
  */
 static void
-refuse_client(int fd, const char *sentence)
+refuse_client(struct pprof_loop *loop, int fd, const char *sentence)
 {
     struct pprof_job job = {
+        .target = loop->policy->target,
         .answer = { .status = 503, .type = PPROF_TYPE_TEXT, .retry_after = 1 }
     };
     struct pprof_headers headers;
@@ -527,6 +528,7 @@ take_client(struct pprof_loop *loop)
 
     if (fd != -1) {
         memset(&v->job, 0, sizeof(v->job));
+        v->job.target = loop->policy->target;
         v->gone = false;
         v->done = false;
         v->begun = false;
@@ -545,8 +547,8 @@ take_client(struct pprof_loop *loop)
     }
 
     if (fd != -1) {
-        refuse_client(fd, "the program has no free descriptor; retry later, "
-                      "or raise its limit (ulimit -n)\n");
+        refuse_client(loop, fd, "the program has no free descriptor; retry "
+                      "later, or raise its limit (ulimit -n)\n");
         free_visit(v);
     }
 
@@ -559,7 +561,7 @@ take_client(struct pprof_loop *loop)
 static void
 measure(struct pprof_loop *loop)
 {
-    pprof_tables_refresh();
+    (void) pprof_tables_refresh(loop->policy->target);
     loop->measure_at = now_msec() + pprof_charts_measure(loop->charts);
 }
 
@@ -793,7 +795,7 @@ pprof_loop_create(int listen_fd, struct pprof_policy *policy)
     loop->spare_fd = fcntl(loop->wake_fd, F_DUPFD_CLOEXEC, 0);
 
     /* a program that has no memory for charts may still be profiled */
-    loop->charts = pprof_charts_create();
+    loop->charts = pprof_charts_create(policy->target);
     policy->charts = loop->charts;
 
     return loop;

@@ -19,6 +19,7 @@ pprof_policy_init(struct pprof_policy *p, const struct pprof_options *options)
 
     p->max_seconds = PPROF_SECONDS_MAX;
     p->charts = NULL;
+    p->target = pprof_target_self();
     p->cmdline = cmdlines[0];
 
     if (options != NULL) {
@@ -459,6 +460,7 @@ pprof_request_route(struct pprof_job *job, const struct pprof_policy *policy,
     bool legacy;
 
     memset(job, 0, sizeof(struct pprof_job));
+    job->target = policy->target;
     pprof_buf_init(&a->body);
 
     const bool is_head = strcmp(method, "HEAD") == 0;
@@ -540,7 +542,9 @@ void
 pprof_answer_headers(const struct pprof_job *job, struct pprof_headers *h)
 {
     const struct pprof_answer *a = &job->answer;
-    const char *build_id = pprof_kinds_build_id();
+    struct pprof_target *const target
+        = job->target != NULL ? job->target : pprof_target_self();
+    const char *build_id = pprof_kinds_build_id(target);
 
     h->n = 0;
 
@@ -549,7 +553,7 @@ pprof_answer_headers(const struct pprof_job *job, struct pprof_headers *h)
     add_header(h, "Cache-Control", "no-store");
 
     /* asked each time: a fork() makes it another one */
-    snprintf(h->pid, sizeof(h->pid), "%ld", (long) getpid());
+    snprintf(h->pid, sizeof(h->pid), "%ld", (long) target->pid);
     add_header(h, "X-Pprof-Pid", h->pid);
 
     if (*build_id != '\0') {

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "agent/target.h"
 #include "charts/charts.h"
 #include "kinds/kind.h"
 #include "pprof.h"
@@ -29,6 +30,7 @@ struct pprof_policy {
     unsigned     max_seconds;
     const char  *cmdline;       /* "full", "argv0", "off" */
     const struct pprof_charts  *charts;     /* NULL: none are kept */
+    struct pprof_target  *target;   /* who is asked about */
 };
 
 

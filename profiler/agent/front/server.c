@@ -14,38 +14,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "front/listen.h"
 #include "front/loop.h"
-#include "front/request.h"
+#include "front/service.h"
 #include "kinds/life.h"
 
 
 enum { EXIT_MSEC = 1000 };     /* at most, for a start under way */
 
 
-struct pprof_server {
-    struct pprof_listen   listen;
-    struct pprof_policy   policy;
-    struct pprof_loop    *loop;
-    pid_t                 pid;
-    pthread_t             thread;
-};
-
-
 static struct {
-    pthread_mutex_t       lock;
-    struct pprof_server  *server;   /* NULL: nothing was started */
-    _Atomic bool          exiting;  /* and nothing is to be */
+    pthread_mutex_t        lock;
+    struct pprof_service  *server;  /* NULL: nothing was started */
+    pid_t                  pid;     /* whose it is */
+    _Atomic bool           exiting;  /* and nothing is to be */
 } running = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-
-static void
-free_server(struct pprof_server *s)
-{
-    pprof_listen_close(&s->listen);
-    pprof_loop_free(s->loop);
-    free(s);
-}
 
 
 static void
@@ -95,76 +79,20 @@ add_fork_handlers(void)
 }
 
 
-static void *
-serve(void *arg)
-{
-    struct pprof_server *s = arg;
-
-    pprof_kinds_enter();
-    pprof_listen_sweep(&s->listen);
-    pprof_kinds_leave();
-
-    return pprof_loop_run(s->loop);
-}
-
-
 /* Under running.lock.  Returns 0, or -1 and errno. */
 static int
 start_locked(const char *listen, const struct pprof_options *options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const mode_t mode = options != NULL && options->socket_mode != 0
-                        ? options->socket_mode : 0600;
-    struct pprof_server *s = calloc(1, sizeof(struct pprof_server));
-    int error;
-
-    if (s == NULL) {
-        return -1;
-    }
-
-    s->listen.fd = -1;
-    s->pid = getpid();
-
-    if (pprof_policy_init(&s->policy, options) == -1
-        || pprof_listen_parse(&s->listen, listen, s->pid) == -1)
-    {
-        goto failed;
-    }
 
     /* a fork() from here on waits for our lock, or sees no descriptor */
     pprof_kinds_init();
     pthread_once(&once, add_fork_handlers);
 
-    if (pprof_listen_open(&s->listen, mode) == -1) {
-        goto failed;
-    }
+    running.server = pprof_service_open(pprof_target_self(), listen, options);
+    running.pid = getpid();
 
-    pprof_kinds_prepare();
-
-    s->loop = pprof_loop_create(s->listen.fd, &s->policy);
-
-    if (s->loop == NULL) {
-        goto failed;
-    }
-
-    error = pprof_loop_thread(&s->thread, serve, s);
-
-    if (error != 0) {
-        errno = error;
-        goto failed;
-    }
-
-    running.server = s;
-
-    return 0;
-
-failed:
-
-    error = errno;
-    free_server(s);
-    errno = error;
-
-    return -1;
+    return running.server == NULL ? -1 : 0;
 }
 
 
@@ -203,14 +131,9 @@ pprof_stop(void)
 {
     pthread_mutex_lock(&running.lock);
 
-    struct pprof_server *s = running.server;
-
-    if (s != NULL) {
-        pprof_loop_stop(s->loop);
-        pthread_join(s->thread, NULL);
+    if (running.server != NULL) {
+        pprof_service_close(running.server);
         running.server = NULL;
-        free_server(s);
-        pprof_kinds_release();
     }
 
     pthread_mutex_unlock(&running.lock);
@@ -227,7 +150,7 @@ pprof_address(char *buf, size_t size)
     if (running.server == NULL) {
         errno = ENOTCONN;
 
-    } else if (pprof_listen_print(&running.server->listen, buf, size) >= size)
+    } else if (pprof_service_address(running.server, buf, size) >= size)
     {
         errno = ERANGE;
 
@@ -263,9 +186,10 @@ unlink_at_exit(void)
         }
     }
 
-    struct pprof_server *s = running.server;
+    struct pprof_service *s = running.server;
 
-    if (s != NULL && s->pid == getpid() && s->listen.addr.ss_family == AF_UNIX)
+    if (s != NULL && running.pid == getpid()
+        && s->listen.addr.ss_family == AF_UNIX)
     {
         pprof_listen_unlink(&s->listen);
     }

@@ -9,33 +9,33 @@
 #include "guest/cfi.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
+#include "kinds/state.h"
 #include "kinds/tcmalloc.h"
 
 
-/* Under the capture lock. */
-static struct {
-    uint64_t  period;       /* in force, or the last that was */
-    uint64_t  wanted;       /* for good; 0: nobody */
-    unsigned  windows;
-    bool      on;
-} state;
+/* tcmalloc is asked in its own process: there is one kinds()->allocs. */
+static struct pprof_kinds *
+kinds(void)
+{
+    return pprof_kinds_of(pprof_target_self());
+}
 
 
 /* Under the capture lock.  Returns 0, or -1 with errno. */
 static int
 apply(uint64_t period)
 {
-    const bool on = state.wanted != 0 || state.windows > 0;
+    const bool on = kinds()->allocs.wanted != 0 || kinds()->allocs.windows > 0;
 
-    if (on == state.on) {
+    if (on == kinds()->allocs.on) {
         return on ? pprof_allocs_period(period) : 0;
     }
 
     if (!on) {
         pprof_tcmalloc_unhook(pprof_allocs_hook);
         (void) pprof_allocs_period(0);
-        pprof_tables_drop();
-        state.on = false;
+        pprof_tables_drop(pprof_target_self());
+        kinds()->allocs.on = false;
         return 0;
     }
 
@@ -49,9 +49,9 @@ apply(uint64_t period)
         return -1;
     }
 
-    pprof_tables_use();
-    state.period = period;
-    state.on = true;
+    pprof_tables_use(pprof_target_self());
+    kinds()->allocs.period = period;
+    kinds()->allocs.on = true;
 
     return 0;
 }
@@ -78,18 +78,19 @@ refuse(struct pprof_answer *a, int error)
 int
 pprof_alloc_sample_begin(uint64_t period, struct pprof_answer *answer)
 {
-    pprof_capture_lock();
-    state.windows++;
+    pprof_capture_lock(pprof_target_self());
+    kinds()->allocs.windows++;
 
     /* sums of two periods could not be told apart */
-    const int rc = apply(state.period != 0 ? state.period : period);
+    const int rc = apply(kinds()->allocs.period != 0
+                         ? kinds()->allocs.period : period);
     const int error = errno;
 
     if (rc == -1) {
-        state.windows--;
+        kinds()->allocs.windows--;
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(pprof_target_self());
 
     return rc == 0 ? 0 : refuse(answer, error);
 }
@@ -98,34 +99,35 @@ pprof_alloc_sample_begin(uint64_t period, struct pprof_answer *answer)
 void
 pprof_alloc_sample_end(void)
 {
-    pprof_capture_lock();
+    pprof_capture_lock(pprof_target_self());
 
-    if (state.windows > 0) {
-        state.windows--;
-        (void) apply(state.period);
+    if (kinds()->allocs.windows > 0) {
+        kinds()->allocs.windows--;
+        (void) apply(kinds()->allocs.period);
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(pprof_target_self());
 }
 
 
 int
 pprof_alloc_sample_set(uint64_t period, struct pprof_answer *answer)
 {
-    pprof_capture_lock();
+    pprof_capture_lock(pprof_target_self());
 
-    const uint64_t before = state.wanted;
+    const uint64_t before = kinds()->allocs.wanted;
 
-    state.wanted = period;
+    kinds()->allocs.wanted = period;
 
-    const int rc = apply(state.period != 0 ? state.period : period);
+    const int rc = apply(kinds()->allocs.period != 0
+                         ? kinds()->allocs.period : period);
     const int error = errno;
 
     if (rc == -1) {
-        state.wanted = before;
+        kinds()->allocs.wanted = before;
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(pprof_target_self());
 
     return rc == 0 ? 0 : refuse(answer, error);
 }
@@ -134,14 +136,19 @@ pprof_alloc_sample_set(uint64_t period, struct pprof_answer *answer)
 uint64_t
 pprof_alloc_sample_period(void)
 {
-    return state.period;
+    return kinds()->allocs.period;
 }
 
 
 void
-pprof_alloc_sample_prepare(const struct pprof_kind *kind)
+pprof_alloc_sample_prepare(const struct pprof_kind *kind,
+    struct pprof_target *target)
 {
     (void) kind;
+
+    if (!target->self) {
+        return;
+    }
 
     const char *const text = pprof_env_get("PPROF_ALLOC_SAMPLE");
     const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
@@ -155,31 +162,41 @@ pprof_alloc_sample_prepare(const struct pprof_kind *kind)
 
 
 void
-pprof_alloc_sample_release(const struct pprof_kind *kind)
+pprof_alloc_sample_release(const struct pprof_kind *kind,
+    struct pprof_target *target)
 {
     (void) kind;
 
-    pprof_capture_lock();
-    state.wanted = 0;
-    state.windows = 0;
+    if (!target->self) {
+        return;
+    }
+
+    pprof_capture_lock(pprof_target_self());
+    kinds()->allocs.wanted = 0;
+    kinds()->allocs.windows = 0;
     (void) apply(0);
     pprof_allocs_clear();
-    state.period = 0;
-    pprof_capture_unlock();
+    kinds()->allocs.period = 0;
+    pprof_capture_unlock(pprof_target_self());
 }
 
 
 void
-pprof_alloc_sample_child(const struct pprof_kind *kind)
+pprof_alloc_sample_child(const struct pprof_kind *kind,
+    struct pprof_target *target)
 {
     (void) kind;
 
-    pprof_allocs_child();
-    state.windows = 0;
+    if (!target->self) {
+        return;
+    }
 
-    if (state.on) {
-        pprof_tables_use();
-        (void) apply(state.period);
+    pprof_allocs_child();
+    kinds()->allocs.windows = 0;
+
+    if (kinds()->allocs.on) {
+        pprof_tables_use(pprof_target_self());
+        (void) apply(kinds()->allocs.period);
     }
 }
 
@@ -198,7 +215,7 @@ visit(void *arg, const struct pprof_stack *row)
 {
     struct adding *adding = arg;
     const double size = (double) row->tag;
-    const double period = (double) state.period;
+    const double period = (double) kinds()->allocs.period;
     int64_t values[PPROF_VALUES_MAX] = { 0 };
 
     /* taken with probability 1 - exp(-size / period) */
@@ -226,9 +243,9 @@ pprof_alloc_sample_add(struct pprof_profile *p, const struct pprof_maps *maps,
     };
 
     /* not while pprof_stop() takes them away */
-    pprof_capture_lock();
+    pprof_capture_lock(pprof_target_self());
 
-    if (state.on) {
+    if (kinds()->allocs.on) {
         (void) pprof_cfi_refresh();
     }
 
@@ -236,7 +253,7 @@ pprof_alloc_sample_add(struct pprof_profile *p, const struct pprof_maps *maps,
 
     const struct pprof_stackmap_loss lost = pprof_allocs_lost();
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(pprof_target_self());
 
     int64_t values[PPROF_VALUES_MAX] = { 0 };
 

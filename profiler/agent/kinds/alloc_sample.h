@@ -17,9 +17,12 @@ enum { PPROF_ALLOC_PERIOD = 524288 };   /* bytes, unless asked otherwise */
 
 
 /* For good from the environment's PPROF_ALLOC_SAMPLE on. */
-void pprof_alloc_sample_prepare(const struct pprof_kind *kind);
-void pprof_alloc_sample_release(const struct pprof_kind *kind);
-void pprof_alloc_sample_child(const struct pprof_kind *kind);
+void pprof_alloc_sample_prepare(const struct pprof_kind *kind,
+    struct pprof_target *target);
+void pprof_alloc_sample_release(const struct pprof_kind *kind,
+    struct pprof_target *target);
+void pprof_alloc_sample_child(const struct pprof_kind *kind,
+    struct pprof_target *target);
 
 /*
  * Samples for a window, or no more: every first call is followed by a second.

@@ -15,6 +15,7 @@
 #include "encode/legacy.h"
 #include "encode/profile.h"
 #include "kinds/alloc_sample.h"
+#include "kinds/tcmalloc.h"
 #include "kinds/write.h"
 
 
@@ -61,8 +62,13 @@ static int
 begin(struct pprof_job *job)
 {
     struct pprof_answer *a = &job->answer;
-    struct start *s = calloc(1, sizeof(struct start));
     struct pprof_maps maps;
+
+    if (!pprof_tcmalloc_here(job)) {
+        return -1;
+    }
+
+    struct start *s = calloc(1, sizeof(struct start));
 
     if (s == NULL) {
         pprof_answer_error(a, 503, "the program is out of memory");
@@ -121,6 +127,10 @@ answer_now(struct pprof_job *job)
     struct pprof_answer *a = &job->answer;
     struct pprof_profile p;
     struct pprof_maps maps;
+
+    if (!pprof_tcmalloc_here(job)) {
+        return;
+    }
 
     if (job->ask.rate >= 0
         && pprof_alloc_sample_set((uint64_t) job->ask.rate, a) == -1)

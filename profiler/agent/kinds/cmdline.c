@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 
-/* Appends what /proc/self/cmdline holds.  Returns 0, or -1 and errno. */
+/* Appends what /proc/PID/cmdline holds.  Returns 0, or -1 and errno. */
 static int
-read_cmdline(struct pprof_buf *b)
+read_cmdline(const struct pprof_target *t, struct pprof_buf *b)
 {
-    const int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    const int fd = pprof_target_openat(t, "cmdline", O_RDONLY);
 
     if (fd == -1) {
         return -1;
@@ -54,8 +54,9 @@ end(struct pprof_job *job, bool gone)
         return;
     }
 
-    if (read_cmdline(b) == -1) {
-        pprof_answer_error(a, 500, "/proc/self/cmdline cannot be read: %s",
+    if (read_cmdline(job->target, b) == -1) {
+        pprof_answer_error(a, 500, "/proc/%d/cmdline cannot be read: %s",
+                           (int) job->target->pid,
                            strerrordesc_np(errno));
         return;
     }

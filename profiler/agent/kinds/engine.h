@@ -16,14 +16,14 @@ struct pprof_engine {
     const char  *name;
 
     /* Starts.  Returns 0, or -1 when the answer has been given. */
-    int        (*start)(const struct pprof_ask *ask, struct pprof_answer *a);
+    int        (*start)(struct pprof_job *job);
 
     /*
      * Stops.  Fills P, initialised and empty, with types, period, samples
      * and comments; NULL: nobody wants them.  Returns 0, or -1 when the
      * answer has been given.
      */
-    int        (*stop)(struct pprof_profile *p, struct pprof_answer *a);
+    int        (*stop)(struct pprof_job *job, struct pprof_profile *p);
 
     /* The child of a fork() while it ran, or later.  NULL: nothing to do. */
     void       (*child)(void);

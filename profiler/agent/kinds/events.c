@@ -5,23 +5,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "guest/cfi.h"
 #include "encode/legacy.h"
 #include "encode/profile.h"
 #include "encode/text.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
+#include "kinds/state.h"
 #include "kinds/write.h"
-
-
-/* Who wants an event recorded.  Under the capture lock. */
-static struct {
-    uint64_t  rate;         /* for good; 0: nobody */
-    uint64_t  window;       /* the rate of those who wait */
-    unsigned  windows;
-    bool      on;
-    bool      ever;         /* there are sums */
-} state[PPROF_EVENTS];
 
 
 /* What a delta remembers of its beginning. */
@@ -33,24 +23,31 @@ struct start {
 
 /* Under the capture lock.  Returns 0, or -1 with errno. */
 static int
-apply(enum pprof_event event)
+apply(struct pprof_target *t, enum pprof_event event)
 {
-    const uint64_t rate = state[event].rate != 0 ? state[event].rate
-                          : state[event].windows > 0 ? state[event].window : 0;
+    struct pprof_kinds *const k = t->kinds;
+    const uint64_t rate = k->events[event].rate != 0 ? k->events[event].rate
+                          : k->events[event].windows > 0
+                          ? k->events[event].window : 0;
+    const uint64_t args[PPROF_ARGS] = { event, rate };
 
-    if (pprof_events_rate(event, rate) == -1) {
+    if (rate == 0 && !k->events[event].on) {
+        return 0;
+    }
+
+    if (pprof_target_call(t, PPROF_OP_EVENTS, args, NULL) == -1) {
         return -1;
     }
 
-    if ((rate != 0) != state[event].on) {
-        state[event].on = rate != 0;
+    if ((rate != 0) != k->events[event].on) {
+        k->events[event].on = rate != 0;
 
         if (rate != 0) {
-            state[event].ever = true;
-            pprof_tables_use();
+            k->events[event].ever = true;
+            pprof_tables_use(t);
 
         } else {
-            pprof_tables_drop();
+            pprof_tables_drop(t);
         }
     }
 
@@ -59,22 +56,23 @@ apply(enum pprof_event event)
 
 
 static int
-set_rate(enum pprof_event event, uint64_t rate)
+set_rate(struct pprof_target *t, enum pprof_event event, uint64_t rate)
 {
-    pprof_capture_lock();
+    pprof_capture_lock(t);
 
-    const uint64_t before = state[event].rate;
+    struct pprof_kinds *const k = t->kinds;
+    const uint64_t before = k->events[event].rate;
 
-    state[event].rate = rate;
+    k->events[event].rate = rate;
 
-    const int rc = apply(event);
+    const int rc = apply(t, event);
     const int error = errno;
 
     if (rc == -1) {
-        state[event].rate = before;
+        k->events[event].rate = before;
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(t);
     errno = error;
 
     return rc;
@@ -83,24 +81,27 @@ set_rate(enum pprof_event event, uint64_t rate)
 
 /* A window begins, or ends.  Returns 0, or -1 with errno. */
 static int
-count_window(enum pprof_event event, int n, uint64_t rate)
+count_window(struct pprof_target *t, enum pprof_event event, int n,
+    uint64_t rate)
 {
-    pprof_capture_lock();
+    pprof_capture_lock(t);
 
-    state[event].windows += (unsigned) n;
+    struct pprof_kinds *const k = t->kinds;
+
+    k->events[event].windows += (unsigned) n;
 
     if (n > 0) {
-        state[event].window = rate;
+        k->events[event].window = rate;
     }
 
-    const int rc = apply(event);
+    const int rc = apply(t, event);
     const int error = errno;
 
     if (rc == -1) {
-        state[event].windows -= (unsigned) n;
+        k->events[event].windows -= (unsigned) n;
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(t);
     errno = error;
 
     return rc;
@@ -114,66 +115,71 @@ event_of(const struct pprof_kind *kind)
 }
 
 
+/* Are the functions that EVENT needs interposed in the program? */
+static bool
+is_hooked(const struct pprof_target *t, enum pprof_event event)
+{
+    return t->self ? pprof_events_hooked(event)
+                   : t->page != NULL
+                     && (atomic_load(&t->page->hooked) >> event & 1);
+}
+
+
 void
-pprof_events_prepare(const struct pprof_kind *kind)
+pprof_events_prepare(const struct pprof_kind *kind,
+    struct pprof_target *t)
 {
     const struct pprof_events_kind *const own = kind->detail;
     const char *const text = pprof_env_get(own->env);
     const long long rate = text == NULL ? 0 : strtoll(text, NULL, 10);
 
-    if (rate > 0 && pprof_events_hooked(own->event)) {
-        (void) set_rate(own->event, (uint64_t) rate);
+    if (rate > 0 && is_hooked(t, own->event)) {
+        (void) set_rate(t, own->event, (uint64_t) rate);
     }
 }
 
 
 void
-pprof_events_release(const struct pprof_kind *kind)
+pprof_events_release(const struct pprof_kind *kind, struct pprof_target *t)
 {
     const enum pprof_event event = event_of(kind);
     bool any = false;
 
-    (void) set_rate(event, 0);
+    (void) set_rate(t, event, 0);
 
-    pprof_capture_lock();
-    state[event].ever = false;
+    pprof_capture_lock(t);
+    t->kinds->events[event].ever = false;
 
     for (int i = 0; i < PPROF_EVENTS; i++) {
-        any = any || state[i].ever;
+        any = any || t->kinds->events[i].ever;
     }
 
     /* the tables of all three go together */
     if (!any) {
-        pprof_events_clear();
+        (void) pprof_target_call(t, PPROF_OP_EVENTS_CLEAR, NULL, NULL);
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(t);
 }
 
 
 /* The windows were the parent's; what is on for good stays on. */
 void
-pprof_events_forked(const struct pprof_kind *kind)
+pprof_events_forked(const struct pprof_kind *kind, struct pprof_target *t)
 {
     const enum pprof_event event = event_of(kind);
 
-    state[event].windows = 0;
+    t->kinds->events[event].windows = 0;
 
-    if (state[event].on) {
-        pprof_tables_use();
-        (void) apply(event);
+    if (t->kinds->events[event].on) {
+        pprof_tables_use(t);
+        (void) apply(t, event);
     }
 }
 
 
-struct adding {
-    struct pprof_profile  *p;
-    int64_t                sign;
-};
-
-
 static void
-visit(void *arg, const struct pprof_stack *row)
+add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t sign)
 {
     static const char *const objects[] = {
         [PPROF_ON_MUTEX] = "mutex",
@@ -182,10 +188,8 @@ visit(void *arg, const struct pprof_stack *row)
         [PPROF_ON_SEM] = "semaphore",
         [PPROF_ON_JOIN] = "thread's end",
     };
-    struct adding *adding = arg;
     const int64_t values[] = {
-        adding->sign * (int64_t) row->count,
-        adding->sign * (int64_t) row->value
+        sign * (int64_t) row->count, sign * (int64_t) row->value
     };
     const struct pprof_label label = {
         .key = "object",
@@ -193,59 +197,68 @@ visit(void *arg, const struct pprof_stack *row)
                ? objects[row->tag] : NULL
     };
 
-    if (row->count != 0) {
-        pprof_profile_sample(adding->p, row->pcs, row->depth, false, values,
-                             &label, label.str != NULL);
-    }
+    pprof_profile_sample(p, (const uintptr_t *) row->pcs, row->depth, false,
+                         values, &label, label.str != NULL);
 }
 
 
-static void
-add_sums(struct pprof_profile *p, enum pprof_event event, int64_t sign)
+/* Adds what was recorded, SIGN times.  Returns 0, or -1 with errno. */
+static int
+add_sums(struct pprof_target *t, struct pprof_profile *p,
+    enum pprof_event event, int64_t sign)
 {
-    struct adding adding = { .p = p, .sign = sign };
+    const uint64_t args[PPROF_ARGS] = { event };
+    const struct pprof_row *row = NULL;
+    struct pprof_reply reply;
 
     /* not while pprof_stop() takes them away */
-    pprof_capture_lock();
-    pprof_events_read(event, visit, &adding);
+    pprof_capture_lock(t);
+    const int rc = pprof_target_call(t, PPROF_OP_EVENTS_READ, args, &reply);
+    const int error = errno;
+    pprof_capture_unlock(t);
 
-    const struct pprof_stackmap_loss lost = pprof_events_lost(event);
+    if (rc == -1) {
+        errno = error;
+        return -1;
+    }
 
-    pprof_capture_unlock();
+    while ((row = pprof_reply_next(&reply, row)) != NULL) {
+        add_row(p, row, sign);
+    }
 
     const int64_t values[] = {
-        sign * (int64_t) lost.count, sign * (int64_t) lost.value
+        sign * (int64_t) reply.results[0], sign * (int64_t) reply.results[1]
     };
 
     pprof_profile_lost(p, values, "[stack table full]");
-}
+    pprof_reply_free(&reply);
 
-
-static void
-count_row(void *arg, const struct pprof_stack *row)
-{
-    *(size_t *) arg += row->count != 0;
+    return 0;
 }
 
 
 int
-pprof_events_count(const struct pprof_kind *kind, size_t *n)
+pprof_events_count(const struct pprof_kind *kind, struct pprof_target *t,
+    size_t *n)
 {
     const enum pprof_event event = event_of(kind);
+    const uint64_t args[PPROF_ARGS] = { event, 1 };
+    struct pprof_reply reply;
+    int rc = -1;
 
-    pprof_capture_lock();
+    pprof_capture_lock(t);
 
-    const bool ever = state[event].ever;
-
-    *n = 0;
-
-    if (ever) {
-        pprof_events_read(event, count_row, n);
+    if (t->kinds->events[event].ever
+        && pprof_target_call(t, PPROF_OP_EVENTS_READ, args, &reply) == 0)
+    {
+        *n = (size_t) reply.results[3];
+        pprof_reply_free(&reply);
+        rc = 0;
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(t);
 
-    return ever ? 0 : -1;
+    return rc;
 }
 
 
@@ -270,15 +283,15 @@ add_types(struct pprof_profile *p, const struct pprof_kind *kind)
 
 /* Returns 0, or -1 with the answer given. */
 static int
-check_hooks(enum pprof_event event, struct pprof_answer *a)
+check_hooks(struct pprof_job *job, enum pprof_event event)
 {
-    if (pprof_events_hooked(event)) {
+    if (is_hooked(job->target, event)) {
         return 0;
     }
 
-    pprof_answer_error(a, 501, "libpprof.a sees no locks and no threads being "
-                       "created; link the program with libpprof.so, or start "
-                       "it with pprof-run");
+    pprof_answer_error(&job->answer, 501, "libpprof.a sees no locks and no "
+                       "threads being created; link the program with "
+                       "libpprof.so, or start it with pprof-run");
 
     return -1;
 }
@@ -288,9 +301,8 @@ int
 pprof_events_begin(struct pprof_job *job)
 {
     const struct pprof_events_kind *const own = job->kind->detail;
-    struct pprof_answer *a = &job->answer;
 
-    if (check_hooks(own->event, a) == -1) {
+    if (check_hooks(job, own->event) == -1) {
         return -1;
     }
 
@@ -298,19 +310,18 @@ pprof_events_begin(struct pprof_job *job)
     const uint64_t rate = job->ask.rate > 0 ? (uint64_t) job->ask.rate
                                             : own->rate;
 
-    if (s == NULL || count_window(own->event, 1, rate) == -1) {
+    if (s == NULL || count_window(job->target, own->event, 1, rate) == -1) {
+        pprof_job_refuse(job, s == NULL ? ENOMEM : errno,
+                         "nothing can be recorded");
         free(s);
-        pprof_answer_error(a, 503, "nothing can be recorded: %s; retry when "
-                           "the program has more memory",
-                           strerrordesc_np(errno));
         return -1;
     }
 
     /* what was loaded since recording began */
-    (void) pprof_cfi_refresh();
+    pprof_tables_update(job->target);
 
     add_types(&s->profile, job->kind);
-    add_sums(&s->profile, own->event, -1);
+    (void) add_sums(job->target, &s->profile, own->event, -1);
     s->time_nanos = pprof_now_nanos();
     job->state = s;
 
@@ -372,20 +383,20 @@ answer_now(struct pprof_job *job)
     struct pprof_answer *a = &job->answer;
     struct pprof_profile p;
 
-    if (check_hooks(event, a) == -1) {
+    if (check_hooks(job, event) == -1) {
         return;
     }
 
     if (job->ask.rate >= 0
-        && set_rate(event, (uint64_t) job->ask.rate) == -1)
+        && set_rate(job->target, event, (uint64_t) job->ask.rate) == -1)
     {
-        pprof_answer_error(a, 503, "nothing can be recorded: %s; retry when "
-                           "the program has more memory",
-                           strerrordesc_np(errno));
+        pprof_job_refuse(job, errno, "nothing can be recorded");
         return;
     }
 
-    if (!state[event].ever && job->ask.rate < 0) {
+    const struct pprof_kinds *const kinds = job->target->kinds;
+
+    if (!kinds->events[event].ever && job->ask.rate < 0) {
         pprof_answer_error(a, 501, "nothing is recorded for %s; ask with "
                            "?seconds=10, or switch it on with ?rate=%llu or "
                            "%s=%llu in the program's environment",
@@ -395,14 +406,20 @@ answer_now(struct pprof_job *job)
         return;
     }
 
-    if (state[event].on) {
-        (void) pprof_cfi_refresh();
+    if (kinds->events[event].on) {
+        pprof_tables_update(job->target);
     }
 
     add_types(&p, job->kind);
-    add_sums(&p, event, 1);
-    pprof_profile_time(&p, pprof_now_nanos(), 0);
-    write_answer(job, &p, false);
+
+    if (add_sums(job->target, &p, event, 1) == -1) {
+        pprof_job_refuse(job, errno, "the sums cannot be read");
+
+    } else {
+        pprof_profile_time(&p, pprof_now_nanos(), 0);
+        write_answer(job, &p, false);
+    }
+
     pprof_profile_free(&p);
 }
 
@@ -423,13 +440,17 @@ pprof_events_end(struct pprof_job *job, bool gone)
         return;
     }
 
+    if (!gone && add_sums(job->target, &s->profile, event, 1) == -1) {
+        pprof_job_refuse(job, errno, "the sums cannot be read");
+        gone = true;
+    }
+
     if (!gone) {
-        add_sums(&s->profile, event, 1);
         pprof_profile_time(&s->profile, s->time_nanos,
                            pprof_now_nanos() - s->time_nanos);
     }
 
-    (void) count_window(event, -1, 0);
+    (void) count_window(job->target, event, -1, 0);
 
     if (!gone) {
         write_answer(job, &s->profile, true);

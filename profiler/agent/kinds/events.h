@@ -27,14 +27,18 @@ struct pprof_events_kind {
 };
 
 
-void pprof_events_prepare(const struct pprof_kind *kind);
-void pprof_events_release(const struct pprof_kind *kind);
-void pprof_events_forked(const struct pprof_kind *kind);
+void pprof_events_prepare(const struct pprof_kind *kind,
+    struct pprof_target *target);
+void pprof_events_release(const struct pprof_kind *kind,
+    struct pprof_target *target);
+void pprof_events_forked(const struct pprof_kind *kind,
+    struct pprof_target *target);
 int pprof_events_begin(struct pprof_job *job);
 void pprof_events_end(struct pprof_job *job, bool gone);
 
 /* -1 when it never recorded. */
-int pprof_events_count(const struct pprof_kind *kind, size_t *n);
+int pprof_events_count(const struct pprof_kind *kind,
+    struct pprof_target *target, size_t *n);
 
 
 /* What the three do, in their structs. */

@@ -203,20 +203,23 @@ take_turns(struct dump *dump)
 
 /* Adds all threads, SIGN times.  Returns 0, or -1 with the answer given. */
 static int
-take(struct dump *dump, int64_t sign, struct pprof_answer *a)
+take(struct pprof_job *job, struct dump *dump, int64_t sign)
 {
+    struct pprof_target *const target = job->target;
+    struct pprof_answer *const a = &job->answer;
+
     dump->sign = sign;
 
-    pprof_capture_lock();
-    pprof_tables_use();
-    pprof_capture_unlock();
+    pprof_capture_lock(target);
+    pprof_tables_use(target);
+    pprof_capture_unlock(target);
 
     const int n = take_turns(dump);
     const int error = errno;
 
-    pprof_capture_lock();
-    pprof_tables_drop();
-    pprof_capture_unlock();
+    pprof_capture_lock(target);
+    pprof_tables_drop(target);
+    pprof_capture_unlock(target);
 
     if (n == -1 && error == EBUSY) {
         a->retry_after = 1;
@@ -280,7 +283,7 @@ begin(struct pprof_job *job)
         return -1;
     }
 
-    if (take(dump, -1, &job->answer) == -1) {
+    if (take(job, dump, -1) == -1) {
         free_dump(dump);
         return -1;
     }
@@ -351,10 +354,9 @@ write_text(struct pprof_job *job, const struct dump *dump,
 static void
 finish(struct pprof_job *job, struct dump *dump, bool delta)
 {
-    struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
 
-    if (take(dump, 1, a) == -1) {
+    if (take(job, dump, 1) == -1) {
         return;
     }
 

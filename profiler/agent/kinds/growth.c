@@ -40,7 +40,7 @@ end(struct pprof_job *job, bool gone)
     struct pprof_maps maps;
     int period;
 
-    if (gone) {
+    if (gone || !pprof_tcmalloc_here(job)) {
         return;
     }
 

@@ -247,8 +247,13 @@ begin(struct pprof_job *job)
 {
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
-    struct start *s = calloc(1, sizeof(struct start));
     int period;
+
+    if (!pprof_tcmalloc_here(job)) {
+        return -1;
+    }
+
+    struct start *s = calloc(1, sizeof(struct start));
 
     if (s == NULL || pprof_maps_load(&maps) == -1) {
         pprof_answer_error(a, 500, "the heap cannot be read: %s",
@@ -318,6 +323,11 @@ end(struct pprof_job *job, bool gone)
         return;
     }
 
+    if (!pprof_tcmalloc_here(job)) {
+        start_free(s);
+        return;
+    }
+
     if (job->ask.gc) {
         pprof_tcmalloc_release();
     }
@@ -362,12 +372,17 @@ end(struct pprof_job *job, bool gone)
 
 /* tcmalloc has a row for each object. */
 static int
-count(const struct pprof_kind *kind, size_t *n)
+count(const struct pprof_kind *kind, struct pprof_target *target, size_t *n)
 {
     struct pprof_answer answer = { .status = 0 };
     int period;
 
     (void) kind;
+
+    if (!target->self) {
+        return -1;
+    }
+
     void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, &period,
                                             &answer);
 
@@ -390,11 +405,14 @@ count(const struct pprof_kind *kind, size_t *n)
 
 
 static void
-prepare(const struct pprof_kind *kind)
+prepare(const struct pprof_kind *kind, struct pprof_target *target)
 {
     (void) kind;
-    (void) switch_on();
-    pprof_tcmalloc_wake();
+
+    if (target->self) {
+        (void) switch_on();
+        pprof_tcmalloc_wake();
+    }
 }
 
 

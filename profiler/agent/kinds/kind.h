@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "agent/target.h"
 #include "encode/buf.h"
 
 
@@ -69,6 +70,7 @@ struct pprof_answer {
 struct pprof_job {
     const struct pprof_kind  *kind;
     struct pprof_ask          ask;
+    struct pprof_target      *target;   /* who is asked about */
     struct pprof_answer       answer;
     void                     *state;    /* between begin() and end() */
 
@@ -89,13 +91,19 @@ struct pprof_kind {
      * Called by each pprof_start(), before any request: what must be on
      * before it can be asked about.  NULL: nothing.
      */
-    void       (*prepare)(const struct pprof_kind *kind);
+    void       (*prepare)(const struct pprof_kind *kind,
+                          struct pprof_target *target);
 
     /* Called by pprof_stop(): gives back what prepare() took.  Or NULL. */
-    void       (*release)(const struct pprof_kind *kind);
+    void       (*release)(const struct pprof_kind *kind,
+                          struct pprof_target *target);
 
-    /* Called in the child of each fork(), its only thread.  Or NULL. */
-    void       (*child)(const struct pprof_kind *kind);
+    /*
+     * Called in the child of each fork(), its only thread, with TARGET that
+     * process.  Or NULL.
+     */
+    void       (*child)(const struct pprof_kind *kind,
+                        struct pprof_target *target);
 
     /*
      * Begins what takes ask.seconds.  Returns 0, or -1 when the answer has
@@ -114,7 +122,8 @@ struct pprof_kind {
      * asked once a second and less often when that takes long.  Returns 0
      * and *N, or -1 when it cannot be told.  NULL: nor ever.
      */
-    int        (*count)(const struct pprof_kind *kind, size_t *n);
+    int        (*count)(const struct pprof_kind *kind,
+                        struct pprof_target *target, size_t *n);
 };
 
 

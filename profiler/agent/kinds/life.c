@@ -1,76 +1,118 @@
 #include "kinds/life.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "guest/capture.h"
 #include "guest/cfi.h"
 #include "guest/own.h"
 #include "kinds/kind.h"
+#include "kinds/state.h"
 #include "symbols/lines.h"
 #include "symbols/maps.h"
 
 
-static struct {
-    pthread_mutex_t  lock;
-    unsigned         users;     /* of the unwinder's tables */
-} capture = { .lock = PTHREAD_MUTEX_INITIALIZER };
+/* Of the process that we are in. */
+static struct pprof_kinds  own = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 
-void
-pprof_capture_lock(void)
+struct pprof_kinds *
+pprof_kinds_of(struct pprof_target *target)
 {
-    pthread_mutex_lock(&capture.lock);
+    if (target->kinds != NULL) {
+        return target->kinds;
+    }
+
+    if (target->self) {
+        target->kinds = &own;
+        return &own;
+    }
+
+    target->kinds = calloc(1, sizeof(struct pprof_kinds));
+
+    if (target->kinds != NULL) {
+        pthread_mutex_init(&target->kinds->lock, NULL);
+    }
+
+    return target->kinds;
 }
 
 
 void
-pprof_capture_unlock(void)
+pprof_kinds_free(struct pprof_kinds *kinds)
 {
-    pthread_mutex_unlock(&capture.lock);
+    if (kinds != NULL && kinds != &own) {
+        pthread_mutex_destroy(&kinds->lock);
+        free(kinds);
+    }
 }
 
 
 void
-pprof_tables_use(void)
+pprof_capture_lock(struct pprof_target *target)
 {
-    capture.users++;
+    pthread_mutex_lock(&pprof_kinds_of(target)->lock);
 }
 
 
 void
-pprof_tables_drop(void)
+pprof_capture_unlock(struct pprof_target *target)
 {
-    if (--capture.users == 0) {
+    pthread_mutex_unlock(&target->kinds->lock);
+}
+
+
+void
+pprof_tables_use(struct pprof_target *target)
+{
+    target->kinds->tables++;
+}
+
+
+void
+pprof_tables_drop(struct pprof_target *target)
+{
+    if (--target->kinds->tables == 0) {
         pprof_cfi_clear();
     }
 }
 
 
 void
-pprof_tables_refresh(void)
+pprof_tables_update(struct pprof_target *target)
 {
-    pprof_capture_lock();
+    (void) target;
+    (void) pprof_cfi_refresh();
+}
 
-    const bool used = capture.users > 0;
+
+bool
+pprof_tables_refresh(struct pprof_target *target)
+{
+    pprof_capture_lock(target);
+
+    const bool used = target->kinds->tables > 0;
 
     if (used) {
-        pprof_tables_use();
+        pprof_tables_use(target);
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(target);
 
     if (!used) {
-        return;
+        return false;
     }
 
     /* not under the lock: a fork() would wait for it */
-    (void) pprof_cfi_refresh();
+    pprof_tables_update(target);
 
-    pprof_capture_lock();
-    pprof_tables_drop();
-    pprof_capture_unlock();
+    pprof_capture_lock(target);
+    pprof_tables_drop(target);
+    pprof_capture_unlock(target);
+
+    return true;
 }
 
 
@@ -88,6 +130,20 @@ pprof_kinds_leave(void)
 }
 
 
+static void
+before_fork(void)
+{
+    pthread_mutex_lock(&own.lock);
+}
+
+
+static void
+after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&own.lock);
+}
+
+
 /*
  * The child has the thread that called fork() and no timer.  What recorded
  * goes on recording; what was under way belongs to the parent.
@@ -95,29 +151,31 @@ pprof_kinds_leave(void)
 static void
 after_fork_in_child(void)
 {
+    struct pprof_target *const self = pprof_target_self();
+
     /* held by before_fork(), in a thread that is not this one any more */
-    pthread_mutex_init(&capture.lock, NULL);
+    pthread_mutex_init(&own.lock, NULL);
 
     pprof_capture_child();
     pprof_lines_child();
 
     /* who used the tables is not here, unless it goes on recording */
-    capture.users = 1;
+    pprof_kinds_of(self)->tables = 1;
 
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->child != NULL) {
-            pprof_kinds[i]->child(pprof_kinds[i]);
+            pprof_kinds[i]->child(pprof_kinds[i], self);
         }
     }
 
-    pprof_tables_drop();
+    pprof_tables_drop(self);
 }
 
 
 static void
 add_fork_handlers(void)
 {
-    (void) pthread_atfork(pprof_capture_lock, pprof_capture_unlock,
+    (void) pthread_atfork(before_fork, after_fork_in_parent,
                           after_fork_in_child);
 }
 
@@ -132,34 +190,59 @@ pprof_kinds_init(void)
 
 
 void
-pprof_kinds_prepare(void)
+pprof_kinds_prepare(struct pprof_target *target)
 {
     pprof_kinds_init();
 
+    if (pprof_kinds_of(target) == NULL) {
+        return;
+    }
+
     /* here, so that the serving thread need not wait for the loader's lock */
-    (void) pprof_kinds_build_id();
+    (void) pprof_kinds_build_id(target);
 
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->prepare != NULL) {
-            pprof_kinds[i]->prepare(pprof_kinds[i]);
+            pprof_kinds[i]->prepare(pprof_kinds[i], target);
         }
     }
 }
 
 
 const char *
-pprof_kinds_build_id(void)
+pprof_kinds_build_id(struct pprof_target *target)
 {
-    return pprof_maps_own_build_id();
+    struct pprof_kinds *const kinds = pprof_kinds_of(target);
+    struct pprof_maps maps;
+
+    if (target->self) {
+        return pprof_maps_own_build_id();
+    }
+
+    if (kinds == NULL) {
+        return "";
+    }
+
+    if (kinds->build_id[0] == '\0'
+        && pprof_maps_load_from(&maps, pprof_target_source(target)) == 0)
+    {
+        if (maps.nmaps > 0) {
+            (void) pprof_maps_build_id(&maps, &maps.maps[0], kinds->build_id);
+        }
+
+        pprof_maps_free(&maps);
+    }
+
+    return kinds->build_id;
 }
 
 
 void
-pprof_kinds_release(void)
+pprof_kinds_release(struct pprof_target *target)
 {
     for (size_t i = 0; pprof_kinds[i] != NULL; i++) {
         if (pprof_kinds[i]->release != NULL) {
-            pprof_kinds[i]->release(pprof_kinds[i]);
+            pprof_kinds[i]->release(pprof_kinds[i], target);
         }
     }
 }

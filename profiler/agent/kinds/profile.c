@@ -19,6 +19,7 @@
 #include "kinds/engine.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
+#include "kinds/state.h"
 #include "kinds/write.h"
 
 
@@ -27,15 +28,6 @@ static const struct pprof_engine *const engines[] = {
     &pprof_engine_gperftools,
     NULL
 };
-
-/* The one profile that can run.  Under the capture lock. */
-static struct {
-    bool     running;
-    int64_t  begun_nanos;       /* CLOCK_MONOTONIC */
-    int64_t  until_nanos;       /* the same */
-    int64_t  wall_nanos;        /* when it began, since the epoch */
-} run;
-
 
 static int64_t
 nanos(clockid_t clock)
@@ -69,10 +61,11 @@ begin_locked(struct pprof_job *job)
 {
     const struct pprof_engine *const engine = find_engine();
     const int64_t now = nanos(CLOCK_MONOTONIC);
+    struct pprof_kinds *const kinds = job->target->kinds;
     struct pprof_answer *a = &job->answer;
 
-    if (run.running) {
-        const int64_t left = run.until_nanos - now;
+    if (kinds->profile.engine != NULL) {
+        const int64_t left = kinds->profile.until_nanos - now;
         const int64_t sec = left <= 0 ? 1 : (left + 999999999) / 1000000000;
 
         a->retry_after = (unsigned) sec;
@@ -87,16 +80,16 @@ begin_locked(struct pprof_job *job)
         return -1;
     }
 
-    run.begun_nanos = now;
-    run.until_nanos = now + job->ask.seconds * INT64_C(1000000000);
-    run.wall_nanos = nanos(CLOCK_REALTIME);
+    kinds->profile.begun_nanos = now;
+    kinds->profile.until_nanos = now + job->ask.seconds * INT64_C(1000000000);
+    kinds->profile.wall_nanos = nanos(CLOCK_REALTIME);
 
-    if (engine->start(&job->ask, a) == -1) {
+    if (engine->start(job) == -1) {
         return -1;
     }
 
     job->state = (void *) engine;
-    run.running = true;
+    kinds->profile.engine = engine;
 
     return 0;
 }
@@ -131,16 +124,18 @@ is_profiling_itself(void)
 static int
 begin(struct pprof_job *job)
 {
-    if (find_engine() == &pprof_engine_sampler && is_profiling_itself()) {
+    if (job->target->self && find_engine() == &pprof_engine_sampler
+        && is_profiling_itself())
+    {
         pprof_answer_error(&job->answer, 503, "the program runs gperftools' "
                            "CPU profiler (ProfilerStart() or CPUPROFILE); "
                            "retry when it has stopped it");
         return -1;
     }
 
-    pprof_capture_lock();
+    pprof_capture_lock(job->target);
     const int rc = begin_locked(job);
-    pprof_capture_unlock();
+    pprof_capture_unlock(job->target);
 
     return rc;
 }
@@ -152,14 +147,17 @@ stop_locked(struct pprof_job *job, struct pprof_profile *p)
 {
     const struct pprof_engine *const engine = job->state;
 
-    run.running = false;
+    struct pprof_kinds *const kinds = job->target->kinds;
+
+    kinds->profile.engine = NULL;
 
     if (p != NULL) {
-        pprof_profile_time(p, run.wall_nanos,
-                           nanos(CLOCK_MONOTONIC) - run.begun_nanos);
+        pprof_profile_time(p, kinds->profile.wall_nanos,
+                           nanos(CLOCK_MONOTONIC)
+                           - kinds->profile.begun_nanos);
     }
 
-    return engine->stop(p, &job->answer);
+    return engine->stop(job, p);
 }
 
 
@@ -195,9 +193,9 @@ end(struct pprof_job *job, bool gone)
 
     pprof_profile_init(&p);
 
-    pprof_capture_lock();
+    pprof_capture_lock(job->target);
     const int rc = stop_locked(job, gone ? NULL : &p);
-    pprof_capture_unlock();
+    pprof_capture_unlock(job->target);
 
     if (rc == 0 && !gone) {
         write_answer(job, &p);
@@ -209,11 +207,11 @@ end(struct pprof_job *job, bool gone)
 
 /* Its parent's profile is not the child's. */
 static void
-child(const struct pprof_kind *kind)
+child(const struct pprof_kind *kind, struct pprof_target *target)
 {
     (void) kind;
 
-    run.running = false;
+    target->kinds->profile.engine = NULL;
 
     for (size_t i = 0; engines[i] != NULL; i++) {
         if (engines[i]->child != NULL) {

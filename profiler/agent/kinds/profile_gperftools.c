@@ -281,7 +281,7 @@ close_run(void)
 static void
 stop_at_exit(void)
 {
-    pprof_capture_lock();
+    pprof_capture_lock(pprof_target_self());
 
     if (run.running) {
         stop_silently();
@@ -292,13 +292,16 @@ stop_at_exit(void)
         run.inherited = false;
     }
 
-    pprof_capture_unlock();
+    pprof_capture_unlock(pprof_target_self());
 }
 
 
 static int
-start(const struct pprof_ask *ask, struct pprof_answer *a)
+start(struct pprof_job *job)
 {
+    const struct pprof_ask *const ask = &job->ask;
+    struct pprof_answer *const a = &job->answer;
+
     char path[32];
 
     if (ask->hz != 0 || ask->wall) {
@@ -526,8 +529,10 @@ collect(struct pprof_profile *p, struct pprof_answer *a)
 
 
 static int
-stop(struct pprof_profile *p, struct pprof_answer *a)
+stop(struct pprof_job *job, struct pprof_profile *p)
 {
+    struct pprof_answer *const a = &job->answer;
+
     if (!run.running) {
         pprof_answer_error(a, 503, "the profile ended early: the program "
                            "exits");

@@ -10,34 +10,36 @@
 
 #include "guest/sampler.h"
 #include "kinds/life.h"
-
-
-/* The profile that runs.  Under the capture lock. */
-static struct {
-    int64_t  period;            /* ns */
-    bool     wall;
-} run;
+#include "kinds/state.h"
+#include "kinds/write.h"
 
 
 static int
-start(const struct pprof_ask *ask, struct pprof_answer *a)
+start(struct pprof_job *job)
 {
-    const unsigned hz = ask->hz == 0 ? PPROF_SAMPLER_HZ : ask->hz;
+    struct pprof_kinds *const kinds = job->target->kinds;
+    const unsigned hz = job->ask.hz == 0 ? PPROF_SAMPLER_HZ : job->ask.hz;
+    const uint64_t args[PPROF_ARGS] = { hz, job->ask.wall };
+    struct pprof_answer *a = &job->answer;
 
-    if (pprof_sampler_start(hz, ask->wall) == 0) {
-        run.period = 1000000000 / hz;
-        run.wall = ask->wall;
-        pprof_tables_use();
+    pprof_tables_use(job->target);
+
+    if (pprof_target_call(job->target, PPROF_OP_SAMPLE, args, NULL) == 0) {
+        kinds->profile.period = 1000000000 / hz;
+        kinds->profile.wall = job->ask.wall;
         return 0;
     }
 
-    if (errno == EBUSY) {
+    const int error = errno;
+
+    pprof_tables_drop(job->target);
+
+    if (error == EBUSY) {
         pprof_answer_error(a, 501, "the program handles every signal that a "
                            "profile could use: SIGPROF and all real-time ones");
 
     } else {
-        pprof_answer_error(a, 503, "the profile cannot start: %s; retry when "
-                           "the program has more", strerrordesc_np(errno));
+        pprof_job_refuse(job, error, "the profile cannot start");
     }
 
     return -1;
@@ -45,15 +47,14 @@ start(const struct pprof_ask *ask, struct pprof_answer *a)
 
 
 static void
-add_row(void *arg, const struct pprof_sampler_row *row)
+add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t period)
 {
-    struct pprof_profile *p = arg;
     const int64_t values[] = {
-        (int64_t) row->count, (int64_t) row->count * run.period
+        (int64_t) row->count, (int64_t) row->count * period
     };
     char tid[16], name[64];
 
-    if (row->lost != NULL) {
+    if (row->lost[0] != '\0') {
         snprintf(name, sizeof(name), "[%s]", row->lost);
         pprof_profile_lost(p, values, name);
         return;
@@ -64,10 +65,28 @@ add_row(void *arg, const struct pprof_sampler_row *row)
     /* strings both: some tools know no others */
     const struct pprof_label labels[] = {
         { .key = "thread_id", .str = tid },
-        { .key = "thread_name", .str = row->thread },
+        { .key = "thread_name", .str = row->name },
     };
 
-    pprof_profile_sample(p, row->pcs, row->depth, true, values, labels, 2);
+    pprof_profile_sample(p, (const uintptr_t *) row->pcs, row->depth, true,
+                         values, labels, 2);
+}
+
+
+/* What the guest says of the profile: PPROF_OP_SAMPLE_END's results. */
+static struct pprof_sampler_result
+read_result(const struct pprof_reply *reply)
+{
+    return (struct pprof_sampler_result) {
+        .period = reply->results[0],
+        .duration = reply->results[1],
+        .cpu = reply->results[2],
+        .samples = reply->results[3],
+        .lost = reply->results[4],
+        .threads = (size_t) reply->results[5],
+        .signo = (int) reply->results[6],
+        .taken = reply->results[7] != 0,
+    };
 }
 
 
@@ -109,30 +128,43 @@ add_comments(struct pprof_profile *p,
 
 
 static int
-stop(struct pprof_profile *p, struct pprof_answer *a)
+stop(struct pprof_job *job, struct pprof_profile *p)
 {
-    const char *const type = run.wall ? "wall" : "cpu";
-    struct pprof_sampler_result result;
+    const struct pprof_kinds *const kinds = job->target->kinds;
+    const char *const type = kinds->profile.wall ? "wall" : "cpu";
+    const int64_t period = kinds->profile.period;
+    const uint64_t args[PPROF_ARGS] = { p == NULL };
+    struct pprof_reply reply;
 
     if (p != NULL) {
         pprof_profile_value(p, "samples", "count");
         pprof_profile_value(p, type, "nanoseconds");
-        pprof_profile_period(p, type, "nanoseconds", run.period);
+        pprof_profile_period(p, type, "nanoseconds", period);
     }
 
-    const int rc = pprof_sampler_stop(p == NULL ? NULL : add_row, p, &result);
+    const int rc = pprof_target_call(job->target, PPROF_OP_SAMPLE_END, args,
+                                     &reply);
+    const int error = errno;
 
-    pprof_tables_drop();
+    pprof_tables_drop(job->target);
 
     if (rc == -1) {
-        pprof_answer_error(a, 500, "failed to collect profile: %s",
-                           strerrordesc_np(errno));
+        pprof_job_refuse(job, error, "failed to collect profile");
         return -1;
     }
 
     if (p != NULL) {
+        const struct pprof_sampler_result result = read_result(&reply);
+        const struct pprof_row *row = NULL;
+
+        while ((row = pprof_reply_next(&reply, row)) != NULL) {
+            add_row(p, row, period);
+        }
+
         add_comments(p, &result);
     }
+
+    pprof_reply_free(&reply);
 
     return 0;
 }

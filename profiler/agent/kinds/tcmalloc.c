@@ -84,6 +84,19 @@ find_in_malloc(const char *symbol, Dl_info *where)
 }
 
 
+bool
+pprof_tcmalloc_here(struct pprof_job *job)
+{
+    if (job->target->self) {
+        return true;
+    }
+
+    pprof_answer_error(&job->answer, 501, NOT_TCMALLOC);
+
+    return false;
+}
+
+
 void **
 pprof_tcmalloc_read(enum pprof_tcmalloc_rows sort, int *period,
     struct pprof_answer *answer)

@@ -83,6 +83,12 @@ int64_t pprof_tcmalloc_since(void);
 int pprof_tcmalloc_hook(void (*hook)(const void *ptr, size_t size));
 void pprof_tcmalloc_unhook(void (*hook)(const void *ptr, size_t size));
 
+/*
+ * May JOB's target be asked about its tcmalloc?  Answers, and returns false,
+ * when it is another process: who has no allocator of ours has no rows.
+ */
+bool pprof_tcmalloc_here(struct pprof_job *job);
+
 /* Gives free pages back to the kernel, if this is tcmalloc. */
 void pprof_tcmalloc_release(void);
 

@@ -139,7 +139,7 @@ pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
 int
 pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
 {
-    if (pprof_maps_load(maps) == 0) {
+    if (pprof_maps_load_from(maps, pprof_target_source(job->target)) == 0) {
         return 0;
     }
 
@@ -147,6 +147,41 @@ pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
                        "read: %s", strerrordesc_np(errno));
 
     return -1;
+}
+
+
+void
+pprof_job_refuse(struct pprof_job *job, int error, const char *what)
+{
+    struct pprof_answer *a = &job->answer;
+
+    switch (error) {
+
+    case ESRCH:
+        pprof_answer_error(a, 503, "%s: the program has ended", what);
+        return;
+
+    case EPERM:
+        pprof_answer_error(a, 501, "%s: the program has sealed itself in "
+                           "(seccomp) or gave up its thread; nothing can be "
+                           "asked of it any more", what);
+        return;
+
+    case ETIMEDOUT:
+        a->retry_after = 1;
+        pprof_answer_error(a, 503, "%s: the program does not answer, it is "
+                           "stopped or has no time; retry later", what);
+        return;
+
+    case EPROTO:
+        pprof_answer_error(a, 500, "%s: what the program answered makes no "
+                           "sense", what);
+        return;
+
+    default:
+        pprof_answer_error(a, 503, "%s: %s; retry when the program has more",
+                           what, strerrordesc_np(error));
+    }
 }
 
 

@@ -26,6 +26,12 @@ void pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
  */
 int pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps);
 
+/*
+ * Answers that WHAT ("the profile cannot start"), because of ERROR: as
+ * pprof_target_call() says it, in words.
+ */
+void pprof_job_refuse(struct pprof_job *job, int error, const char *what);
+
 /* The time of day in ns since the epoch, for profiles. */
 int64_t pprof_now_nanos(void);
 

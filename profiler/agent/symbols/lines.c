@@ -254,11 +254,18 @@ append_object(struct text *t, const struct pprof_maps *maps,
         append(t, "p %s\n", map->file);
     }
 
-    if (map->object == 0) {
-        append(t, "p /proc/%d/exe\n", (int) getpid());
+    const int  pid = maps->source != NULL ? (int) maps->source->pid
+                                          : (int) getpid();
+
+    if (maps->source != NULL && map->file[0] == '/' && !map->deleted) {
+        append(t, "p /proc/%d/root%.4000s\n", pid, map->file);
     }
 
-    append(t, "p /proc/%d/map_files/%lx-%lx\n", (int) getpid(),
+    if (map->object == 0) {
+        append(t, "p /proc/%d/exe\n", pid);
+    }
+
+    append(t, "p /proc/%d/map_files/%lx-%lx\n", pid,
            (unsigned long) map->start, (unsigned long) map->limit);
 }
 

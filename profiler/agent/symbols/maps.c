@@ -17,6 +17,8 @@ enum {
     READ_PIECE  = 64 * 1024,
     NOTES_MAX   = 4096,         /* bytes of one PT_NOTE that are looked at */
     OBJECTS_MIN = 64,
+    PHDRS_MAX   = 64,           /* of one object; most have a dozen */
+    AUXV_MAX    = 64,           /* entries */
     NAME_GUESS  = 64            /* bytes of an object's path, on average */
 };
 
@@ -103,6 +105,15 @@ pprof_maps_read(uintptr_t addr, void *buf, size_t len)
 }
 
 
+size_t
+pprof_maps_fetch(const struct pprof_maps *m, uintptr_t addr, void *buf,
+    size_t len)
+{
+    return m->source == NULL ? pprof_maps_read(addr, buf, len)
+                             : m->source->read(m->source, addr, buf, len);
+}
+
+
 /* The objects. */
 
 
@@ -139,15 +150,16 @@ find_build_id(struct pprof_object *o, const uint8_t *notes, size_t len)
 }
 
 
-/* Fills O, which is new, from what the loader says of it. */
+/* Fills O, which is new but for its bias, from its program headers, N PHDRS. */
 static void
-read_segments(struct pprof_object *o, const struct dl_phdr_info *info)
+read_segments(struct pprof_object *o, const struct pprof_maps *m,
+    const ElfW(Phdr) *phdrs, size_t n)
 {
     uint8_t  notes[NOTES_MAX];
 
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr)  *ph = &info->dlpi_phdr[i];
-        const uintptr_t    addr = info->dlpi_addr + ph->p_vaddr;
+    for (size_t i = 0; i < n; i++) {
+        const ElfW(Phdr)  *ph = &phdrs[i];
+        const uintptr_t    addr = o->bias + ph->p_vaddr;
 
         if (ph->p_type == PT_LOAD) {
             if (addr + ph->p_memsz > o->end) {
@@ -169,10 +181,13 @@ read_segments(struct pprof_object *o, const struct dl_phdr_info *info)
             const size_t  want = ph->p_memsz < NOTES_MAX ? ph->p_memsz
                                                          : NOTES_MAX;
 
-            find_build_id(o, notes, pprof_maps_read(addr, notes, want));
+            find_build_id(o, notes, pprof_maps_fetch(m, addr, notes, want));
         }
     }
 }
+
+
+static const struct pprof_maps  ours;       /* no source: this process */
 
 
 /*
@@ -205,7 +220,7 @@ gather_object(struct dl_phdr_info *info, size_t size, void *data)
         .phnum = info->dlpi_phnum
     };
 
-    read_segments(o, info);
+    read_segments(o, &ours, info->dlpi_phdr, info->dlpi_phnum);
 
     return 0;
 }
@@ -300,11 +315,11 @@ read_number(struct cursor *c, unsigned base, uint64_t *out)
 
 /*
  * One line without its end: "start-limit perms offset major:minor inode
- * path".  Returns whether it is an executable mapping, and fills MAP but for
- * the file, which is left in C.
+ * path".  Returns whether it is a mapping, and fills MAP but for the file,
+ * which is left in C, and *CODE: can it be executed?
  */
 static bool
-parse_line(struct cursor *c, struct pprof_map *map)
+parse_line(struct cursor *c, struct pprof_map *map, bool *code)
 {
     uint64_t  start, limit, offset, major, minor, inode;
 
@@ -317,9 +332,11 @@ parse_line(struct cursor *c, struct pprof_map *map)
 
     const char  *perms = c->at;
 
-    if (c->end - c->at < 5 || perms[2] != 'x' || perms[4] != ' ') {
+    if (c->end - c->at < 5 || perms[4] != ' ') {
         return false;
     }
+
+    *code = perms[2] == 'x';
 
     c->at += 5;
 
@@ -417,7 +434,9 @@ parse(struct pprof_maps *m, char *text, size_t len)
         struct cursor      c = {.at = line, .end = end};
         struct pprof_map  *map = &m->maps[m->nmaps];
 
-        if (!parse_line(&c, map)) {
+        bool               code;
+
+        if (!parse_line(&c, map, &code) || !code) {
             continue;
         }
 
@@ -465,11 +484,13 @@ pprof_maps_parse(struct pprof_maps *m, const char *text, size_t len)
 }
 
 
-/* The whole of /proc/self/maps, with room for one byte more. */
+/* The whole of /proc/PID/maps, with room for one byte more. */
 static char *
-read_proc_maps(size_t *len)
+read_proc_maps(const struct pprof_source *source, size_t *len)
 {
-    const int  fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    const int  fd = source != NULL
+                    ? source->open(source, "maps")
+                    : open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 
     if (fd < 0) {
         return NULL;
@@ -604,7 +625,7 @@ pprof_maps_load(struct pprof_maps *m)
     *m = (struct pprof_maps) {0};
 
     size_t     len;
-    char      *text = read_proc_maps(&len);
+    char      *text = read_proc_maps(NULL, &len);
     const int  rc = text != NULL ? parse(m, text, len)
                     : errno == ENOMEM ? -1 : 0;
 
@@ -612,6 +633,179 @@ pprof_maps_load(struct pprof_maps *m)
         || (text == NULL && maps_of_objects(m) != 0))
     {
         pprof_maps_free(m);
+        errno = ENOMEM;
+        return -1;
+    }
+
+    join(m);
+
+    return 0;
+}
+
+
+/* Another process's objects: a mapping of a file's beginning is a header. */
+
+
+/* Reads the ELF header at MAP, in memory that may hold anything. */
+static bool
+read_header(const struct pprof_maps *m, const struct pprof_map *map,
+    struct pprof_object *o)
+{
+    ElfW(Ehdr)  eh;
+    ElfW(Phdr)  phdrs[PHDRS_MAX];
+    uintptr_t   low = UINTPTR_MAX;
+
+    if (pprof_maps_fetch(m, map->start, &eh, sizeof(eh)) != sizeof(eh)
+        || memcmp(eh.e_ident, ELFMAG, SELFMAG) != 0
+        || eh.e_ident[EI_CLASS] != ELFCLASS64
+        || (eh.e_type != ET_EXEC && eh.e_type != ET_DYN)
+        || eh.e_phentsize != sizeof(phdrs[0])
+        || eh.e_phnum == 0 || eh.e_phnum > PHDRS_MAX
+        || eh.e_phoff > map->limit - map->start)
+    {
+        return false;
+    }
+
+    const size_t  size = eh.e_phnum * sizeof(phdrs[0]);
+
+    if (pprof_maps_fetch(m, map->start + eh.e_phoff, phdrs, size) != size) {
+        return false;
+    }
+
+    for (size_t i = 0; i < eh.e_phnum; i++) {
+        if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_offset == 0) {
+            low = phdrs[i].p_vaddr;
+            break;
+        }
+    }
+
+    if (low == UINTPTR_MAX) {
+        return false;
+    }
+
+    *o = (struct pprof_object) {
+        .bias = map->start - low,
+        .name = "",
+        .phdr = map->start + eh.e_phoff,
+        .phnum = eh.e_phnum
+    };
+    read_segments(o, m, phdrs, eh.e_phnum);
+
+    return o->text != 0 && o->start <= o->text && o->text < o->end;
+}
+
+
+/* Where the kernel says that the program's own headers are; 0: unknown. */
+static uintptr_t
+main_phdr(const struct pprof_source *source)
+{
+    uint64_t   auxv[2 * AUXV_MAX];
+    const int  fd = source->open(source, "auxv");
+
+    if (fd == -1) {
+        return 0;
+    }
+
+    const ssize_t  n = read(fd, auxv, sizeof(auxv));
+
+    close(fd);
+
+    for (ssize_t i = 0; i + 1 < n / (ssize_t) sizeof(auxv[0]); i += 2) {
+        if (auxv[i] == AT_PHDR) {
+            return auxv[i + 1];
+        }
+    }
+
+    return 0;
+}
+
+
+/* Finds the objects by TEXT, LEN bytes of maps that were not yet cut up. */
+static int
+read_objects(struct pprof_maps *m, const char *text, size_t len)
+{
+    const uintptr_t  main = main_phdr(m->source);
+    size_t           cap = OBJECTS_MIN;
+    const char      *end;
+
+    m->objects = calloc(cap, sizeof(*m->objects));
+
+    for (const char *line = text; m->objects != NULL && line < text + len;
+         line = end + 1)
+    {
+        end = memchr(line, '\n', text + len - line);
+
+        if (end == NULL) {
+            end = text + len;
+        }
+
+        struct cursor     c = {.at = line, .end = end};
+        struct pprof_map  map;
+        bool              code;
+
+        if (!parse_line(&c, &map, &code) || map.offset != 0
+            || (map.inode == 0 && (end - c.at < 6
+                                   || memcmp(c.at, "[vdso]", 6) != 0)))
+        {
+            continue;
+        }
+
+        if (m->nobjects == cap) {
+            struct pprof_object  *more = realloc(m->objects, 2 * cap
+                                                 * sizeof(*more));
+
+            if (more == NULL) {
+                break;
+            }
+
+            m->objects = more;
+            cap *= 2;
+        }
+
+        struct pprof_object  *o = &m->objects[m->nobjects];
+
+        if (!read_header(m, &map, o)) {
+            continue;
+        }
+
+        if (m->nobjects++ > 0 && main != 0 && o->phdr == main) {
+            /* the main executable is the first */
+            const struct pprof_object  first = m->objects[0];
+
+            m->objects[0] = *o;
+            *o = first;
+        }
+    }
+
+    return m->objects == NULL ? -1 : 0;
+}
+
+
+int
+pprof_maps_load_from(struct pprof_maps *m, const struct pprof_source *source)
+{
+    size_t  len;
+
+    if (source == NULL) {
+        return pprof_maps_load(m);
+    }
+
+    *m = (struct pprof_maps) {.source = source};
+
+    char  *text = read_proc_maps(source, &len);
+
+    if (text == NULL) {
+        return -1;
+    }
+
+    if (read_objects(m, text, len) != 0) {
+        free(text);
+        *m = (struct pprof_maps) {0};
+        errno = ENOMEM;
+        return -1;
+    }
+
+    if (parse(m, text, len) != 0) {
         errno = ENOMEM;
         return -1;
     }
@@ -720,7 +914,7 @@ take_build_id(struct dl_phdr_info *info, size_t size, void *data)
     (void) size;
     (void) data;
 
-    read_segments(&o, info);
+    read_segments(&o, &ours, info->dlpi_phdr, info->dlpi_phnum);
     print_build_id(&o, own_build_id);
 
     return 1;

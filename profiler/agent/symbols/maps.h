@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "symbols/source.h"
+
 
 enum {
     PPROF_BUILD_ID_MAX = 64     /* bytes; GNU's sha1 ids have 20 */
@@ -59,6 +61,7 @@ struct pprof_maps {
     size_t                nmaps;
     struct pprof_object  *objects;  /* the main executable first */
     size_t                nobjects;
+    const struct pprof_source  *source;     /* whose; NULL: our own */
 
     /* private: what the paths point into */
     char                 *text;
@@ -79,6 +82,15 @@ struct pprof_maps {
  * freed as such.
  */
 int pprof_maps_load(struct pprof_maps *m);
+
+/*
+ * The same for another process: objects by their headers in its memory.  Also
+ * for our own, when SOURCE is NULL.
+ *
+ * Returns 0, or -1 with errno: ENOMEM, or as open() of its maps says.
+ */
+int pprof_maps_load_from(struct pprof_maps *m,
+    const struct pprof_source *source);
 
 /*
  * Fills M from LEN bytes of the text of a /proc/<pid>/maps, without objects;
@@ -123,5 +135,9 @@ const char *pprof_maps_own_build_id(void);
  * Returns the number of bytes copied, 0 when none.
  */
 size_t pprof_maps_read(uintptr_t addr, void *buf, size_t len);
+
+/* The same of the process that M is of. */
+size_t pprof_maps_fetch(const struct pprof_maps *m, uintptr_t addr, void *buf,
+    size_t len);
 
 #endif

@@ -1,7 +1,9 @@
 #include "symbols/names.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,8 +210,8 @@ map_loaded(struct image *im, const char *path, const struct pprof_map *map,
 
 /* Copies LEN bytes at VADDR into a memory image. */
 static void
-copy_range(struct image *im, const struct pprof_object *o, uint64_t vaddr,
-    uint64_t len)
+copy_range(struct image *im, const struct pprof_maps *m,
+    const struct pprof_object *o, uint64_t vaddr, uint64_t len)
 {
     const uintptr_t  addr = o->bias + vaddr;
 
@@ -217,7 +219,8 @@ copy_range(struct image *im, const struct pprof_object *o, uint64_t vaddr,
         return;
     }
 
-    (void) pprof_maps_read(addr, (char *) im->data + (addr - o->start), len);
+    (void) pprof_maps_fetch(m, addr, (char *) im->data + (addr - o->start),
+                            len);
 }
 
 
@@ -228,7 +231,8 @@ copy_range(struct image *im, const struct pprof_object *o, uint64_t vaddr,
  * own; its pages stay untouched zeros.
  */
 static bool
-copy_memory(struct image *im, const struct pprof_object *o)
+copy_memory(struct image *im, const struct pprof_maps *m,
+    const struct pprof_object *o)
 {
     const size_t  size = o->end - o->start;
     const size_t  phdrs_size = o->phnum * sizeof(ElfW(Phdr));
@@ -237,7 +241,8 @@ copy_memory(struct image *im, const struct pprof_object *o)
     im->phdrs = malloc(phdrs_size + 1);
 
     if (im->phdrs == NULL
-        || pprof_maps_read(o->phdr, im->phdrs, phdrs_size) != phdrs_size)
+        || pprof_maps_fetch(m, o->phdr, im->phdrs, phdrs_size)
+           != phdrs_size)
     {
         image_free(im);
         return false;
@@ -266,12 +271,12 @@ copy_memory(struct image *im, const struct pprof_object *o)
             && ph.p_filesz <= MEMORY_MAX - total)
         {
             total += ph.p_filesz;
-            copy_range(im, o, ph.p_vaddr, ph.p_filesz);
+            copy_range(im, m, o, ph.p_vaddr, ph.p_filesz);
         }
 
         if (ph.p_type == PT_DYNAMIC && ph.p_filesz <= MEMORY_MAX - total) {
             total += ph.p_filesz;
-            copy_range(im, o, ph.p_vaddr, ph.p_filesz);
+            copy_range(im, m, o, ph.p_vaddr, ph.p_filesz);
         }
     }
 
@@ -283,7 +288,8 @@ copy_memory(struct image *im, const struct pprof_object *o)
 
 /* The vdso lies in memory as it would in a file, sections and all. */
 static bool
-copy_vdso(struct image *im, const struct pprof_map *map)
+copy_vdso(struct image *im, const struct pprof_maps *m,
+    const struct pprof_map *map)
 {
     const size_t  size = map->limit - map->start;
     void         *data = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -296,7 +302,7 @@ copy_vdso(struct image *im, const struct pprof_map *map)
     im->data = data;
     im->size = size;
 
-    const size_t  len = pprof_maps_read(map->start, data, size);
+    const size_t  len = pprof_maps_fetch(m, map->start, data, size);
 
     im->usable = pprof_elf_parse(&im->elf, data, len) == 0;
 
@@ -309,35 +315,46 @@ copy_vdso(struct image *im, const struct pprof_map *map)
 
 
 static bool
-open_image(struct image *im, const struct pprof_map *map,
-    const struct pprof_object *o, bool is_main)
+open_image(struct image *im, const struct pprof_maps *m,
+    const struct pprof_map *map, const struct pprof_object *o, bool is_main)
 {
-    char  path[64];
+    char  path[4200], self[24] = "self";
 
-    if (strcmp(map->file, "[vdso]") == 0) {
-        return copy_vdso(im, map);
+    if (m->source != NULL) {
+        snprintf(self, sizeof(self), "%d", (int) m->source->pid);
     }
 
-    if (!map->deleted && map->file[0] == '/'
-        && map_loaded(im, map->file, map, o))
-    {
-        return true;
+    if (strcmp(map->file, "[vdso]") == 0) {
+        return copy_vdso(im, m, map);
+    }
+
+    if (!map->deleted && map->file[0] == '/') {
+        /* another process's root may be another */
+        snprintf(path, sizeof(path), "/proc/%s/root%.4096s", self, map->file);
+
+        if ((m->source != NULL && map_loaded(im, path, map, o))
+            || map_loaded(im, map->file, map, o))
+        {
+            return true;
+        }
     }
 
     /* the file that was loaded, whatever its path is now; it wants privilege */
 
-    snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx",
+    snprintf(path, sizeof(path), "/proc/%s/map_files/%lx-%lx", self,
              (unsigned long) map->start, (unsigned long) map->limit);
 
     if (map_loaded(im, path, map, o)) {
         return true;
     }
 
-    if (is_main && map_loaded(im, "/proc/self/exe", map, o)) {
+    snprintf(path, sizeof(path), "/proc/%s/exe", self);
+
+    if (is_main && map_loaded(im, path, map, o)) {
         return true;
     }
 
-    return copy_memory(im, o);
+    return copy_memory(im, m, o);
 }
 
 
@@ -613,7 +630,7 @@ open_file(struct pprof_names *n, struct pprof_names_file *f,
 
     f->opened = true;
 
-    (void) open_image(&f->image, map, o, map->object == 0);
+    (void) open_image(&f->image, maps, map, o, map->object == 0);
 
     if (f->image.usable) {
         t->elf = &f->image.elf;
@@ -737,6 +754,32 @@ find_entry(struct pprof_names *n, uintptr_t start, enum kind kind)
 }
 
 
+static char *(*loaded_demangler)(const char *, char *, size_t *, int *);
+
+
+static void
+load_runtime(void)
+{
+    void *const  runtime = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_LOCAL);
+
+    if (runtime != NULL) {
+        *(void **) &loaded_demangler = dlsym(runtime, "__cxa_demangle");
+    }
+}
+
+
+/* The C++ runtime's, loaded into the agent, which is no stranger's process. */
+static char *
+(*load_demangler(void))(const char *, char *, size_t *, int *)
+{
+    static pthread_once_t  once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, load_runtime);
+
+    return loaded_demangler;
+}
+
+
 /*
  * Sets the __cxa_demangle() of a C++ runtime that is loaded somewhere in the
  * program, perhaps by dlopen() and for one plugin's eyes only.  Looked up
@@ -747,6 +790,17 @@ static bool
 find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
 {
     n->demangler = __cxa_demangle;
+
+    if (maps->source != NULL) {
+        /* another's code cannot be called; the agent may load its own */
+        if (n->demangler == NULL) {
+            n->demangler = load_demangler();
+        }
+
+        n->demangler_known = true;
+
+        return true;
+    }
 
     for (size_t i = 0; i < maps->nmaps && n->demangler == NULL; i++) {
         const struct pprof_map    *map = &maps->maps[i];

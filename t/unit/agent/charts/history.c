@@ -163,16 +163,18 @@ test_parse(void)
 {
     static const char good[] = "71 (a) R 1 (b c) S 1 71 71 0 -1 4194560 1 2 3 "
         "4 5 6 7 8 20 0 12 0 3433 26021888 345 18446744073709551615 1";
-    uint64_t threads = 0, pages = 0;
+    uint64_t threads = 0, pages = 0, times[2] = { 0 };
 
-    is_int(pprof_process_parse(good, &threads, &pages), 0, "stat");
+    is_int(pprof_process_parse(good, &threads, &pages, times), 0, "stat");
     is_int(threads, 12, "threads");
     is_int(pages, 345, "pages");
+    is_int(times[0], 5, "user time");
+    is_int(times[1], 6, "system time");
 
     for (size_t len = 0; len < strlen(good) - 22; len++) {
         char *cut = strndup(good, len);
 
-        if (pprof_process_parse(cut, &threads, &pages) == 0) {
+        if (pprof_process_parse(cut, &threads, &pages, times) == 0) {
             ok(false, "cut at %zu", len);
             free(cut);
             return;
@@ -182,8 +184,8 @@ test_parse(void)
     }
 
     ok(true, "cut anywhere: an error");
-    is_int(pprof_process_parse("", &threads, &pages), -1, "nothing");
-    is_int(pprof_process_parse("1 (x)", &threads, &pages), -1, "a name");
+    is_int(pprof_process_parse("", &threads, &pages, times), -1, "nothing");
+    is_int(pprof_process_parse("1 (x)", &threads, &pages, times), -1, "a name");
 }
 
 
@@ -210,7 +212,7 @@ test_process(void)
     pthread_create(&threads[0], NULL, sleep_on, &gate);
     pthread_join(threads[0], NULL);
 
-    pprof_process_init(&p);
+    pprof_process_init(&p, pprof_target_self());
     pprof_process_read(&p, &r);
     ok(r.rss > 1 << 19 && r.rss < (uint64_t) 1 << 32, "resident: %" PRIu64,
        r.rss);

@@ -162,7 +162,8 @@ main(void)
     is_int(response.status, 200, "its status");
     ok(response.body_len > 20 && memcmp(response.body, "\x1f\x8b", 2) == 0,
        "gzip");
-    is(header(&response, "X-Pprof-Build-Id"), pprof_kinds_build_id(),
+    is(header(&response, "X-Pprof-Build-Id"),
+       pprof_kinds_build_id(pprof_target_self()),
        "says the build id");
     pprof_response_free(&response);
     is_int(handle_pid(), getpid(), "says the pid");

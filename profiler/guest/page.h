@@ -1,0 +1,168 @@
+/*
+ * The page: what a program and its agent share.
+ *
+ * One memfd a process, sealed, of PPROF_PAGE_SIZE bytes, of which only what is
+ * used exists.  The program has its head mapped and nothing else while it
+ * rests; no descriptor of it.  It maps an area when a command needs it
+ * (pprof_page_area()), and takes that mapping away again.
+ *
+ * The agent commands, the guest's resting thread obeys, one command at a time:
+ * the agent writes OP and ARGS, then ASKED, and wakes the bell; the thread
+ * executes, writes ERROR, RESULTS and rows, then DONE, and wakes that.  The
+ * guest never waits for the agent, the agent never without a limit.
+ *
+ * Nobody trusts: offsets and sizes of the areas are constants, what the agent
+ * reads is copied once and checked in its own memory (agent/target.c), and a
+ * command is refused by the guest unless its numbers are within bounds.
+ *
+ * A change of anything in here is another PPROF_PAGE_VERSION.
+ */
+
+#ifndef PPROF_GUEST_PAGE_H
+#define PPROF_GUEST_PAGE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+
+#define PPROF_PAGE_MAGIC    UINT64_C(0x316567617066707f)    /* "\x7fpfpage1" */
+#define PPROF_PAGE_VERSION  1
+
+/* Handed from pprof-run to the program: "descriptor:inode". */
+#define PPROF_PAGE_ENV      "PPROF_PAGE"
+
+
+/* The areas, one after the other; bytes. */
+enum pprof_area {
+    PPROF_AREA_HEAD,                    /* struct pprof_page */
+    PPROF_AREA_OUT,                     /* rows, of one command's answer */
+    PPROF_AREA_CODE,                    /* tables of code, by the agent */
+    PPROF_AREAS
+};
+
+#define PPROF_HEAD_SIZE  ((size_t) 4096)
+#define PPROF_OUT_SIZE   ((size_t) 64 << 20)
+#define PPROF_CODE_SIZE  ((size_t) 128 << 20)
+
+#define PPROF_OUT_AT     PPROF_HEAD_SIZE
+#define PPROF_CODE_AT    (PPROF_OUT_AT + PPROF_OUT_SIZE)
+#define PPROF_PAGE_SIZE  (PPROF_CODE_AT + PPROF_CODE_SIZE)
+
+
+/* What the resting thread is told.  ARGS and RESULTS in parentheses. */
+enum pprof_op {
+    PPROF_OP_NONE,
+    PPROF_OP_SAMPLE,                    /* (hz, wall): start the sampler */
+    PPROF_OP_SAMPLE_END,                /* (drop) → rows; (period, duration,
+                                           cpu, samples, lost, threads, signo,
+                                           taken) */
+    PPROF_OP_EVENTS,                    /* (event, rate); 0: no more */
+    PPROF_OP_EVENTS_READ,               /* (event, count only) → rows; (lost
+                                           count, lost value, hooked, rows) */
+    PPROF_OP_EVENTS_CLEAR,
+    PPROF_OP_ASK,                       /* begin to ask threads for stacks */
+    PPROF_OP_ASK_THREAD,                /* (index, tid) */
+    PPROF_OP_ASK_READ,                  /* → rows, tag: index; (how many) */
+    PPROF_OP_ASK_END,
+    PPROF_OP_CODE,                      /* (offset in the area, 0: none) */
+    PPROF_OP_ALLOCS,                    /* (period) */
+    PPROF_OP_ALLOCS_READ,               /* → rows; (lost count, lost value) */
+    PPROF_OP_END,                       /* the resting thread is to end */
+    PPROF_OPS
+};
+
+enum {
+    PPROF_ARGS = 4,
+    PPROF_RESULTS = 8,
+    PPROF_CHILDREN = 64                 /* announcements that are kept */
+};
+
+/* One row of an answer, in the area OUT.  The next follows at SIZE bytes. */
+struct pprof_row {
+    uint32_t  size;                     /* bytes, with the frames */
+    uint32_t  depth;                    /* frames, at most PPROF_STACK_MAX */
+    uint64_t  tag;
+    uint64_t  count;
+    uint64_t  value;
+    uint32_t  tid;
+    char      name[16];                 /* the thread's; ends with a zero */
+    char      lost[36];                 /* why there is no stack; "": there
+                                           is one */
+    uint64_t  pcs[];                    /* the leaf first */
+};
+
+/* A child of fork() has said where its own page is. */
+struct pprof_child_page {
+    _Atomic uint32_t  pid;              /* 0: not yet written */
+    uint32_t          tid;              /* the thread that has it open as */
+    uint32_t          fd;               /* /proc/PID/task/TID/fd/FD */
+    uint32_t          unused;
+};
+
+/* The robust list's node has to lie beside its word. */
+struct pprof_life {
+    uint64_t          next;             /* the kernel's; an address in the
+                                           program, never followed here */
+    _Atomic uint32_t  word;             /* a futex: the resting thread's id;
+                                           FUTEX_OWNER_DIED: no program is
+                                           behind this page any more */
+    uint32_t          unused;
+};
+
+enum pprof_rest {
+    PPROF_REST_NONE,                    /* no thread yet */
+    PPROF_REST_READY,                   /* it rests, or executes */
+    PPROF_REST_ASIDE,                   /* ended for a moment, will be back */
+    PPROF_REST_GONE                     /* ended for good: see WHY */
+};
+
+enum pprof_why {
+    PPROF_WHY_NONE,
+    PPROF_WHY_TOLD,                     /* PPROF_OP_END, pprof_stop() */
+    PPROF_WHY_SEALED,                   /* the program sealed itself in */
+    PPROF_WHY_REFUSED                   /* the kernel gave no thread */
+};
+
+struct pprof_page {
+    uint64_t          magic;
+    uint32_t          version;
+    uint32_t          head_size;        /* sizeof(struct pprof_page) */
+    uint64_t          size;             /* PPROF_PAGE_SIZE */
+
+    /* by the guest */
+    _Atomic uint32_t  pid;              /* a futex: 0 until somebody attached */
+    _Atomic uint32_t  tid;              /* of the resting thread */
+    _Atomic uint32_t  rest;             /* enum pprof_rest */
+    _Atomic uint32_t  why;              /* enum pprof_why */
+    _Atomic uint32_t  ordinary;         /* the thread is libc's: tcmalloc's
+                                           own sample and such may be asked */
+    _Atomic uint32_t  hooked;           /* bit n: enum pprof_event n is seen */
+    struct pprof_life life;
+
+    /* by the agent, but for DONE and what belongs to it */
+    _Atomic uint32_t  bell;             /* a futex: the resting thread's */
+    _Atomic uint32_t  asked;            /* number of the last command */
+    _Atomic uint32_t  op;
+    _Atomic uint32_t  done;             /* a futex: number of the last that
+                                           was executed */
+    _Atomic uint64_t  args[PPROF_ARGS];
+    _Atomic int32_t   error;            /* 0, or an errno */
+    _Atomic uint32_t  out_size;         /* bytes of rows */
+    _Atomic uint64_t  results[PPROF_RESULTS];
+
+    /* for pprof_start(), which waits for it */
+    _Atomic uint32_t  listening;        /* a futex: 1 listens, 2 cannot */
+    _Atomic uint32_t  listen_error;     /* an errno */
+    char              address[256];     /* that pprof_address() tells */
+
+    /* of this program's children; a child writes, its parent's agent reads */
+    _Atomic uint32_t  nchildren;        /* a futex: ever announced */
+    struct pprof_child_page  children[PPROF_CHILDREN];
+};
+
+_Static_assert(sizeof(struct pprof_page) <= PPROF_HEAD_SIZE,
+               "the head is one page");
+_Static_assert(sizeof(struct pprof_row) == 88, "rows are packed by hand");
+
+#endif
