@@ -34,7 +34,8 @@ PKG_TEST=(libevent-dev wrk curl golang-go google-perftools lighttpd binutils
           procps valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu
           libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
-          redis-server memcached python3 sqlite3 postgresql)
+          redis-server memcached python3 sqlite3 postgresql
+          libnginx-mod-http-image-filter libnginx-mod-http-xslt-filter)
 PKG_FUZZ=(clang libclang-rt-14-dev)
 PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
            redis-server sqlite3 chromium)

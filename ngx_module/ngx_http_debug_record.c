@@ -15,6 +15,9 @@
 typedef struct ngx_http_debug_round_s  ngx_http_debug_round_t;
 
 struct ngx_http_debug_round_s {
+    ngx_http_request_t         *request;
+    ngx_http_upstream_t        *upstream;  /* it is found by */
+
     void                      (*finalize)(ngx_http_request_t *r,
                                     ngx_int_t rc);
     ngx_event_get_peer_pt       get;
@@ -27,15 +30,17 @@ struct ngx_http_debug_round_s {
     uint64_t                    begun;     /* the round, ns */
     uint64_t                    start;     /* the try, ns */
     ngx_uint_t                  tries;
+    ngx_uint_t                  left;      /* as the balancer counts them */
     ngx_uint_t                  whole;     /* the try under way is the first,
                                               and its peer found room */
     ngx_uint_t                  cause;     /* when no peer was had */
     ngx_uint_t                  first;     /* a variable host's first state */
-    ngx_http_debug_round_t     *next;      /* of those that are free */
+    ngx_http_debug_round_t     *next;      /* in its bucket, or of the free */
 };
 
 
 #define NGX_HTTP_DEBUG_ROUNDS  64          /* allocated at once */
+#define NGX_HTTP_DEBUG_BITS    12          /* of the hash of those under way */
 
 
 static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
@@ -82,6 +87,8 @@ static void ngx_http_debug_record_second(ngx_http_debug_cell_t *cell);
 
 static void ngx_http_debug_record_host_finalize(ngx_http_request_t *r,
     ngx_int_t rc);
+static void ngx_http_debug_record_host_end(ngx_http_debug_round_t **p);
+static void ngx_http_debug_record_host_cleanup(void *data);
 static ngx_uint_t ngx_http_debug_record_is_group(ngx_http_request_t *r,
     ngx_http_upstream_resolved_t *resolved);
 
@@ -93,10 +100,42 @@ static uint64_t ngx_http_debug_record_ms(ngx_http_request_t *r);
 static ngx_http_debug_round_t  *ngx_http_debug_rounds;
 
 
+/*
+ * The rounds under way, by their upstreams.  r->ctx is no place for them: a
+ * filter that finalizes a request clears it while the upstream goes on.
+ */
+
+static ngx_http_debug_round_t  *
+    ngx_http_debug_under_way[1 << NGX_HTTP_DEBUG_BITS];
+
+
+/*
+ * Where the round of U is hung up.  Upstreams lie at much the same place of
+ * their pools, so that the lowest bits tell little: hashed by multiplication.
+ */
+
+static ngx_inline ngx_http_debug_round_t **
+ngx_http_debug_record_find(ngx_http_upstream_t *u)
+{
+    uint32_t                  key;
+    ngx_http_debug_round_t  **p;
+
+    key = (uint32_t) ((uintptr_t) u >> 4) * 2654435769u;
+
+    p = &ngx_http_debug_under_way[key >> (32 - NGX_HTTP_DEBUG_BITS)];
+
+    while (*p && (*p)->upstream != u) {
+        p = &(*p)->next;
+    }
+
+    return p;
+}
+
+
 static ngx_inline ngx_http_debug_round_t *
 ngx_http_debug_record_take(ngx_http_request_t *r)
 {
-    ngx_http_debug_round_t  *round;
+    ngx_http_debug_round_t  *round, **p;
 
     round = ngx_http_debug_rounds;
 
@@ -110,13 +149,28 @@ ngx_http_debug_record_take(ngx_http_request_t *r)
 
     ngx_http_debug_rounds = round->next;
 
+    round->request = r;
+    round->upstream = r->upstream;
+
+    p = ngx_http_debug_record_find(r->upstream);
+
+    round->next = *p;
+    *p = round;
+
     return round;
 }
 
 
+/* P is where it is hung up. */
+
 static ngx_inline void
-ngx_http_debug_record_give(ngx_http_debug_round_t *round)
+ngx_http_debug_record_give(ngx_http_debug_round_t **p)
 {
+    ngx_http_debug_round_t  *round;
+
+    round = *p;
+    *p = round->next;
+
     round->next = ngx_http_debug_rounds;
     ngx_http_debug_rounds = round;
 }
@@ -153,6 +207,19 @@ ngx_http_debug_record_answer(ngx_http_debug_cell_t *cell, ngx_uint_t code,
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TIME], elapsed);
     ngx_http_debug_histogram_add(cell, elapsed,
                                  ngx_http_debug_histogram_bucket(elapsed));
+}
+
+
+/*
+ * Angie tells how long it took to connect before it looks whether it did; but
+ * nothing was sent then.
+ */
+
+static ngx_inline ngx_uint_t
+ngx_http_debug_record_is_connected(ngx_http_upstream_state_t *state)
+{
+    return state->connect_time != (ngx_msec_t) -1
+           && (state->bytes_sent || state->header_time != (ngx_msec_t) -1);
 }
 
 
@@ -245,8 +312,6 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     round->whole = 0;
     round->cause = NGX_HTTP_DEBUG_FAIL_OTHER;
 
-    ngx_http_set_ctx(r, round, ngx_http_debug_module);
-
     u->finalize_request = ngx_http_debug_record_finalize;
     u->peer.get = ngx_http_debug_record_get_peer;
 
@@ -283,23 +348,18 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 {
     ngx_int_t                 rc;
     ngx_str_t                *name;
-    ngx_http_cleanup_t       *cln;
     ngx_http_request_t       *r;
     ngx_http_upstream_t      *u;
     ngx_http_debug_place_t   *place;
     ngx_http_debug_round_t   *round;
 
-    /*
-     * The balancer's data is not ours to wrap; the request is found by the
-     * cleanup that nginx adds before peer.init.
-     */
+    /* the balancer's data is not ours to wrap */
 
     u = (ngx_http_upstream_t *) ((u_char *) pc
                                  - offsetof(ngx_http_upstream_t, peer));
-    cln = (ngx_http_cleanup_t *) u->cleanup;
-    r = cln->data;
 
-    round = ngx_http_get_module_ctx(r, ngx_http_debug_module);
+    round = *ngx_http_debug_record_find(u);
+    r = round->request;
 
     if (round->tries) {
         ngx_http_debug_record_again(r, round);
@@ -315,6 +375,7 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 
     round->whole = (round->tries == 0);
     round->tries++;
+    round->left = pc->tries;
 
     /* a peer met lately, maybe */
 
@@ -351,14 +412,17 @@ ngx_http_debug_record_again(ngx_http_request_t *r,
 
     if (round->peer.entity) {
 
-        /* the last state belongs to the try that begins */
+        /*
+         * The last state belongs to the try that begins.  One on a kept
+         * connection that was closed costs none of those that are left.
+         */
 
         state = r->upstream_states->elts;
         state += r->upstream_states->nelts - 2;
 
         outcome = ngx_http_debug_record_classify(state,
-                                                 r->upstream->peer.cached,
-                                                 NGX_OK);
+                                       r->upstream->peer.tries == round->left,
+                                       NGX_OK);
 
         ngx_http_debug_add(round->peer.active, -1);
         ngx_http_debug_record_earlier(r, round, state, outcome,
@@ -420,10 +484,11 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
 {
     uint64_t                 now;
     ngx_http_upstream_t     *u;
-    ngx_http_debug_round_t  *round;
+    ngx_http_debug_round_t  *round, **p;
 
     u = r->upstream;
-    round = ngx_http_get_module_ctx(r, ngx_http_debug_module);
+    p = ngx_http_debug_record_find(u);
+    round = *p;
 
     now = ngx_http_debug_now();
 
@@ -449,11 +514,9 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     /* X-Accel-Redirect leads to another round: nothing of this one stays */
 
-    ngx_http_set_ctx(r, NULL, ngx_http_debug_module);
-
     u->finalize_request = round->finalize;
 
-    ngx_http_debug_record_give(round);
+    ngx_http_debug_record_give(p);
 
     u->finalize_request(r, rc);
 }
@@ -673,7 +736,7 @@ static ngx_http_debug_seldom void
 ngx_http_debug_record_times(ngx_http_debug_cell_t *cell,
     ngx_http_upstream_state_t *state)
 {
-    if (state->connect_time != (ngx_msec_t) -1) {
+    if (ngx_http_debug_record_is_connected(state)) {
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_CONNECT_TIME],
                            (uint64_t) state->connect_time * 1000000);
     }
@@ -694,7 +757,7 @@ static void
 ngx_http_debug_record_reached(ngx_http_debug_cell_t *cell,
     ngx_http_upstream_state_t *state)
 {
-    if (state->connect_time != (ngx_msec_t) -1) {
+    if (ngx_http_debug_record_is_connected(state)) {
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_CONNECTS], 1);
     }
 
@@ -788,9 +851,9 @@ ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
             return NGX_HTTP_DEBUG_FAIL_STALE;
         }
 
-        return (state->connect_time == (ngx_msec_t) -1)
-               ? NGX_HTTP_DEBUG_FAIL_CONNECT
-               : NGX_HTTP_DEBUG_FAIL_INVALID;
+        return ngx_http_debug_record_is_connected(state)
+               ? NGX_HTTP_DEBUG_FAIL_INVALID
+               : NGX_HTTP_DEBUG_FAIL_CONNECT;
     }
 
     if (state->status == 0
@@ -900,6 +963,7 @@ ngx_int_t
 ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    ngx_pool_cleanup_t                 *cln;
     ngx_http_upstream_t                *u;
     ngx_http_debug_place_t              host;
     ngx_http_debug_round_t             *round;
@@ -924,10 +988,20 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
         return NGX_OK;
     }
 
+    /* what nginx has to do between here and the round may fail */
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
     round = ngx_http_debug_record_take(r);
     if (round == NULL) {
         return NGX_ERROR;
     }
+
+    cln->handler = ngx_http_debug_record_host_cleanup;
+    cln->data = u;
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
 
@@ -942,8 +1016,6 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
     /* a separator will stand before its states, unless they are the first */
 
     round->first = r->upstream_states ? r->upstream_states->nelts + 1 : 0;
-
-    ngx_http_set_ctx(r, round, ngx_http_debug_module);
 
     u->finalize_request = ngx_http_debug_record_host_finalize;
 
@@ -994,14 +1066,12 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
     uint64_t                    now, elapsed;
     ngx_uint_t                  i, last, outcome;
     ngx_http_upstream_t        *u;
-    ngx_http_debug_place_t      host;
-    ngx_http_debug_round_t     *round;
+    ngx_http_debug_round_t     *round, **p;
     ngx_http_upstream_state_t  *state;
 
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
     u = r->upstream;
-    round = ngx_http_get_module_ctx(r, ngx_http_debug_module);
+    p = ngx_http_debug_record_find(u);
+    round = *p;
 
     now = ngx_http_debug_now();
 
@@ -1057,19 +1127,48 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     ngx_http_debug_record_truncated(r, round, rc);
 
-    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+    u->finalize_request = round->finalize;
+
+    ngx_http_debug_record_host_end(p);
+
+    u->finalize_request(r, rc);
+}
+
+
+/* It is no longer under way. */
+
+static void
+ngx_http_debug_record_host_end(ngx_http_debug_round_t **p)
+{
+    ngx_http_debug_place_t              host;
+    ngx_http_debug_round_t             *round;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    round = *p;
+
+    rmcf = ngx_http_get_module_main_conf(round->request,
+                                         ngx_http_debug_module);
 
     ngx_http_debug_zone_place(rmcf->zone, round->entity, ngx_http_debug_lane,
                               &host);
     ngx_http_debug_add(host.active, -1);
 
-    ngx_http_set_ctx(r, NULL, ngx_http_debug_module);
+    ngx_http_debug_record_give(p);
+}
 
-    u->finalize_request = round->finalize;
 
-    ngx_http_debug_record_give(round);
+/* It was to begin, but nginx had no memory for more. */
 
-    u->finalize_request(r, rc);
+static void
+ngx_http_debug_record_host_cleanup(void *data)
+{
+    ngx_http_debug_round_t  **p;
+
+    p = ngx_http_debug_record_find(data);
+
+    if (*p) {
+        ngx_http_debug_record_host_end(p);
+    }
 }
 
 

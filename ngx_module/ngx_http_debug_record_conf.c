@@ -116,7 +116,9 @@ ngx_http_debug_record_merge(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    *location = clcf->loc_conf;
+    /* not clcf->loc_conf: that of a server has none */
+
+    *location = ((ngx_http_conf_ctx_t *) cf->ctx)->loc_conf;
 
     return NGX_OK;
 }
