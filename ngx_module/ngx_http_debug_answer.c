@@ -73,15 +73,35 @@ ngx_http_debug_header_get(ngx_list_t *headers, char *name)
 
 
 ngx_int_t
+ngx_http_debug_answer_guard(ngx_http_request_t *r)
+{
+    static ngx_str_t  no_store = ngx_string("no-store");
+    static ngx_str_t  nosniff = ngx_string("nosniff");
+
+    if (ngx_http_debug_header_add(r, "Cache-Control", &no_store) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff);
+}
+
+
+ngx_int_t
+ngx_http_debug_answer_sandbox(ngx_http_request_t *r)
+{
+    static ngx_str_t  sandbox = ngx_string("sandbox");
+
+    return ngx_http_debug_header_add(r, "Content-Security-Policy", &sandbox);
+}
+
+
+ngx_int_t
 ngx_http_debug_answer_chain(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *type, ngx_chain_t *out, off_t length)
 {
     ngx_int_t           rc;
     ngx_buf_t          *b;
     ngx_chain_t        *cl, last;
-
-    static ngx_str_t  no_store = ngx_string("no-store");
-    static ngx_str_t  nosniff = ngx_string("nosniff");
 
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
@@ -94,10 +114,7 @@ ngx_http_debug_answer_chain(ngx_http_request_t *r, ngx_uint_t status,
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
 
-    if (ngx_http_debug_header_add(r, "Cache-Control", &no_store) != NGX_OK
-        || ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff)
-           != NGX_OK)
-    {
+    if (ngx_http_debug_answer_guard(r) != NGX_OK) {
         return NGX_ERROR;
     }
 

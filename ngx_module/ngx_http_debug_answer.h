@@ -37,6 +37,19 @@ ngx_table_elt_t *ngx_http_debug_header_find(ngx_http_request_t *r,
 ngx_table_elt_t *ngx_http_debug_header_get(ngx_list_t *headers, char *name);
 
 /*
+ * Says that an answer is not to be stored by anybody, nor taken for what it
+ * does not say.  Returns NGX_OK or NGX_ERROR (no memory).
+ */
+ngx_int_t ngx_http_debug_answer_guard(ngx_http_request_t *r);
+
+/*
+ * The body is a peer's: a browser that shows it runs no script of it, and
+ * takes it for no part of nginx's site.  Returns NGX_OK or NGX_ERROR (no
+ * memory).
+ */
+ngx_int_t ngx_http_debug_answer_sandbox(ngx_http_request_t *r);
+
+/*
  * Sends STATUS, the media TYPE and the LENGTH bytes of OUT, never to be
  * stored by anybody.  OUT may be NULL if LENGTH is 0; its last buffer gets
  * last_buf set.  Returns what a content handler returns.

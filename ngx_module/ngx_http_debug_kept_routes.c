@@ -452,6 +452,10 @@ ngx_http_debug_kept_send(ngx_http_request_t *r,
 
     b->last += n;
 
+    if (ngx_http_debug_answer_sandbox(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     out.buf = b;
     out.next = NULL;
 

@@ -58,9 +58,6 @@ ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
     ngx_http_request_t        *r;
     ngx_http_core_loc_conf_t  *clcf;
 
-    static ngx_str_t  no_store = ngx_string("no-store");
-    static ngx_str_t  nosniff = ngx_string("nosniff");
-
     r = ctx->request;
 
     part = &ctx->fetch.headers.part;
@@ -78,7 +75,13 @@ ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
             i = 0;
         }
 
-        if (ngx_http_debug_pprof_answer_is_hidden(&h[i].key)) {
+        /* of two alike, a client may believe the other one */
+
+        if (!ngx_http_debug_pprof_answer_passes(&h[i].key)
+            || ngx_http_debug_header_get(&ctx->fetch.headers,
+                                         (char *) h[i].key.data)
+               != &h[i])
+        {
             continue;
         }
 
@@ -95,9 +98,8 @@ ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
         *ho = h[i];
     }
 
-    if (ngx_http_debug_header_add(r, "Cache-Control", &no_store) != NGX_OK
-        || ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff)
-           != NGX_OK)
+    if (ngx_http_debug_answer_guard(r) != NGX_OK
+        || ngx_http_debug_answer_sandbox(r) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -129,47 +131,33 @@ ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
 
 
 /*
- * Headers of the peer that the client does not get: of this connection only,
- * said by nginx itself, or about caching and ranges, which do not happen.
- * Cookies, so that a profile does not log anybody out.
+ * Headers of the peer that the client gets: what the answer is, and what is
+ * known of it.  All others are of this connection only, or would act on
+ * nginx's own site: Set-Cookie, Clear-Site-Data, Refresh, Location, Link,
+ * WWW-Authenticate, Strict-Transport-Security, Access-Control-*, and what is
+ * invented next.
  */
 
 ngx_uint_t
-ngx_http_debug_pprof_answer_is_hidden(ngx_str_t *name)
+ngx_http_debug_pprof_answer_passes(ngx_str_t *name)
 {
-    ngx_str_t  *hidden;
+    ngx_str_t  *pass;
 
     static ngx_str_t  list[] = {
-        ngx_string("Accept-Ranges"),
-        ngx_string("Cache-Control"),
-        ngx_string("Connection"),
-        ngx_string("Content-Length"),
-        ngx_string("Date"),
-        ngx_string("ETag"),
-        ngx_string("Expires"),
-        ngx_string("Keep-Alive"),
-        ngx_string("Last-Modified"),
-        ngx_string("Pragma"),
-        ngx_string("Proxy-Authenticate"),
-        ngx_string("Server"),
-        ngx_string("Set-Cookie"),
-        ngx_string("Trailer"),
-        ngx_string("Transfer-Encoding"),
-        ngx_string("Upgrade"),
-        ngx_string("X-Accel-Buffering"),
-        ngx_string("X-Accel-Charset"),
-        ngx_string("X-Accel-Expires"),
-        ngx_string("X-Accel-Limit-Rate"),
-        ngx_string("X-Accel-Redirect"),
-        ngx_string("X-Content-Type-Options"),
-        ngx_string("X-Debug-Peer"),
-        ngx_string("X-Debug-Upstream"),
+        ngx_string("Allow"),
+        ngx_string("Content-Disposition"),
+        ngx_string("Content-Encoding"),
+        ngx_string("Content-Type"),
+        ngx_string("Retry-After"),
+        ngx_string("X-Go-Pprof"),
+        ngx_string("X-Pprof-Build-Id"),
+        ngx_string("X-Pprof-Pid"),
         ngx_null_string
     };
 
-    for (hidden = list; hidden->len; hidden++) {
-        if (hidden->len == name->len
-            && ngx_strncasecmp(hidden->data, name->data, name->len) == 0)
+    for (pass = list; pass->len; pass++) {
+        if (pass->len == name->len
+            && ngx_strncasecmp(pass->data, name->data, name->len) == 0)
         {
             return 1;
         }
@@ -181,13 +169,20 @@ ngx_http_debug_pprof_answer_is_hidden(ngx_str_t *name)
 
 /*
  * Whether the answer is of the application and not of a profiler in it: a
- * page of HTML, or its word for a path that it does not know.
+ * page of HTML, its word for a path that it does not know, or that the answer
+ * is elsewhere.
  */
 
 ngx_uint_t
 ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f)
 {
     ngx_table_elt_t  *type;
+
+    if (f->status >= NGX_HTTP_SPECIAL_RESPONSE
+        && f->status < NGX_HTTP_BAD_REQUEST)
+    {
+        return 1;
+    }
 
     if (ngx_http_debug_header_get(&f->headers, "X-Go-Pprof") != NULL) {
         return 0;

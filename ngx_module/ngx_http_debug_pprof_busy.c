@@ -255,8 +255,8 @@ ngx_http_debug_pprof_busy_keep(ngx_http_debug_pprof_ctx_t *ctx,
 
 
 /*
- * A copy in the zone: status, a line for each header, an empty line, and the
- * body.
+ * A copy in the zone: status, a line for each header, its name and value with
+ * a zero between them, an empty line, and the body.
  */
 
 static void
@@ -291,8 +291,8 @@ ngx_http_debug_pprof_busy_publish(ngx_http_debug_pprof_ctx_t *ctx)
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (!ngx_http_debug_pprof_answer_is_hidden(&h[i].key)) {
-                b->last = ngx_sprintf(b->last, "%V:%V\n", &h[i].key,
+            if (ngx_http_debug_pprof_answer_passes(&h[i].key)) {
+                b->last = ngx_sprintf(b->last, "%V%Z%V\n", &h[i].key,
                                       &h[i].value);
             }
         }
@@ -312,7 +312,7 @@ static void
 ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
     ngx_str_t *answer)
 {
-    u_char                  *p, *last, *eol, *colon;
+    u_char                  *p, *last, *eol, *zero;
     ngx_int_t                rc;
     ngx_buf_t               *b;
     ngx_chain_t              out;
@@ -340,21 +340,21 @@ ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
     for (p = eol + 1; p < last && *p != '\n'; p = eol + 1) {
 
         eol = ngx_strlchr(p, last, '\n');
-        colon = ngx_strlchr(p, last, ':');
+        zero = ngx_strlchr(p, last, '\0');
 
         h = ngx_list_push(&f->headers);
 
-        if (eol == NULL || colon == NULL || h == NULL) {
+        if (eol == NULL || zero == NULL || h == NULL) {
             goto failed;
         }
 
         ngx_memzero(h, sizeof(ngx_table_elt_t));
 
         h->hash = 1;
-        h->key.len = colon - p;
+        h->key.len = zero - p;
         h->key.data = p;
-        h->value.len = eol - (colon + 1);
-        h->value.data = colon + 1;
+        h->value.len = eol - (zero + 1);
+        h->value.data = zero + 1;
     }
 
     p++;

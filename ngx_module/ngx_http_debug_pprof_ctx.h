@@ -176,8 +176,8 @@ ngx_int_t ngx_http_debug_pprof_answer_head(ngx_http_request_t *r,
 /* Sends the header of the fetch's answer.  Returns NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx);
 
-/* Whether the client does not get the header NAME of a peer. */
-ngx_uint_t ngx_http_debug_pprof_answer_is_hidden(ngx_str_t *name);
+/* Whether the client gets the header NAME of a peer. */
+ngx_uint_t ngx_http_debug_pprof_answer_passes(ngx_str_t *name);
 
 /* Whether the answer is of the application and not of a profiler in it. */
 ngx_uint_t ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f);

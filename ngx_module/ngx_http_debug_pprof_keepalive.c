@@ -137,8 +137,6 @@ ngx_http_debug_pprof_keepalive_header(ngx_http_debug_pprof_ctx_t *ctx)
     ngx_http_request_t  *r;
 
     static ngx_str_t  type = ngx_string("application/octet-stream");
-    static ngx_str_t  no_store = ngx_string("no-store");
-    static ngx_str_t  nosniff = ngx_string("nosniff");
 
     r = ctx->request;
 
@@ -156,9 +154,8 @@ ngx_http_debug_pprof_keepalive_header(ngx_http_debug_pprof_ctx_t *ctx)
     if (ngx_http_debug_header_add(r, "Content-Type", &type) != NGX_OK
         || ngx_http_debug_header_add(r, "Content-Disposition", &disposition)
            != NGX_OK
-        || ngx_http_debug_header_add(r, "Cache-Control", &no_store) != NGX_OK
-        || ngx_http_debug_header_add(r, "X-Content-Type-Options", &nosniff)
-           != NGX_OK)
+        || ngx_http_debug_answer_guard(r) != NGX_OK
+        || ngx_http_debug_answer_sandbox(r) != NGX_OK)
     {
         return NGX_ERROR;
     }

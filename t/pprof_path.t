@@ -20,7 +20,7 @@ sub peer {
         $c->reply(200, "$name $req->{method} $req->{uri} $req->{body}",
                   'Content-Type' => 'application/octet-stream',
                   'Content-Disposition' => 'attachment; filename="x"',
-                  'X-Own' => $name, 'Set-Cookie' => 'a=b', 'ETag' => '"1"',
+                  'X-Pprof-Pid' => $name, 'Set-Cookie' => 'a=b', 'ETag' => '"1"',
                   'Cache-Control' => 'max-age=60', 'Server' => 'peer',
                   'Last-Modified' => 'Mon, 01 Jan 2024 00:00:00 GMT');
     }, @_[1 .. $#_]);
@@ -92,33 +92,33 @@ is($r->{headers}{'x-debug-peer'}, $A, 'X-Debug-Peer');
 is(http_get("$p/heap")->{body}, 'a GET /debug/pprof/heap ', 'same peer')
     for 1 .. 4;
 
-is(http_get("$p/acs/$B/heap")->{headers}{'x-own'}, 'b', 'peer by address');
-is(http_get("$p/acs/0/heap")->{headers}{'x-own'}, 'a', 'peer by number');
-is(http_get("$p/acs/1/heap")->{headers}{'x-own'}, 'b', 'second number');
+is(http_get("$p/acs/$B/heap")->{headers}{'x-pprof-pid'}, 'b', 'peer by address');
+is(http_get("$p/acs/0/heap")->{headers}{'x-pprof-pid'}, 'a', 'peer by number');
+is(http_get("$p/acs/1/heap")->{headers}{'x-pprof-pid'}, 'b', 'second number');
 is(http_get("$p/acs/2/heap")->{headers}{'x-debug-peer'}, '127.0.0.1:1',
    'an address that is listed twice is one peer');
 is(http_get("$p/acs/3/heap")->{status}, 404, 'and there is no fourth');
 
 my $unix = $u->addr();
-is(http_get("$p/sl/ash/$unix/heap")->{headers}{'x-own'}, 'u',
+is(http_get("$p/sl/ash/$unix/heap")->{headers}{'x-pprof-pid'}, 'u',
    'slashes in group and unix socket');
 is(http_get("$p/sl%2fash/" . ($unix =~ s!/!%2F!gr) . '/heap')
-   ->{headers}{'x-own'}, 'u', 'the same escaped');
-is(http_get("$p/sl/ash/0/heap")->{headers}{'x-own'}, 'u', 'by number');
+   ->{headers}{'x-pprof-pid'}, 'u', 'the same escaped');
+is(http_get("$p/sl/ash/0/heap")->{headers}{'x-pprof-pid'}, 'u', 'by number');
 
-is(http_get("$p/heap/$A/allocs")->{headers}{'x-own'}, 'a',
+is(http_get("$p/heap/$A/allocs")->{headers}{'x-pprof-pid'}, 'a',
    'a group with a name of a kind');
-is(http_get("$p/heap/1/allocs")->{headers}{'x-own'}, 'b', 'backup comes last');
-is(http_get("$p/" . $raw->addr() . '/0/heap')->{headers}{'x-own'}, 'raw',
+is(http_get("$p/heap/1/allocs")->{headers}{'x-pprof-pid'}, 'b', 'backup comes last');
+is(http_get("$p/" . $raw->addr() . '/0/heap')->{headers}{'x-pprof-pid'}, 'raw',
    'a group that proxy_pass made');
 
-is(http_get('/down/pprof/heap')->{headers}{'x-own'}, 'b',
+is(http_get('/down/pprof/heap')->{headers}{'x-pprof-pid'}, 'b',
    'default peer is not one that is down');
-is(http_get('/own/pprof/heap')->{headers}{'x-own'}, 'listener',
+is(http_get('/own/pprof/heap')->{headers}{'x-pprof-pid'}, 'listener',
    'listeners of another group');
 is(http_get('/own/pprof/heap')->{headers}{'x-debug-peer'}, $A,
    'under the name of the peer');
-is(http_get("/own/pprof/acs/1/heap")->{headers}{'x-own'}, 'b',
+is(http_get("/own/pprof/acs/1/heap")->{headers}{'x-pprof-pid'}, 'b',
    'second debug_pprof_pass');
 is(http_get('/own/pprof/heap/0/heap')->{status}, 404,
    'other groups are not there');
@@ -257,6 +257,6 @@ unlike($r->{body}, qr!/goroutine"!, 'and no other');
 $r = http_get("$p/heap", keepalive => 1);
 ok($r->{sock}, 'connection is kept');
 $r = http_get("$p/acs/1/heap", sock => $r->{sock});
-is($r->{headers}{'x-own'}, 'b', 'and serves another');
+is($r->{headers}{'x-pprof-pid'}, 'b', 'and serves another');
 
 done_testing();

@@ -1,6 +1,7 @@
 /* Profiles, their viewer and snapshots in Chromium, with the real nginx. */
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 
 import * as lib from './lib.mjs';
@@ -622,6 +623,51 @@ test('nginx had nothing to complain about', opt, async () => {
         l => /\[(alert|emerg|crit)\]/.test(l));
 
     assert.deepEqual(bad, []);
+});
+
+
+test('what a peer sends runs no script, leaves nothing, and is a file', opt,
+     async t => {
+    const text = '<!doctype html><title>quiet</title><p>a peer speaks</p>'
+                 + '<script>document.title = "loud"</script>'
+                 + '<meta http-equiv="refresh" content="0; url=/elsewhere">';
+
+    const peer = createServer((req, res) => {
+        const file = req.url.includes('mutex');
+
+        res.writeHead(200, {
+            'Content-Type': file ? 'application/octet-stream' : 'text/html',
+            ...(file && { 'Content-Disposition':
+                          'attachment; filename="mutex"' }),
+            'X-Go-Pprof': '1', 'Set-Cookie': 'a=b; Path=/', Refresh: '0; /x',
+            'Content-Security-Policy': "script-src 'unsafe-inline'" });
+        res.end(file ? lib.gzipSync('x') : text);
+    });
+
+    await new Promise(ok => peer.listen(s.nobody, '127.0.0.1', ok));
+
+    t.after(() => {
+        peer.closeAllConnections();
+        peer.close();
+    });
+
+    const p = await b.page(t, { forgive: [/sandboxed/] });
+
+    await p.goto(s.base + 'pprof/bare/0/heap');
+    await p.getByText('a peer speaks').waitFor();
+    await new Promise(ok => setTimeout(ok, 300));
+
+    assert.equal(await p.title(), 'quiet');
+    assert.equal(p.url(), s.base + 'pprof/bare/0/heap');
+    assert.deepEqual(await p.context().cookies(), []);
+
+    await p.goto(s.base + 'pprof/bare/0/');
+
+    const [d] = await Promise.all([p.waitForEvent('download'),
+        p.evaluate(() => { location.href = './mutex'; })]);
+
+    assert.equal(d.suggestedFilename(), 'mutex');
+    assert.equal(await d.failure(), null);
 });
 
 
