@@ -180,7 +180,7 @@ pprof_allocs_clear(void)
             return;
         }
 
-        nanosleep(&pause, NULL);
+        pprof_raw(SYS_nanosleep, (uintptr_t) &pause, 0, 0, 0, 0, 0);
     }
 }
 

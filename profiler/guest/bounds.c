@@ -3,6 +3,7 @@
 #include <sys/auxv.h>
 
 #include "guest/bounds.h"
+#include "guest/own.h"
 #include "guest/unwind.h"
 
 
@@ -109,6 +110,11 @@ pprof_unwind_init(void)
 
     if (pprof_bounds.known) {
         return 0;
+    }
+
+    if (pprof_own_raw()) {
+        /* it can make no thread of libc's to look at */
+        return -1;
     }
 
     struct probe a = look_in_thread(256 * 1024, 4096);

@@ -10,6 +10,7 @@
 
 #include "base/dwarf.h"
 #include "guest/cfi.h"
+#include "guest/own.h"
 #include "guest/raw.h"
 
 
@@ -19,6 +20,8 @@ struct found {
     size_t                   nfdes;
     uint8_t                 *copy;      /* of .eh_frame */
 };
+
+enum { ADOPT_MSEC = 100 };              /* for handlers to leave the old */
 
 struct walk {
     struct found            *found;
@@ -336,12 +339,34 @@ publish(struct pprof_cfi *cfi)
 {
     struct pprof_cfi *old = atomic_exchange(&pprof_cfi_shared.current, cfi);
 
-    if (old != NULL) {
+    if (old != NULL && !old->foreign) {
         old->next = retired;
         retired = old;
     }
 
     reclaim();
+}
+
+
+bool
+pprof_cfi_adopt(struct pprof_cfi *cfi)
+{
+    struct timespec   pause = { 0, 1000000 };
+    struct pprof_cfi *old = atomic_exchange(&pprof_cfi_shared.current, cfi);
+
+    /*
+     * Tables that this process made, before there was an agent, stay: their
+     * lock is one of libc's, which is not for the resting thread.
+     */
+    for (int i = 0; old != NULL && i < ADOPT_MSEC; i++) {
+        if (atomic_load(&pprof_cfi_shared.readers) == 0) {
+            return true;
+        }
+
+        pprof_raw(SYS_nanosleep, (uintptr_t) &pause, 0, 0, 0, 0, 0);
+    }
+
+    return old == NULL;
 }
 
 
@@ -406,6 +431,11 @@ pprof_cfi_refresh(void)
 {
     int result = 0;
 
+    if (pprof_own_raw()) {
+        /* the loader's lock is not for it; the agent makes the tables */
+        return 0;
+    }
+
     pthread_mutex_lock(&builder);
 
     struct pprof_cfi *old = atomic_load(&pprof_cfi_shared.current);
@@ -447,6 +477,13 @@ void
 pprof_cfi_clear(void)
 {
     struct timespec pause = { 0, 1000000 };
+
+    const struct pprof_cfi *current = atomic_load(&pprof_cfi_shared.current);
+
+    if (pprof_own_raw() || (current != NULL && current->foreign)) {
+        /* the agent's, for which somebody else has a use */
+        return;
+    }
 
     pthread_mutex_lock(&builder);
     publish(NULL);

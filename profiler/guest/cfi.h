@@ -100,6 +100,7 @@ struct pprof_cfi {
     size_t                   mapped;
     unsigned long long       adds;      /* dlpi_adds and dlpi_subs */
     unsigned long long       subs;
+    bool                     foreign;   /* the agent's: not ours to free */
     size_t                   nmodules;
     struct pprof_cfi_module  modules[];
 };
@@ -137,6 +138,16 @@ int pprof_cfi_refresh(void);
  * Context: serving thread.
  */
 void pprof_cfi_clear(void);
+
+
+/*
+ * Publishes CFI, tables that the agent made, or NULL, in place of what is
+ * published.  Returns whether nobody reads what was there before: its memory
+ * may then be used again.
+ *
+ * Context: the resting thread.
+ */
+bool pprof_cfi_adopt(struct pprof_cfi *cfi);
 
 
 /*

@@ -404,7 +404,7 @@ pprof_events_clear(void)
     }
 
     for (int i = 0; i < 1000 && atomic_load(&inside) != 0; i++) {
-        nanosleep(&pause, NULL);
+        pprof_raw(SYS_nanosleep, (uintptr_t) &pause, 0, 0, 0, 0, 0);
     }
 
     if (atomic_load(&inside) != 0) {

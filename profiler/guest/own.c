@@ -21,6 +21,9 @@ static _Atomic pid_t  own[PPROF_OWN_MAX];
 /* CPU time of those that have left, less what they had when they entered. */
 static _Atomic int64_t  past;
 
+/* The resting thread, where libc does not know it. */
+static _Atomic pid_t  raw;
+
 static __thread int  depth __attribute__((tls_model("initial-exec")));
 
 
@@ -86,6 +89,24 @@ pprof_own_here(void)
 }
 
 
+void
+pprof_own_raw_set(bool is_raw)
+{
+    atomic_store(&raw, is_raw ? (pid_t) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0)
+                              : 0);
+}
+
+
+bool
+pprof_own_raw(void)
+{
+    const pid_t tid = atomic_load(&raw);
+
+    return tid != 0
+           && tid == (pid_t) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+
 uint64_t
 pprof_own_cpu(void)
 {
@@ -112,6 +133,7 @@ pprof_own_child(void)
         atomic_store(&own[i], 0);
     }
 
+    atomic_store(&raw, 0);
     depth = 0;
 }
 

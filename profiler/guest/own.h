@@ -48,6 +48,19 @@ uint64_t pprof_own_cpu(void);
 
 
 /*
+ * Declares the current thread one that libc does not know, and no other: it
+ * must call nothing that needs libc's thread state.
+ *
+ * Context: the resting thread.
+ */
+void pprof_own_raw_set(bool raw);
+
+
+/* Is the current thread that one?  Context: async-signal-safe. */
+bool pprof_own_raw(void);
+
+
+/*
  * The child of a fork has none of them.
  *
  * Context: async-signal-safe.

@@ -47,10 +47,16 @@ struct sampler {
     uint64_t                  crowd;    /* ns of threads beyond the limit */
     uint32_t                  seed;
 
+    /* the controller's, which is the resting thread or one of our own */
+    uint64_t                  scanned;  /* when, CLOCK_MONOTONIC */
+    uint64_t                  checked;
+    uint64_t                  pause;    /* ns between two scans */
+    uint32_t                  births;   /* as the last scan found them */
+    bool                      told;     /* of every thread that is created */
+    bool                      busy;     /* some were before the last scan */
+    bool                      driven;   /* by pprof_sampler_step() */
     pthread_t                 controller;
-    pthread_mutex_t           lock;     /* of QUIT alone */
-    pthread_cond_t            wake;
-    bool                      quit;
+    _Atomic bool              quit;
 };
 
 
@@ -60,6 +66,10 @@ static uint32_t                   generation;
 /* Threads that were created, and whether somebody waits for the next. */
 static _Atomic uint32_t           births;
 static atomic_bool                expecting;
+
+/* What the controller sleeps on: a futex of its own, or the page's bell. */
+static _Atomic uint32_t           own_bell;
+static _Atomic uint32_t          *bell = &own_bell;
 
 
 /* What a thread's timer counts, in ns; 0 when the thread is gone. */
@@ -285,26 +295,18 @@ check(struct sampler *sampler, bool last)
 }
 
 
-/* Sleeps for NSEC; returns false when the profile is to end. */
-static bool
-sleep_on(struct sampler *sampler, uint64_t nsec)
+static void
+ring(void)
 {
-    uint64_t        end = pprof_clock(CLOCK_MONOTONIC) + nsec;
-    struct timespec ts = { (time_t) (end / 1000000000),
-                           (long) (end % 1000000000) };
+    atomic_fetch_add(bell, 1);
+    pprof_raw(SYS_futex, (uintptr_t) bell, FUTEX_WAKE, 1, 0, 0, 0);
+}
 
-    pthread_mutex_lock(&sampler->lock);
 
-    while (!sampler->quit
-           && pthread_cond_timedwait(&sampler->wake, &sampler->lock, &ts)
-              == 0)
-    { /* void */ }
-
-    bool go_on = !sampler->quit;
-
-    pthread_mutex_unlock(&sampler->lock);
-
-    return go_on;
+void
+pprof_sampler_bell(_Atomic uint32_t *word)
+{
+    bell = word == NULL ? &own_bell : word;
 }
 
 
@@ -314,28 +316,79 @@ pprof_sampler_born(void)
     atomic_fetch_add(&births, 1);
 
     if (atomic_load(&expecting)) {
-        pprof_raw(SYS_futex, (uintptr_t) &births, FUTEX_WAKE_PRIVATE, 1, 0, 0,
-                  0);
+        ring();
     }
 }
 
 
 /*
- * Waits until more than SEEN threads were created, or NSEC.  Waking costs as
- * much as a scan, so a program whose threads stay is left alone.
+ * When the next scan is due, by the account of NOW.  Waking costs as much as a
+ * scan, so a program whose threads stay is left alone until one is born.
  */
-static void
-await_birth(uint32_t seen, uint64_t nsec)
+static uint64_t
+next_scan(struct sampler *sampler, uint64_t now)
 {
-    struct timespec ts = { 0, (long) nsec };
+    uint64_t next = sampler->scanned + sampler->pause;
+
+    if (!sampler->told || sampler->busy) {
+        return next;
+    }
 
     atomic_store(&expecting, true);
 
-    /* returns at once when BIRTHS is not SEEN any more */
-    pprof_raw(SYS_futex, (uintptr_t) &births, FUTEX_WAIT_PRIVATE, seen,
-              (uintptr_t) &ts, 0, 0);
+    /* looked at behind that: who is born from now on rings */
+    if (atomic_load(&births) == sampler->births
+        && now < sampler->scanned + SCAN_IDLE)
+    {
+        return sampler->scanned + SCAN_IDLE;
+    }
+
+    return next;
+}
+
+
+/* Scans when that is due.  Returns the ns until it is again. */
+static uint64_t
+step(struct sampler *sampler)
+{
+    uint64_t now = pprof_clock(CLOCK_MONOTONIC);
+    uint64_t next = next_scan(sampler, now);
+
+    if (now < next) {
+        return next - now;
+    }
 
     atomic_store(&expecting, false);
+
+    uint64_t before = pprof_clock(CLOCK_THREAD_CPUTIME_ID);
+    uint32_t born = atomic_load(&births);
+
+    sampler->busy = born != sampler->births;
+    sampler->births = born;
+    scan(sampler);
+
+    uint64_t pause = (pprof_clock(CLOCK_THREAD_CPUTIME_ID) - before)
+                     * SCAN_SHARE;
+
+    pause = pause < SCAN_MIN ? SCAN_MIN : pause;
+    sampler->pause = pause > SCAN_MAX ? SCAN_MAX : pause;
+    sampler->scanned = pprof_clock(CLOCK_MONOTONIC);
+
+    if (sampler->scanned - sampler->checked >= CHECK_EVERY) {
+        sampler->checked = sampler->scanned;
+        check(sampler, false);
+    }
+
+    return sampler->pause;
+}
+
+
+uint64_t
+pprof_sampler_step(void)
+{
+    struct sampler *sampler = atomic_load(&running);
+
+    return sampler == NULL || !sampler->driven ? UINT64_MAX : step(sampler);
 }
 
 
@@ -343,42 +396,19 @@ static void *
 control(void *arg)
 {
     struct sampler *sampler = arg;
-    uint64_t        scanned = pprof_clock(CLOCK_MONOTONIC);
-    uint64_t        checked = scanned;
-    uint64_t        pause = SCAN_MIN;
-    bool            told = pprof_events_hooked(PPROF_EVENT_CREATE);
-    uint32_t        seen = atomic_load(&births);
-    bool            busy = true;
 
     for ( ;; ) {
-        if (told && !busy) {
-            await_birth(seen, SCAN_IDLE);
-        }
+        const uint32_t rung = atomic_load(&own_bell);
 
-        uint64_t now = pprof_clock(CLOCK_MONOTONIC);
-        uint64_t next = scanned + pause;
-
-        if (!sleep_on(sampler, next > now ? next - now : 0)) {
+        if (atomic_load(&sampler->quit)) {
             return NULL;
         }
 
-        uint64_t before = pprof_clock(CLOCK_THREAD_CPUTIME_ID);
-        uint32_t born = atomic_load(&births);
+        struct timespec ts = pprof_clock_spec(step(sampler));
 
-        busy = born != seen;
-        seen = born;
-        scan(sampler);
-
-        pause = (pprof_clock(CLOCK_THREAD_CPUTIME_ID) - before) * SCAN_SHARE;
-        pause = pause < SCAN_MIN ? SCAN_MIN : pause;
-        pause = pause > SCAN_MAX ? SCAN_MAX : pause;
-
-        scanned = pprof_clock(CLOCK_MONOTONIC);
-
-        if (scanned - checked >= CHECK_EVERY) {
-            checked = scanned;
-            check(sampler, false);
-        }
+        /* returns at once when the bell was rung meanwhile */
+        pprof_raw(SYS_futex, (uintptr_t) &own_bell, FUTEX_WAIT, rung,
+                  (uintptr_t) &ts, 0, 0);
     }
 }
 
@@ -449,13 +479,12 @@ new_sampler(unsigned hz, bool wall)
     sampler->first = true;
     sampler->seed = (uint32_t) pprof_clock(CLOCK_MONOTONIC);
 
-    pthread_condattr_t attr;
-
-    pthread_mutex_init(&sampler->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&sampler->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    sampler->scanned = sampler->checked = pprof_clock(CLOCK_MONOTONIC);
+    sampler->pause = SCAN_MIN;
+    sampler->told = pprof_events_hooked(PPROF_EVENT_CREATE);
+    sampler->births = atomic_load(&births);
+    sampler->busy = true;
+    sampler->driven = pprof_own_raw();
 
     return sampler;
 }
@@ -518,7 +547,7 @@ pprof_sampler_start(unsigned hz, bool wall)
 
     sampler->first = false;
 
-    if (error == 0) {
+    if (error == 0 && !sampler->driven) {
         error = pprof_own_create(&sampler->controller, "pprof-sampler",
                                  control, sampler);
     }
@@ -769,12 +798,13 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
         return -1;
     }
 
-    pthread_mutex_lock(&sampler->lock);
-    sampler->quit = true;
-    pthread_cond_signal(&sampler->wake);
-    pthread_mutex_unlock(&sampler->lock);
-    pprof_sampler_born();
-    pthread_join(sampler->controller, NULL);
+    if (!sampler->driven) {
+        atomic_store(&sampler->quit, true);
+        ring();
+        pthread_join(sampler->controller, NULL);
+    }
+
+    atomic_store(&expecting, false);
 
     scan(sampler);
     check(sampler, true);
@@ -804,9 +834,6 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
             .taken = sampler->taken,
         };
     }
-
-    pthread_mutex_destroy(&sampler->lock);
-    pthread_cond_destroy(&sampler->wake);
 
     if (quiet) {
         free_sampler(sampler);

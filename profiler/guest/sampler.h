@@ -3,7 +3,8 @@
  *
  * GUEST ROOM.  The handler is tick.c; what is here runs on the serving
  * thread and on the controller, a thread that lives as long as a profile and
- * gives new threads their timers.
+ * gives new threads their timers; where there is a resting thread (rest.h), it
+ * is both.
  *
  * A sample stands for the periods since the last, so the sum is the kernel's
  * account even where its tick is coarser than the period.  What could not be
@@ -16,6 +17,7 @@
 #ifndef PPROF_GUEST_SAMPLER_H
 #define PPROF_GUEST_SAMPLER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -91,6 +93,20 @@ int pprof_sampler_start(unsigned hz, bool wall);
  */
 int pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
     struct pprof_sampler_result *result);
+
+
+/*
+ * Where the resting thread took the place of the controller: does what is due.
+ * Returns how many ns until it wants to be called again, UINT64_MAX when
+ * nothing runs.
+ *
+ * Context: the thread that called pprof_sampler_start().
+ */
+uint64_t pprof_sampler_step(void);
+
+/* The futex that is rung when pprof_sampler_step() is to be called before
+   that; NULL: nobody waits.  Context: constructor. */
+void pprof_sampler_bell(_Atomic uint32_t *word);
 
 
 /*

@@ -140,7 +140,7 @@ pprof_signal_quiesce(void)
             return true;
         }
 
-        nanosleep(&pause, NULL);
+        pprof_raw(SYS_nanosleep, (uintptr_t) &pause, 0, 0, 0, 0, 0);
     }
 
     return false;
@@ -223,30 +223,69 @@ pprof_timer_delete(int timer)
 }
 
 
+/* Writes TEXT at AT, with a zero.  Returns where that is. */
+static char *
+put_text(char *at, const char *text)
+{
+    size_t size = strlen(text);
+
+    memcpy(at, text, size + 1);
+
+    return at + size;
+}
+
+
+/* printf() wants libc's thread state; the resting thread has none. */
+static char *
+put_number(char *at, unsigned n)
+{
+    char   digits[10];
+    size_t size = 0;
+
+    do {
+        digits[size++] = (char) ('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+
+    while (size > 0) {
+        *at++ = digits[--size];
+    }
+
+    return at;
+}
+
+
 ssize_t
 pprof_task_read(pid_t tid, const char *file, char *buf, size_t size)
 {
-    char path[64];
+    char  path[64];
+    char *end = put_text(path, "/proc/self/");
 
-    if (tid == 0) {
-        snprintf(path, sizeof(path), "/proc/self/%s", file);
-
-    } else {
-        snprintf(path, sizeof(path), "/proc/self/task/%d/%s", (int) tid, file);
+    if (tid != 0) {
+        end = put_number(put_text(end, "task/"), (unsigned) tid);
+        *end++ = '/';
     }
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    put_text(end, file);
 
-    if (fd == -1) {
+    long fd = pprof_raw(SYS_openat, (uintptr_t) AT_FDCWD, (uintptr_t) path,
+                        O_RDONLY | O_CLOEXEC, 0, 0, 0);
+
+    if (fd < 0) {
+        errno = (int) -fd;
         return -1;
     }
 
-    ssize_t n = read(fd, buf, size - 1);
-    int     error = errno;
+    long n = pprof_raw(SYS_read, (uintptr_t) fd, (uintptr_t) buf, size - 1, 0,
+                       0, 0);
 
-    close(fd);
+    pprof_raw(SYS_close, (uintptr_t) fd, 0, 0, 0, 0, 0);
     buf[n > 0 ? n : 0] = '\0';
-    errno = error;
+
+    if (n < 0) {
+        errno = (int) -n;
+        return -1;
+    }
 
     return n;
 }
@@ -264,7 +303,19 @@ pprof_task_blocks(pid_t tid)
         return false;
     }
 
-    uint64_t mask = strtoull(line + 8, NULL, 16);
+    uint64_t mask = 0;
+
+    for (line += 8 + strspn(line + 8, " \t"); ; line++) {
+        if (*line >= '0' && *line <= '9') {
+            mask = mask << 4 | (unsigned) (*line - '0');
+
+        } else if (*line >= 'a' && *line <= 'f') {
+            mask = mask << 4 | (unsigned) (*line - 'a' + 10);
+
+        } else {
+            break;
+        }
+    }
 
     return mask >> (signal_state.signo - 1) & 1;
 }
@@ -276,9 +327,12 @@ pprof_task_list(void (*visit)(void *arg, pid_t tid), void *arg)
     _Alignas(struct entry) char  buf[4096];
     long                         n;
 
-    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    long fd = pprof_raw(SYS_openat, (uintptr_t) AT_FDCWD,
+                        (uintptr_t) "/proc/self/task",
+                        O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
 
-    if (fd == -1) {
+    if (fd < 0) {
+        errno = (int) -fd;
         return -1;
     }
 
@@ -287,7 +341,11 @@ pprof_task_list(void (*visit)(void *arg, pid_t tid), void *arg)
     {
         for (long at = 0; at < n; /* void */ ) {
             struct entry *entry = (struct entry *) (buf + at);
-            pid_t         tid = (pid_t) strtol(entry->name, NULL, 10);
+            pid_t         tid = 0;
+
+            for (const char *p = entry->name; *p >= '0' && *p <= '9'; p++) {
+                tid = tid * 10 + (*p - '0');
+            }
 
             if (tid > 0 && !pprof_own_has(tid)) {
                 visit(arg, tid);
@@ -297,7 +355,7 @@ pprof_task_list(void (*visit)(void *arg, pid_t tid), void *arg)
         }
     }
 
-    close(fd);
+    pprof_raw(SYS_close, (uintptr_t) fd, 0, 0, 0, 0, 0);
 
     if (n < 0) {
         errno = (int) -n;
