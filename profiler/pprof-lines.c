@@ -450,7 +450,116 @@ number_of(Dwarf_Die *die, unsigned attribute)
 }
 
 
-/* The mangled name, or the plain one, or NULL. */
+/* Where DIE was declared: a member function's is in its class. */
+static Dwarf_Die
+declaration(Dwarf_Die *die)
+{
+    Dwarf_Die        d = *die;
+    Dwarf_Attribute  attr;
+
+    while (dwarf_attr(&d, DW_AT_abstract_origin, &attr) != NULL
+           || dwarf_attr(&d, DW_AT_specification, &attr) != NULL)
+    {
+        Dwarf_Die  next;
+
+        if (dwarf_formref_die(&attr, &next) == NULL) {
+            break;
+        }
+
+        d = next;
+    }
+
+    return d;
+}
+
+
+/* A namespace's, a class's or a function's part of a name, or NULL. */
+static const char *
+part_of(Dwarf_Die *scope)
+{
+    const char  *name = dwarf_diename(scope);
+
+    switch (dwarf_tag(scope)) {
+
+    case DW_TAG_namespace:
+        return name == NULL ? "(anonymous)" : name;
+
+    case DW_TAG_class_type:
+    case DW_TAG_structure_type:
+    case DW_TAG_union_type:
+        /* "<lambda(int)>" is gcc's, no name is clang's */
+        return name == NULL || name[0] == '<' ? "{lambda}" : name;
+
+    case DW_TAG_subprogram:
+        return name;
+
+    default:
+        return NULL;
+    }
+}
+
+
+enum {
+    NAME_MAX_LEN = 2048,    /* bytes of a name that is put together */
+    NESTING_MAX  = 16       /* functions in functions */
+};
+
+
+/* Appends what encloses DIE's declaration to the LEN bytes of TEXT. */
+static size_t
+put_scopes(char *text, size_t len, Dwarf_Die *die, unsigned depth)
+{
+    Dwarf_Die  decl = declaration(die), *scopes = NULL;
+    const int  n = dwarf_getscopes_die(&decl, &scopes);
+
+    for (int i = n - 1; i > 0; i--) {
+        const char  *part = part_of(&scopes[i]);
+
+        /* a function may stand elsewhere than what encloses it */
+        if (dwarf_tag(&scopes[i]) == DW_TAG_subprogram
+            && depth < NESTING_MAX)
+        {
+            len = put_scopes(text, 0, &scopes[i], depth + 1);
+        }
+
+        if (part != NULL && len + strlen(part) + 3 < NAME_MAX_LEN) {
+            len += sprintf(text + len, "%s%s", len == 0 ? "" : "::", part);
+        }
+    }
+
+    free(scopes);
+
+    return len;
+}
+
+
+/*
+ * NAME with what encloses DIE: "shop::(anonymous)::Till::close".  For those
+ * that have no mangled name, since nobody outside their file can call them.
+ * The text is good until the next call.
+ */
+static const char *
+qualified(Dwarf_Die *die, const char *name)
+{
+    static char   text[NAME_MAX_LEN];
+    const size_t  len = put_scopes(text, 0, die, 0);
+
+    if (len == 0 || len + strlen(name) + 3 > sizeof(text)) {
+        return name;
+    }
+
+    /* a lambda's operator() is the lambda */
+    if (len < 8 || strcmp(text + len - 8, "{lambda}") != 0
+        || strcmp(name, "operator()") != 0)
+    {
+        sprintf(text + len, "::%s", name);
+    }
+
+    return text;
+}
+
+
+/* The mangled name, or the plain one with what encloses it, or NULL. */
 static const char *
 name_of(Dwarf_Die *die)
 {
@@ -463,7 +572,13 @@ name_of(Dwarf_Die *die)
         s = dwarf_formstring(&attr);
     }
 
-    return s != NULL ? s : dwarf_diename(die);
+    if (s != NULL) {
+        return s;
+    }
+
+    s = dwarf_diename(die);
+
+    return s == NULL ? NULL : qualified(die, s);
 }
 
 

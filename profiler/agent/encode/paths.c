@@ -1,6 +1,7 @@
 #include "encode/paths.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,27 +39,85 @@ compare(const void *a, const void *b)
 }
 
 
-/* Names S's frames into NAMES, the root first.  Returns 0, or -1: memory. */
+/* How many frames S has.  Returns -1 when memory ran out. */
 static int
-name_frames(const struct pprof_sample *s, const char **to,
-    const struct pprof_maps *maps, struct pprof_names *names)
+count_frames(const struct pprof_sample *s, const struct pprof_maps *maps,
+    struct pprof_names *names, size_t *n)
 {
+    struct pprof_place place;
+    int rc = 0;
+
+    if (names->lines == NULL || s->depth == 0) {
+        *n = s->depth == 0 ? 1 : s->depth;
+        return 0;
+    }
+
+    *n = 0;
+
+    for (size_t i = 0; i < s->depth && rc != -1; i++) {
+        for (size_t k = 0; (rc = pprof_names_place(names, maps, s->pcs[i], k,
+                                                   &place)) == 1; k++)
+        {
+            (*n)++;
+        }
+    }
+
+    return rc;
+}
+
+
+/* The name of what is at PLACE, with its line where that is known, or NULL. */
+static const char *
+name_place(struct pprof_paths *paths, const struct pprof_place *place)
+{
+    char **text = &paths->texts[paths->ntexts];
+
+    if (place->file == NULL || place->line == 0) {
+        return place->name.name;
+    }
+
+    const char *slash = strrchr(place->file, '/');
+
+    if (asprintf(text, "%s (%s:%d)", place->name.name,
+                 slash == NULL ? place->file : slash + 1, place->line) == -1)
+    {
+        *text = NULL;
+        return NULL;
+    }
+
+    paths->ntexts++;
+
+    return *text;
+}
+
+
+/* Names S's N frames into TO, the root first.  Returns 0, or -1: memory. */
+static int
+name_frames(struct pprof_paths *paths, const struct pprof_sample *s,
+    const char **to, size_t n, const struct pprof_maps *maps,
+    struct pprof_names *names)
+{
+    struct pprof_place place;
+    int rc = 0;
+
     if (s->depth == 0) {
         to[0] = s->lost == NULL ? "[no stack]" : s->lost;
         return 0;
     }
 
-    for (size_t i = 0; i < s->depth; i++) {
-        struct pprof_name name;
+    for (size_t i = 0; i < s->depth && rc != -1; i++) {
+        for (size_t k = 0; (rc = pprof_names_place(names, maps, s->pcs[i], k,
+                                                   &place)) == 1; k++)
+        {
+            to[--n] = name_place(paths, &place);
 
-        if (pprof_names_find(names, maps, s->pcs[i], &name) == -1) {
-            return -1;
+            if (to[n] == NULL) {
+                return -1;
+            }
         }
-
-        to[s->depth - 1 - i] = name.name;
     }
 
-    return 0;
+    return rc;
 }
 
 
@@ -94,7 +153,7 @@ int
 pprof_paths_make(struct pprof_paths *paths, const struct pprof_profile *p,
     size_t column, const struct pprof_maps *maps, struct pprof_names *names)
 {
-    size_t frames = 0, at = 0;
+    size_t frames = 0, at = 0, n;
 
     memset(paths, 0, sizeof(struct pprof_paths));
 
@@ -104,13 +163,21 @@ pprof_paths_make(struct pprof_paths *paths, const struct pprof_profile *p,
     }
 
     for (size_t i = 0; i < p->nsamples; i++) {
-        frames += p->samples[i].depth == 0 ? 1 : p->samples[i].depth;
+        if (count_frames(&p->samples[i], maps, names, &n) == -1) {
+            goto failed;
+        }
+
+        frames += n;
     }
 
     paths->paths = calloc(p->nsamples + 1, sizeof(struct pprof_path));
     paths->names = calloc(frames + 1, sizeof(char *));
+    paths->texts = calloc(names->lines == NULL ? 1 : frames + 1,
+                          sizeof(char *));
 
-    if (p->failed || paths->paths == NULL || paths->names == NULL) {
+    if (p->failed || paths->paths == NULL || paths->names == NULL
+        || paths->texts == NULL)
+    {
         goto failed;
     }
 
@@ -118,12 +185,17 @@ pprof_paths_make(struct pprof_paths *paths, const struct pprof_profile *p,
         const struct pprof_sample *s = &p->samples[i];
         struct pprof_path *path = &paths->paths[paths->npaths++];
 
+        if (count_frames(s, maps, names, &path->depth) == -1) {
+            goto failed;
+        }
+
         path->names = paths->names + at;
-        path->depth = s->depth == 0 ? 1 : s->depth;
         path->value = s->values[column];
         at += path->depth;
 
-        if (name_frames(s, path->names, maps, names) == -1) {
+        if (name_frames(paths, s, path->names, path->depth, maps, names)
+            == -1)
+        {
             goto failed;
         }
     }
@@ -145,6 +217,11 @@ failed:
 void
 pprof_paths_free(struct pprof_paths *paths)
 {
+    for (size_t i = 0; i < paths->ntexts; i++) {
+        free(paths->texts[i]);
+    }
+
+    free(paths->texts);
     free(paths->paths);
     free(paths->names);
     memset(paths, 0, sizeof(struct pprof_paths));

@@ -16,7 +16,7 @@
 
 struct pprof_path {
     const char  **names;    /* the root first; they belong to the struct
-                               pprof_names, or to the profile */
+                               pprof_names, to the profile, or to TEXTS */
     size_t        depth;
     int64_t       value;    /* greater than 0 */
 };
@@ -27,6 +27,8 @@ struct pprof_paths {
                                        together */
     size_t              npaths;
     const char        **names;      /* private: what the paths point into */
+    char              **texts;      /* private: names with their lines */
+    size_t              ntexts;
 };
 
 
@@ -35,7 +37,8 @@ size_t pprof_paths_column(const struct pprof_profile *p);
 
 /*
  * Makes the paths of P's value number COLUMN.  Sums of 0 and less are left
- * out.
+ * out.  Where NAMES has lines, what was inlined has frames of its own, and a
+ * name has its line behind it: "book (ledger.cc:17)".
  *
  * Returns 0, or -1 with errno ENOMEM or EINVAL (no such value); PATHS is then
  * empty.

@@ -691,27 +691,19 @@ string_id(struct writer *w, const char *s)
 }
 
 
-/* Where a function is in the source; 0: unknown. */
-struct source {
-    const char  *file;
-    int          line;
-};
-
-
-/* The id of the function of that name, written when it is new. */
+/* The id of the function that is at P, written when it is new. */
 static uint64_t
-function_id(struct writer *w, const struct pprof_name *name,
-    struct source source)
+function_id(struct writer *w, const struct pprof_place *p)
 {
-    const uint64_t  name_id = string_id(w, name->name);
-    const uint64_t  system_id = string_id(w, name->system_name);
-    const uint64_t  file_id = string_id(w, source.file);
+    const uint64_t  name_id = string_id(w, p->name.name);
+    const uint64_t  system_id = string_id(w, p->name.system_name);
+    const uint64_t  file_id = string_id(w, p->file);
     const uint64_t  key = name_id << 32 | system_id;
-    const uint64_t  place = file_id << 32 | (uint32_t) source.line;
+    const uint64_t  place = file_id << 32 | (uint32_t) p->start;
     bool            new;
     const int64_t   n = index_add(&w->function_ids,
-                                  mix(mix(mix(0, key), name->start), place),
-                                  key, name->start, place, &new);
+                                  mix(mix(mix(0, key), p->name.start), place),
+                                  key, p->name.start, place, &new);
 
     if (n < 0) {
         w->failed = true;
@@ -725,7 +717,7 @@ function_id(struct writer *w, const struct pprof_name *name,
         put_number(m, FUNCTION_NAME, name_id);
         put_number(m, FUNCTION_SYSTEM_NAME, system_id);
         put_number(m, FUNCTION_FILENAME, file_id);
-        put_number(m, FUNCTION_START_LINE, source.line);
+        put_number(m, FUNCTION_START_LINE, p->start);
         put_message(&w->functions, PROFILE_FUNCTION, m);
     }
 
@@ -764,37 +756,20 @@ put_location(struct writer *w, uint64_t id, const struct pprof_map *map,
 }
 
 
-/*
- * The functions at ADDR, each with its line: NAME, and before it what was
- * inlined there.
- */
+/* The functions at ADDR, each with its line, what was inlined first. */
 static void
-put_lines(struct writer *w, uintptr_t addr, const struct pprof_name *name)
+put_lines(struct writer *w, uintptr_t addr)
 {
-    size_t                     n = 0;
-    const struct pprof_frame  *frames
-        = w->names->lines == NULL ? NULL
-          : pprof_lines_at(w->names->lines, addr, &n);
+    struct pprof_place  p;
+    int                 rc;
 
-    if (frames == NULL) {
-        put_line(w, function_id(w, name, (struct source) {NULL, 0}), 0);
-        return;
+    for (size_t i = 0;
+         (rc = pprof_names_place(w->names, w->maps, addr, i, &p)) == 1; i++)
+    {
+        put_line(w, function_id(w, &p), p.line);
     }
 
-    for (size_t i = 0; i < n; i++) {
-        struct pprof_name  own = *name;
-
-        if (frames[i].name != NULL
-            && pprof_names_symbol(w->names, w->maps, frames[i].name, &own) < 0)
-        {
-            w->failed = true;
-            return;
-        }
-
-        put_line(w, function_id(w, &own, (struct source) {frames[i].file,
-                                                          frames[i].start}),
-                 frames[i].line);
-    }
+    w->failed = w->failed || rc == -1;
 }
 
 
@@ -812,14 +787,7 @@ location_id(struct writer *w, uintptr_t addr)
     }
 
     if (new) {
-        struct pprof_name  name;
-
-        if (pprof_names_find(w->names, w->maps, addr, &name) < 0) {
-            w->failed = true;
-            return 0;
-        }
-
-        put_lines(w, addr, &name);
+        put_lines(w, addr);
         put_location(w, n + 1, pprof_maps_find(w->maps, addr), addr);
     }
 
@@ -831,12 +799,12 @@ location_id(struct writer *w, uintptr_t addr)
 static uint64_t
 lost_id(struct writer *w, const char *name)
 {
-    const struct pprof_name  both = {.name = name, .system_name = name};
-    const uint64_t           function = function_id(w, &both,
-                                                    (struct source) {NULL, 0});
+    const struct pprof_place  place = {{.name = name, .system_name = name},
+                                       NULL, 0, 0};
+    const uint64_t            function = function_id(w, &place);
     bool                     new;
     const int64_t            n = index_add(&w->location_ids, mix(1, function),
-                                           0, function, 0, &new);
+                                            0, function, 0, &new);
 
     if (n < 0) {
         w->failed = true;

@@ -13,6 +13,36 @@ address(const struct pprof_sample *s, size_t i)
 }
 
 
+/* The K-th function at PC.  False: there is none. */
+static bool
+put_frame(uintptr_t pc, size_t k, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *out)
+{
+    const struct pprof_map *map = pprof_maps_find(maps, pc);
+    struct pprof_place p;
+    const int rc = pprof_names_place(names, maps, pc, k, &p);
+
+    if (rc == 0) {
+        return false;
+    }
+
+    pprof_buf_printf(out, "#\t0x%" PRIxPTR "\t%s", pc, p.name.name);
+
+    if (p.name.start != 0 && p.name.start <= pc) {
+        pprof_buf_printf(out, "+0x%" PRIxPTR, pc - p.name.start);
+    }
+
+    if (p.file != NULL && p.line != 0) {
+        pprof_buf_printf(out, "\t%s:%d\n", p.file, p.line);
+    } else {
+        pprof_buf_printf(out, "\t%s\n", map == NULL ? "?" : map->file);
+    }
+
+    /* without memory the name is as good as there can be one, once */
+    return rc == 1;
+}
+
+
 void
 pprof_text_frames_write(const struct pprof_sample *s,
     const struct pprof_maps *maps, struct pprof_names *names,
@@ -23,17 +53,9 @@ pprof_text_frames_write(const struct pprof_sample *s,
     }
 
     for (size_t i = 0; i < s->depth; i++) {
-        const struct pprof_map *map = pprof_maps_find(maps, s->pcs[i]);
-        struct pprof_name name;
-
-        (void) pprof_names_find(names, maps, s->pcs[i], &name);
-        pprof_buf_printf(out, "#\t0x%" PRIxPTR "\t%s", s->pcs[i], name.name);
-
-        if (name.start != 0 && name.start <= s->pcs[i]) {
-            pprof_buf_printf(out, "+0x%" PRIxPTR, s->pcs[i] - name.start);
+        for (size_t k = 0; put_frame(s->pcs[i], k, maps, names, out); k++) {
+            /* what was inlined there, and where */
         }
-
-        pprof_buf_printf(out, "\t%s\n", map == NULL ? "?" : map->file);
     }
 }
 

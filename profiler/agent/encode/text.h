@@ -43,7 +43,9 @@ int pprof_text_delay_write(const struct pprof_profile *p, const char *name,
     struct pprof_names *names, struct pprof_buf *out);
 
 /*
- * Appends a line for each frame of S: "#\t0x…\tname+0x…\tfile".
+ * Appends a line for each frame of S: "#\t0x…\tname+0x…\tfile"; where NAMES
+ * has lines, what was inlined has lines of its own, and the file is the
+ * source's: "ledger.cc:17".
  */
 void pprof_text_frames_write(const struct pprof_sample *s,
     const struct pprof_maps *maps, struct pprof_names *names,

@@ -350,6 +350,16 @@ parse_extras(struct pprof_job *job, const char *query)
         ask->rate = n;
     }
 
+    if (pprof_query_get(query, "names", text, sizeof(text))) {
+        ask->full_names = strcmp(text, "full") == 0;
+
+        if (!ask->full_names && strcmp(text, "short") != 0) {
+            pprof_answer_error(&job->answer, 400, "invalid value for "
+                               "\"names\" - must be short or full");
+            return -1;
+        }
+    }
+
     if (pprof_query_get(query, "format", text, sizeof(text))) {
         if (strcmp(text, "folded") == 0) {
             ask->format = PPROF_FORMAT_FOLDED;

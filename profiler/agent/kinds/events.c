@@ -336,7 +336,7 @@ write_answer(struct pprof_job *job, const struct pprof_profile *p, bool delta)
     const char *const name = job->kind->name;
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
-    struct pprof_names names;
+    struct pprof_job_names n;
     int rc;
 
     if (pprof_job_maps(job, &maps) == -1) {
@@ -349,16 +349,16 @@ write_answer(struct pprof_job *job, const struct pprof_profile *p, bool delta)
         return;
     }
 
-    pprof_names_init(&names);
+    pprof_job_names(&n, job, p, &maps);
 
     if (own->text == NULL) {
-        rc = pprof_text_count_write(p, name, &maps, &names, &a->body);
+        rc = pprof_text_count_write(p, name, &maps, &n.names, &a->body);
 
     } else if (job->ask.legacy) {
         rc = pprof_legacy_contention_write(p, 0, 1, &maps, &a->body);
 
     } else {
-        rc = pprof_text_delay_write(p, own->text, 1, &maps, &names, &a->body);
+        rc = pprof_text_delay_write(p, own->text, 1, &maps, &n.names, &a->body);
     }
 
     if (rc == -1) {
@@ -369,7 +369,7 @@ write_answer(struct pprof_job *job, const struct pprof_profile *p, bool delta)
         pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
     }
 
-    pprof_names_free(&names);
+    pprof_job_names_free(&n);
     pprof_maps_free(&maps);
 }
 

@@ -325,18 +325,22 @@ write_text(struct pprof_job *job, const struct dump *dump,
     const struct pprof_maps *maps)
 {
     struct pprof_answer *a = &job->answer;
-    struct pprof_names names;
+    struct pprof_job_names n;
     int rc = 0;
 
-    pprof_names_init(&names);
+    pprof_job_names(&n, job, &dump->profile, maps);
 
     if (job->ask.debug == 2) {
-        write_threads(dump, maps, &names, &a->body);
+        write_threads(dump, maps, &n.names, &a->body);
         rc = dump->failed || dump->profile.failed ? -1 : 0;
 
     } else {
-        rc = pprof_text_count_write(&dump->profile, "goroutine", maps, &names,
+        rc = pprof_text_count_write(&dump->profile, "goroutine", maps, &n.names,
                                     &a->body);
+    }
+
+    if (n.lines.comment[0] != '\0') {
+        pprof_buf_printf(&a->body, "\n# %s\n", n.lines.comment);
     }
 
     if (rc == -1) {
@@ -347,7 +351,7 @@ write_text(struct pprof_job *job, const struct dump *dump,
         pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
     }
 
-    pprof_names_free(&names);
+    pprof_job_names_free(&n);
 }
 
 

@@ -49,6 +49,7 @@ struct pprof_ask {
     enum pprof_format  format;
     bool         wall;          /* all time, not only the processor's */
     bool         lines;         /* files and lines too */
+    bool         full_names;    /* with parameters and all arguments */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */
     size_t       body_len;

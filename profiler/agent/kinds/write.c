@@ -64,8 +64,6 @@ find_lines(struct pprof_lines *lines, const struct pprof_job *job,
     const unsigned seconds = job->ask.seconds;
     const char *program = pprof_env_get("PPROF_LINES");
 
-    pprof_lines_init(lines);
-
     if (program != NULL && strcmp(program, "off") == 0) {
         snprintf(lines->comment, sizeof(lines->comment), "no lines: "
                  "PPROF_LINES=off");
@@ -93,36 +91,52 @@ find_lines(struct pprof_lines *lines, const struct pprof_job *job,
 
 
 void
+pprof_job_names(struct pprof_job_names *n, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps)
+{
+    pprof_names_init(&n->names);
+    pprof_lines_init(&n->lines);
+    n->names.full = job->ask.full_names;
+
+    if (job->ask.lines) {
+        find_lines(&n->lines, job, p, maps, n->names.debug_root);
+        n->names.lines = &n->lines;
+    }
+}
+
+
+void
+pprof_job_names_free(struct pprof_job_names *n)
+{
+    pprof_names_free(&n->names);
+    pprof_lines_free(&n->lines);
+}
+
+
+void
 pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
     const struct pprof_maps *maps, const char *file)
 {
     struct pprof_answer *a = &job->answer;
-    struct pprof_names names;
-    struct pprof_lines lines;
+    struct pprof_job_names n;
     int rc;
 
-    pprof_names_init(&names);
-    pprof_lines_init(&lines);
+    pprof_job_names(&n, job, p, maps);
 
     switch (job->ask.format) {
 
     case PPROF_FORMAT_FOLDED:
-        rc = write_paths(job, p, maps, &names);
+        rc = write_paths(job, p, maps, &n.names);
         pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
         break;
 
     case PPROF_FORMAT_SVG:
-        rc = write_paths(job, p, maps, &names);
+        rc = write_paths(job, p, maps, &n.names);
         pprof_answer_ok(a, "image/svg+xml", NULL);
         break;
 
     default:
-        if (job->ask.lines) {
-            find_lines(&lines, job, p, maps, names.debug_root);
-            names.lines = &lines;
-        }
-
-        rc = pprof_profile_finish(p, maps, &names, &a->body);
+        rc = pprof_profile_finish(p, maps, &n.names, &a->body);
         pprof_answer_ok(a, PPROF_TYPE_BYTES, file);
     }
 
@@ -131,8 +145,7 @@ pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
                            strerrordesc_np(errno));
     }
 
-    pprof_names_free(&names);
-    pprof_lines_free(&lines);
+    pprof_job_names_free(&n);
 }
 
 

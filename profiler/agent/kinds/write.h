@@ -18,6 +18,24 @@
 void pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
     const struct pprof_maps *maps, const char *file);
 
+/* The names that JOB wants, of P's addresses, and their lines. */
+struct pprof_job_names {
+    struct pprof_names  names;
+    struct pprof_lines  lines;      /* private: NAMES has them */
+};
+
+/*
+ * Makes them, as ?names= and ?lines= say.  Cannot fail.
+ *
+ * Owner: whoever declared the struct; pprof_job_names_free() when done, while
+ * P and MAPS are there.  Context: serving thread; takes as long as the lines
+ * take.
+ */
+void pprof_job_names(struct pprof_job_names *n, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps);
+
+void pprof_job_names_free(struct pprof_job_names *n);
+
 /*
  * Loads the program's mappings.  Returns 0, or -1 when JOB's answer says why
  * they cannot be read.

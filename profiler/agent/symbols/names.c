@@ -15,6 +15,7 @@
 #include "symbols/elf.h"
 #include "symbols/fde.h"
 #include "symbols/plt.h"
+#include "symbols/short.h"
 
 
 #define DEBUG_ROOT   "/usr/lib/debug"
@@ -882,6 +883,35 @@ make_entry(const char *system_name, size_t len, const char *name,
 }
 
 
+/*
+ * What people call SYMBOL: demangled, and short unless N says otherwise.
+ * Returns a string to free(), or NULL when that is SYMBOL, or memory ran out.
+ */
+static char *
+make_name(const struct pprof_names *n, const char *symbol)
+{
+    if (strncmp(symbol, "_Z", 2) != 0) {
+        const size_t  len = strlen(symbol);
+        const size_t  name_len = n->full ? len
+                                         : pprof_short_symbol(symbol, len);
+
+        return name_len == len ? NULL : strndup(symbol, name_len);
+    }
+
+    char  *name = pprof_demangle(n->demangler, symbol);
+
+    if (name == NULL || n->full) {
+        return name;
+    }
+
+    char  *shorter = pprof_short_cxx(name);
+
+    free(name);
+
+    return shorter;
+}
+
+
 static struct pprof_names_entry *
 symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
     const char *symbol, const char *suffix)
@@ -889,11 +919,9 @@ symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
     /* "memcpy@@GLIBC_2.14" */
     const size_t  len = strcspn(symbol, "@");
 
-    if (strncmp(symbol, "_Z", 2) != 0) {
-        return make_entry(symbol, len, NULL, suffix);
-    }
-
-    if (!n->demangler_known && !find_demangler(n, maps)) {
+    if (strncmp(symbol, "_Z", 2) == 0 && !n->demangler_known
+        && !find_demangler(n, maps))
+    {
         return NULL;
     }
 
@@ -903,8 +931,7 @@ symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
         return NULL;
     }
 
-    char                      *name = pprof_demangle(n->demangler,
-                                                     e->system_name);
+    char                      *name = make_name(n, e->system_name);
     struct pprof_names_entry  *both = make_entry(symbol, len, name, suffix);
 
     free(name);
@@ -1056,4 +1083,32 @@ pprof_names_symbol(struct pprof_names *n, const struct pprof_maps *maps,
     out->start = 0;
 
     return 0;
+}
+
+
+int
+pprof_names_place(struct pprof_names *n, const struct pprof_maps *maps,
+    uintptr_t addr, size_t i, struct pprof_place *p)
+{
+    size_t                     nframes = 0;
+    const struct pprof_frame  *frames
+        = n->lines == NULL ? NULL : pprof_lines_at(n->lines, addr, &nframes);
+
+    if (i >= (frames == NULL ? 1 : nframes)) {
+        return 0;
+    }
+
+    *p = (struct pprof_place) {.file = NULL};
+
+    const int  rc = frames != NULL && frames[i].name != NULL
+                    ? pprof_names_symbol(n, maps, frames[i].name, &p->name)
+                    : pprof_names_find(n, maps, addr, &p->name);
+
+    if (frames != NULL) {
+        p->file = frames[i].file;
+        p->line = frames[i].line;
+        p->start = frames[i].start;
+    }
+
+    return rc == -1 ? -1 : 1;
 }

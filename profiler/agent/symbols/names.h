@@ -22,7 +22,8 @@
 
 /* What an address is called. */
 struct pprof_name {
-    const char  *name;          /* for people: demangled */
+    const char  *name;          /* for people: demangled and short, or as
+                                   long as it is where FULL is set */
     const char  *system_name;   /* as the symbol table spells it; for an
                                    address without symbol, NAME again */
     uintptr_t    start;         /* first address of the function; of the
@@ -32,6 +33,8 @@ struct pprof_name {
 
 struct pprof_names {
     const char                *debug_root;  /* "/usr/lib/debug"; tests set it */
+    bool                       full;    /* names as a demangler writes them;
+                                           before the first call */
     const struct pprof_lines  *lines;   /* for whoever encodes; NULL: nobody
                                            asked for them */
 
@@ -82,5 +85,27 @@ int pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
  */
 int pprof_names_symbol(struct pprof_names *n, const struct pprof_maps *maps,
     const char *symbol, struct pprof_name *out);
+
+/* A function at an address, with its place in the source. */
+struct pprof_place {
+    struct pprof_name  name;
+    const char        *file;    /* NULL: unknown; belongs to N's lines */
+    int                line;    /* 0: unknown */
+    int                start;   /* the function's own line; 0: unknown */
+};
+
+/*
+ * Tells the I-th function at ADDR, the innermost first: where N has lines, what
+ * was inlined there, and always the function that ADDR lies in, the last one.
+ *
+ *     for (i = 0; (rc = pprof_names_place(n, maps, addr, i, &p)) == 1; i++)
+ *
+ * Returns 1, 0 when there is no I-th, or -1 with errno ENOMEM; P is then as
+ * pprof_names_find() leaves it.
+ *
+ * Owner: as pprof_names_find().
+ */
+int pprof_names_place(struct pprof_names *n, const struct pprof_maps *maps,
+    uintptr_t addr, size_t i, struct pprof_place *p);
 
 #endif
