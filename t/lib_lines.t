@@ -97,13 +97,22 @@ for my $kind (sort keys %expect) {
 	like($text, qr!$expect{$kind}!, $kind);
 }
 
-# other formats are what they were
+# the other formats have them too
 
-my @folded = map { ask("/debug/pprof/threadcreate?format=folded$_")->{body}
-	=~ s/ \d+$//gmr } '', '&lines=1';
-is($folded[1], $folded[0], 'format=folded is not changed');
+like(ask('/debug/pprof/threadcreate?format=folded&lines=1')->{body},
+	qr/;main \(lines\.c:\d+\);create \(lines\.c:\d+\) \d+$/m, 'folded: lines');
+like(ask('/debug/pprof/threadcreate?format=svg&lines=1')->{body},
+	qr/create \(lines\.c:\d+\)/, 'svg: lines');
+like(ask('/debug/pprof/goroutine?debug=2&lines=1')->{body},
+	qr!^#\t0x[0-9a-f]+\tmain\+0x[0-9a-f]+\t\S*/lines\.c:\d+$!m,
+	'debug=2: lines');
+like(ask('/debug/pprof/goroutine?debug=2&lines=1')->{body},
+	qr/^# lines of \d+ of \d+ addresses/m, 'debug=2: of how many');
 like(ask('/debug/pprof/goroutine?debug=1&lines=1')->{body},
-	qr/^goroutine profile: total/, 'debug=1 is not changed');
+	qr!^#\t0x[0-9a-f]+\tmain\+0x[0-9a-f]+\t\S*/lines\.c:\d+$!m,
+	'debug=1: lines');
+unlike(ask('/debug/pprof/goroutine?debug=2')->{body}, qr/lines\.c/,
+	'debug=2: none unless asked');
 
 # through nginx
 

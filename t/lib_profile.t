@@ -396,7 +396,7 @@ sub odd_requests {
 		skip 'no go', 5 unless Debug::Nginx::have_bin('go');
 
 		my $text = listing('-raw',
-			save(ask($sock, '/debug/pprof/profile?seconds=1'), 'l'));
+			save(ask($sock, '/debug/pprof/profile?seconds=1&labels=thread'), 'l'));
 		like($text, qr/thread_name:\[burner\]/, 'label: name');
 		like($text, qr/thread_id:\[\d+\]/, 'label: id');
 

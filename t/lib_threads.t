@@ -185,7 +185,7 @@ $app->stop();
 SKIP: {
 	skip 'no go', 12 unless $go;
 
-	$r = ask($sock, 'block?seconds=2&rate=1');
+	$r = ask($sock, 'block?seconds=2&rate=1&labels=object');
 	$text = go($r, '-traces');
 
 	for (['rwlock', 'rwlock'], ['condition', 'condition'],

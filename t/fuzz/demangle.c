@@ -1,7 +1,8 @@
 /*
- * Feeds anything to our own demangler of plain C++ names.
+ * Feeds anything to our own demangler of plain C++ names, and to what makes
+ * names short.
  *
- * Fuzzes: agent/symbols/demangle.c
+ * Fuzzes: agent/symbols/demangle.c agent/symbols/short.c
  */
 
 #include <stdint.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "symbols/demangle.h"
+#include "symbols/short.h"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -30,6 +32,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
 
     free(got);
+
+    /* what any demangler may have made of it */
+    got = pprof_short_cxx(name + 2);
+
+    if (got == NULL || strlen(got) > size || strchr(got, ' ') != NULL) {
+        abort();
+    }
+
+    free(got);
+    (void) pprof_short_symbol(name, strlen(name));
     free(name);
 
     return 0;

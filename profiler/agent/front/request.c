@@ -313,6 +313,35 @@ is_set(const char *query, const char *key)
 }
 
 
+/* "thread,object".  Returns 0, or -1 when one of them is unknown. */
+static int
+parse_labels(const char *text, unsigned *labels)
+{
+    static const char *const names[] = { "thread", "object" };
+    const size_t n = sizeof(names) / sizeof(names[0]);
+
+    for (/* void */; *text != '\0'; text += *text == ',') {
+        const size_t len = strcspn(text, ",");
+        size_t i = 0;
+
+        while (i < n && (strlen(names[i]) != len
+                         || memcmp(text, names[i], len) != 0))
+        {
+            i++;
+        }
+
+        if (i == n) {
+            return -1;
+        }
+
+        *labels |= 1u << i;
+        text += len;
+    }
+
+    return 0;
+}
+
+
 /*
  * Reads what only profiles know, and Go's do not.  Returns 0, or -1 when the
  * answer has been given.
@@ -348,6 +377,14 @@ parse_extras(struct pprof_job *job, const char *query)
         }
 
         ask->rate = n;
+    }
+
+    if (pprof_query_get(query, "labels", text, sizeof(text))
+        && parse_labels(text, &ask->labels) == -1)
+    {
+        pprof_answer_error(&job->answer, 400, "invalid value for \"labels\" - "
+                           "must be thread, object, or both with a comma");
+        return -1;
     }
 
     if (pprof_query_get(query, "names", text, sizeof(text))) {

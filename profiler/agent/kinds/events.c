@@ -179,7 +179,8 @@ pprof_events_forked(const struct pprof_kind *kind, struct pprof_target *t)
 
 
 static void
-add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t sign)
+add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t sign,
+    bool by_object)
 {
     static const char *const objects[] = {
         [PPROF_ON_MUTEX] = "mutex",
@@ -198,15 +199,17 @@ add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t sign)
     };
 
     pprof_profile_sample(p, (const uintptr_t *) row->pcs, row->depth, false,
-                         values, &label, label.str != NULL);
+                         values, &label, by_object && label.str != NULL);
 }
 
 
 /* Adds what was recorded, SIGN times.  Returns 0, or -1 with errno. */
 static int
-add_sums(struct pprof_target *t, struct pprof_profile *p,
+add_sums(const struct pprof_job *job, struct pprof_profile *p,
     enum pprof_event event, int64_t sign)
 {
+    const bool by_object = (job->ask.labels & PPROF_LABEL_OBJECT) != 0;
+    struct pprof_target *const t = job->target;
     const uint64_t args[PPROF_ARGS] = { event };
     const struct pprof_row *row = NULL;
     struct pprof_reply reply;
@@ -223,7 +226,7 @@ add_sums(struct pprof_target *t, struct pprof_profile *p,
     }
 
     while ((row = pprof_reply_next(&reply, row)) != NULL) {
-        add_row(p, row, sign);
+        add_row(p, row, sign, by_object);
     }
 
     const int64_t values[] = {
@@ -321,7 +324,7 @@ pprof_events_begin(struct pprof_job *job)
     pprof_tables_update(job->target);
 
     add_types(&s->profile, job->kind);
-    (void) add_sums(job->target, &s->profile, own->event, -1);
+    (void) add_sums(job, &s->profile, own->event, -1);
     s->time_nanos = pprof_now_nanos();
     job->state = s;
 
@@ -412,7 +415,7 @@ answer_now(struct pprof_job *job)
 
     add_types(&p, job->kind);
 
-    if (add_sums(job->target, &p, event, 1) == -1) {
+    if (add_sums(job, &p, event, 1) == -1) {
         pprof_job_refuse(job, errno, "the sums cannot be read");
 
     } else {
@@ -440,7 +443,7 @@ pprof_events_end(struct pprof_job *job, bool gone)
         return;
     }
 
-    if (!gone && add_sums(job->target, &s->profile, event, 1) == -1) {
+    if (!gone && add_sums(job, &s->profile, event, 1) == -1) {
         pprof_job_refuse(job, errno, "the sums cannot be read");
         gone = true;
     }

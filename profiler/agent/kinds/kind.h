@@ -39,6 +39,12 @@ enum {
 
 enum { PPROF_HZ_MAX = 1000 };
 
+/* What samples are told apart by, when that is asked for. */
+enum {
+    PPROF_LABEL_THREAD = 1 << 0,    /* thread_id, thread_name */
+    PPROF_LABEL_OBJECT = 1 << 1,    /* what was waited for */
+};
+
 struct pprof_ask {
     bool         legacy;        /* gperftools' formats */
     bool         gc;            /* give free memory back first */
@@ -50,6 +56,7 @@ struct pprof_ask {
     bool         wall;          /* all time, not only the processor's */
     bool         lines;         /* files and lines too */
     bool         full_names;    /* with parameters and all arguments */
+    unsigned     labels;        /* PPROF_LABEL_… */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */
     size_t       body_len;

@@ -47,7 +47,8 @@ start(struct pprof_job *job)
 
 
 static void
-add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t period)
+add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t period,
+    bool threads)
 {
     const int64_t values[] = {
         (int64_t) row->count, (int64_t) row->count * period
@@ -69,7 +70,7 @@ add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t period)
     };
 
     pprof_profile_sample(p, (const uintptr_t *) row->pcs, row->depth, true,
-                         values, labels, 2);
+                         values, labels, threads ? 2 : 0);
 }
 
 
@@ -158,7 +159,8 @@ stop(struct pprof_job *job, struct pprof_profile *p)
         const struct pprof_row *row = NULL;
 
         while ((row = pprof_reply_next(&reply, row)) != NULL) {
-            add_row(p, row, period);
+            add_row(p, row, period,
+                    (job->ask.labels & PPROF_LABEL_THREAD) != 0);
         }
 
         add_comments(p, &result);
