@@ -199,7 +199,7 @@ SKIP: {
 		unlike($trace // '', qr/pprof/, "block: $object: nothing of ours");
 	}
 
-	$text = go(ask($sock, 'mutex?seconds=2'), '-traces');
+	$text = go(ask($sock, 'mutex?seconds=2&labels=object'), '-traces');
 	like($text, qr/^ +object:\s*rwlock\s*\n(?:.*\n)*? .* pass_on$/m,
 		'mutex: who held the rwlock');
 }
