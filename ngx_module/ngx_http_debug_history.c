@@ -33,6 +33,7 @@ typedef struct {
 
 typedef struct {
     uint64_t   classes[NGX_HTTP_DEBUG_CLASSES];
+    uint64_t   value[NGX_HTTP_DEBUG_METRICS];
     uint64_t   failed;
     uint64_t   active;
     uint64_t   bucket[NGX_HTTP_DEBUG_BUCKETS];
@@ -60,6 +61,8 @@ static void ngx_http_debug_history_coarse(ngx_http_debug_zone_t *zone,
     ngx_http_debug_sums_t *sums);
 static void ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_sums_t *sums);
+static void ngx_http_debug_history_cell(ngx_http_debug_cell_t *cell,
     ngx_http_debug_sums_t *sums);
 static void ngx_http_debug_history_percentiles(uint64_t *before,
     uint64_t *now, uint32_t *value);
@@ -229,7 +232,9 @@ ngx_http_debug_history_step(void)
 
         e = ngx_http_debug_zone_by_id(f->zone, f->id);
 
-        if (e) {
+        if (e && e->live == NGX_HTTP_DEBUG_LIVE
+            && e->kind != NGX_HTTP_DEBUG_GONE)
+        {
             ngx_http_debug_history_entity(f->zone, f->peers, e, f->second);
         }
     }
@@ -329,35 +334,43 @@ ngx_http_debug_history_entity(ngx_http_debug_zone_t *zone,
     ngx_uint_t                 i;
     ngx_http_debug_sums_t      sums;
     ngx_http_debug_history_t  *h;
+    ngx_http_debug_outcomes_t  outcomes;
+
+    ngx_http_debug_history_sum(zone, peers, e, &sums);
+
+    if (e->kind == NGX_HTTP_DEBUG_PEER) {
+        ngx_http_debug_state_outcomes(&outcomes, sums.classes, sums.value);
+        ngx_http_debug_state_note(zone, e, second, &outcomes);
+    }
 
     if (e->history == 0) {
         offset = ngx_http_debug_zone_alloc(zone, ngx_http_debug_history_size(),
-                                           ngx_http_debug_load(&zone->limit)
-                                           / 4);
+                                         ngx_http_debug_load(&zone->reserve));
         if (offset == 0) {
             return;
         }
 
+        e->rings = ngx_http_debug_history_size();
         e->history = offset;
+    }
+
+    h = ngx_http_debug_zone_at(zone, e->history);
+
+    if (h->last == 0) {
 
         /* of a newcomer all is known, of others only what comes from now on */
 
         tp = ngx_timeofday();
 
         if (e->created + 2000 >= (uint64_t) tp->sec * 1000 + tp->msec) {
-            h = ngx_http_debug_zone_at(zone, e->history);
             h->last = second - 1;
         }
     }
-
-    h = ngx_http_debug_zone_at(zone, e->history);
 
     /* who filled the last one may have died before it came to this entity */
 
     gap = second - h->last;
     h->last = second;
-
-    ngx_http_debug_history_sum(zone, peers, e, &sums);
 
     if (gap > NGX_HTTP_DEBUG_GAP) {
 
@@ -486,65 +499,75 @@ ngx_http_debug_history_sum(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
     ngx_http_debug_sums_t *sums)
 {
-    int64_t                  active;
-    uint32_t                 code;
-    uint64_t                 n;
-    ngx_uint_t               i, last;
+    ngx_uint_t               i;
     ngx_http_debug_cell_t   *cell;
     ngx_http_debug_cells_t   cells;
 
-    ngx_memzero(sums, sizeof(ngx_http_debug_sums_t));
+    do {
+        ngx_memzero(sums, sizeof(ngx_http_debug_sums_t));
 
-    active = 0;
+        ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
 
-    ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
-
-    for (cell = ngx_http_debug_snapshot_next(&cells);
-         cell;
-         cell = ngx_http_debug_snapshot_next(&cells))
-    {
-        for (i = 0; i < cells.lanes; i++) {
-            active += ngx_http_debug_load(&cell->active[i]);
-        }
-
-        for (i = 0; i < NGX_HTTP_DEBUG_CODES; i++) {
-
-            code = ngx_http_debug_load(&cell->code[i]);
-            if (code == 0) {
-                break;
+        for (cell = ngx_http_debug_snapshot_next(&cells);
+             cell;
+             cell = ngx_http_debug_snapshot_next(&cells))
+        {
+            if (cells.first) {
+                sums->active += ngx_http_debug_zone_active(zone, cells.e,
+                                                           NULL);
             }
 
-            n = ngx_http_debug_load(&cell->count[i]);
-            code /= 100;
-
-            sums->classes[code < NGX_HTTP_DEBUG_CLASSES ? code : 0] += n;
+            ngx_http_debug_history_cell(cell, sums);
         }
 
-        for (i = 0; i < NGX_HTTP_DEBUG_CLASSES; i++) {
-            sums->classes[i]
-                += ngx_http_debug_load(&cell->count[NGX_HTTP_DEBUG_CODES + i]);
+    } while (!ngx_http_debug_snapshot_whole(&cells));
+
+    for (i = NGX_HTTP_DEBUG_FAIL_FIRST; i <= NGX_HTTP_DEBUG_FAIL_LAST; i++) {
+        sums->failed += sums->value[i];
+    }
+}
+
+
+static void
+ngx_http_debug_history_cell(ngx_http_debug_cell_t *cell,
+    ngx_http_debug_sums_t *sums)
+{
+    uint32_t    code;
+    uint64_t    n;
+    ngx_uint_t  i, last;
+
+    for (i = 0; i < NGX_HTTP_DEBUG_CODES; i++) {
+
+        code = ngx_http_debug_load(&cell->code[i]);
+        if (code == 0) {
+            break;
         }
 
-        for (i = NGX_HTTP_DEBUG_FAIL_FIRST; i <= NGX_HTTP_DEBUG_FAIL_LAST; i++)
-        {
-            sums->failed += ngx_http_debug_load(&cell->value[i]);
-        }
+        n = ngx_http_debug_load(&cell->count[i]);
+        code /= 100;
 
-        if (ngx_http_debug_load(&cell->floor) == 0) {
-            continue;
-        }
-
-        i = ngx_http_debug_histogram_bucket(
-                                     ~ngx_http_debug_load(&cell->floor));
-        last = ngx_http_debug_histogram_bucket(
-                                     ngx_http_debug_load(&cell->max));
-
-        for ( /* void */ ; i <= last; i++) {
-            sums->bucket[i] += ngx_http_debug_load(&cell->bucket[i]);
-        }
+        sums->classes[code < NGX_HTTP_DEBUG_CLASSES ? code : 0] += n;
     }
 
-    sums->active = ngx_max(active, 0);
+    for (i = 0; i < NGX_HTTP_DEBUG_CLASSES; i++) {
+        sums->classes[i]
+            += ngx_http_debug_load(&cell->count[NGX_HTTP_DEBUG_CODES + i]);
+    }
+
+    for (i = 0; i < NGX_HTTP_DEBUG_METRICS; i++) {
+        sums->value[i] += ngx_http_debug_load(&cell->value[i]);
+    }
+
+    if (ngx_http_debug_load(&cell->floor) == 0) {
+        return;
+    }
+
+    i = ngx_http_debug_histogram_bucket(~ngx_http_debug_load(&cell->floor));
+    last = ngx_http_debug_histogram_bucket(ngx_http_debug_load(&cell->max));
+
+    for ( /* void */ ; i <= last; i++) {
+        sums->bucket[i] += ngx_http_debug_load(&cell->bucket[i]);
+    }
 }
 
 

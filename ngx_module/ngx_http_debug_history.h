@@ -8,7 +8,7 @@
  * point, and a gap of some seconds is filled with what came meanwhile.  A point
  * carries its own time, so that what was not filled is known as missing.
  *
- * Rings take at most three quarters of debug_zone: counters come first.
+ * Rings leave some of debug_zone: counters come first.
  */
 
 

@@ -72,6 +72,9 @@ static void ngx_http_debug_json_codes(ngx_http_debug_out_t *out,
     ngx_http_debug_row_t *row, ngx_uint_t second);
 static void ngx_http_debug_json_time(ngx_http_debug_out_t *out, char *key,
     ngx_str_t *name, uint64_t ns);
+static void ngx_http_debug_json_state(ngx_http_debug_json_t *js,
+    ngx_http_debug_row_t *row, ngx_uint_t brief);
+static void ngx_http_debug_json_total(ngx_http_debug_json_t *js);
 static void ngx_http_debug_json_row(ngx_http_debug_out_t *out,
     ngx_http_debug_row_t *row);
 static ngx_uint_t ngx_http_debug_json_shown(ngx_http_debug_entity_t *e,
@@ -83,9 +86,10 @@ static ngx_uint_t ngx_http_debug_json_same(ngx_str_t *filter,
 static void ngx_http_debug_json_history_head(ngx_http_debug_json_t *js);
 static ngx_uint_t ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter);
-static void ngx_http_debug_json_series(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e, ngx_uint_t ring,
-    uint64_t first, uint64_t last);
+static void ngx_http_debug_json_series(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e);
+static void ngx_http_debug_json_name(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e);
 static int ngx_http_debug_json_dump(const char *buffer, size_t size,
     void *data);
 
@@ -121,8 +125,7 @@ ngx_http_debug_json_stats_step(void *data)
 {
     ngx_http_debug_json_t *js = data;
 
-    ngx_uint_t                i, rows;
-    ngx_http_debug_row_t      row;
+    ngx_uint_t                rows;
     ngx_http_debug_entity_t  *e;
 
     if (js->out->failed) {
@@ -133,14 +136,7 @@ ngx_http_debug_json_stats_step(void *data)
 
     case 0:
 
-        for (i = 0; i < js->ids; i++) {
-            e = ngx_http_debug_zone_by_id(js->zone, i);
-
-            if (e && e->kind == NGX_HTTP_DEBUG_SERVER) {
-                ngx_http_debug_snapshot_row(js->zone, NULL, e, &row);
-                ngx_http_debug_snapshot_add(&js->total, &row);
-            }
-        }
+        ngx_http_debug_json_total(js);
 
         ngx_http_debug_out_literal(js->out, "{");
         ngx_http_debug_json_head(js->out, js->zone, &js->total);
@@ -219,7 +215,8 @@ ngx_http_debug_json_stats_step(void *data)
                 js->peer = js->peers->next[js->peer - 1];
 
                 if (ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_PEER,
-                                              &js->filter.peer))
+                                              &js->filter.peer)
+                    && e->group == js->id)
                 {
                     ngx_http_debug_json_entity(js, e, &js->printed);
                     ngx_http_debug_out_literal(js->out, "}");
@@ -234,6 +231,41 @@ ngx_http_debug_json_stats_step(void *data)
     ngx_http_debug_out_literal(js->out, "}}\n");
 
     return NGX_OK;
+}
+
+
+/* Of all servers, those that are no more included. */
+
+static void
+ngx_http_debug_json_total(ngx_http_debug_json_t *js)
+{
+    uint64_t                  fold;
+    ngx_uint_t                i;
+    ngx_http_debug_row_t      row;
+    ngx_http_debug_entity_t  *e, *gone;
+
+    gone = ngx_http_debug_zone_at(js->zone, js->zone->gone);
+
+    do {
+        ngx_memzero(&js->total, sizeof(ngx_http_debug_row_t));
+
+        fold = __atomic_load_n(&gone->fold, __ATOMIC_ACQUIRE);
+
+        for (i = 0; i < js->ids; i++) {
+            e = ngx_http_debug_zone_by_id(js->zone, i);
+
+            if (e && (e == gone
+                      || (e->kind == NGX_HTTP_DEBUG_SERVER
+                          && i + 1 != ngx_http_debug_folded(fold))))
+            {
+                ngx_http_debug_snapshot_row(js->zone, NULL, e, &row);
+                ngx_http_debug_snapshot_add(&js->total, &row);
+            }
+        }
+
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+
+    } while (ngx_http_debug_load(&gone->fold) != fold);
 }
 
 
@@ -279,6 +311,48 @@ ngx_http_debug_json_entity(ngx_http_debug_json_t *js,
     ngx_http_debug_snapshot_row(js->zone, js->peers, e, &row);
     ngx_http_debug_json_counts(js->out, &row);
     ngx_http_debug_json_row(js->out, &row);
+
+    if (e->kind == NGX_HTTP_DEBUG_PEER) {
+        ngx_http_debug_json_state(js, &row, 0);
+
+    } else {
+        ngx_http_debug_out_print(js->out, ",\"configured\":%s",
+                                 ngx_http_debug_zone_named(e) ? "true"
+                                                              : "false");
+    }
+}
+
+
+/* A peer's, and what the configuration says of it. */
+
+static void
+ngx_http_debug_json_state(ngx_http_debug_json_t *js,
+    ngx_http_debug_row_t *row, ngx_uint_t brief)
+{
+    ngx_str_t                 reason;
+    ngx_http_debug_state_t    state;
+    ngx_http_debug_entity_t  *e;
+
+    e = row->entity;
+
+    ngx_http_debug_snapshot_state(js->zone, js->peers, row, &state);
+
+    reason.len = state.len;
+    reason.data = state.reason;
+
+    ngx_http_debug_out_print(js->out, ",\"state\":\"%V\",\"reason\":",
+                             &ngx_http_debug_state_names[state.state]);
+    ngx_http_debug_json_string(js->out, &reason);
+
+    if (brief) {
+        return;
+    }
+
+    ngx_http_debug_out_print(js->out,
+        ",\"up\":%s,\"weight\":%uD,\"backup\":%s,\"configured\":%s",
+        state.up == -1 ? "null" : state.up ? "true" : "false", e->weight,
+        (e->marks & NGX_HTTP_DEBUG_BACKUP) ? "true" : "false",
+        ngx_http_debug_zone_named(e) ? "true" : "false");
 }
 
 
@@ -288,6 +362,7 @@ ngx_http_debug_json_shown(ngx_http_debug_entity_t *e, ngx_uint_t kinds,
 {
     return e != NULL
            && (e->kind & kinds)
+           && ngx_http_debug_zone_shown(e)
            && (name->len == 0
                || (e->len == name->len
                    && ngx_memcmp(e->name, name->data, name->len) == 0));
@@ -329,12 +404,15 @@ ngx_http_debug_json_head(ngx_http_debug_out_t *out,
 
     ngx_http_debug_out_print(out,
         ",\"generation\":%uL,\"reloaded\":%uL"
-        ",\"zone\":{\"size\":%uL,\"used\":%uL,\"names\":%uL,\"dropped\":%uL}",
+        ",\"zone\":{\"size\":%uL,\"used\":%uL,\"names\":%uL,\"dropped\":%uL"
+        ",\"missing\":%uL,\"without_history\":%ui}",
         ngx_http_debug_load(&zone->generation),
         ngx_http_debug_load(&zone->reloaded),
         ngx_http_debug_load(&zone->limit), ngx_http_debug_load(&zone->used),
         ngx_http_debug_load(&zone->entities),
-        ngx_http_debug_load(&zone->dropped));
+        ngx_http_debug_load(&zone->dropped),
+        ngx_http_debug_load(&zone->missing),
+        ngx_http_debug_zone_without(zone));
 }
 
 
@@ -561,8 +639,7 @@ ngx_http_debug_json_history_step(void *data)
             ngx_http_debug_out_literal(js->out, ",");
         }
 
-        ngx_http_debug_json_series(js->out, js->zone, e, js->ring, js->begin,
-                                   js->end);
+        ngx_http_debug_json_series(js, e);
         js->id++;
 
         return NGX_AGAIN;
@@ -703,6 +780,7 @@ ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
         group = ngx_http_debug_zone_by_id(zone, e->group);
 
         return filter->server.len == 0
+               && group
                && ngx_http_debug_json_shown(group, NGX_HTTP_DEBUG_GROUPS,
                                             &filter->upstream)
                && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_PEER,
@@ -724,58 +802,36 @@ ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
 
 
 static void
-ngx_http_debug_json_series(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e, ngx_uint_t ring,
-    uint64_t first, uint64_t last)
+ngx_http_debug_json_series(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e)
 {
-    uint32_t                 *point;
-    uint64_t                  s;
-    ngx_str_t                 name;
-    ngx_uint_t                i;
-    ngx_http_debug_ring_t    *rg;
-    ngx_http_debug_entity_t  *group;
+    uint32_t               *point;
+    uint64_t                s;
+    ngx_uint_t              i;
+    ngx_http_debug_row_t    row;
+    ngx_http_debug_ring_t  *rg;
 
-    rg = &ngx_http_debug_rings[ring];
+    rg = &ngx_http_debug_rings[js->ring];
 
-    switch (e->kind) {
+    ngx_http_debug_json_name(js, e);
 
-    case NGX_HTTP_DEBUG_SERVER:
-        ngx_http_debug_out_literal(out, "{\"kind\":\"server\",\"server\":");
-        break;
-
-    case NGX_HTTP_DEBUG_PEER:
-        ngx_http_debug_out_literal(out, "{\"kind\":\"peer\",\"upstream\":");
-
-        group = ngx_http_debug_zone_by_id(zone, e->group);
-        name.len = group->len;
-        name.data = group->name;
-
-        ngx_http_debug_json_string(out, &name);
-        ngx_http_debug_out_literal(out, ",\"peer\":");
-        break;
-
-    default:
-        ngx_http_debug_out_literal(out,
-                                   "{\"kind\":\"upstream\",\"upstream\":");
+    if (e->kind == NGX_HTTP_DEBUG_PEER) {
+        ngx_http_debug_snapshot_row(js->zone, js->peers, e, &row);
+        ngx_http_debug_json_state(js, &row, 1);
     }
-
-    name.len = e->len;
-    name.data = e->name;
-
-    ngx_http_debug_json_string(out, &name);
 
     for (i = 0; i < rg->values; i++) {
 
-        ngx_http_debug_out_print(out, ",\"%V\":[",
+        ngx_http_debug_out_print(js->out, ",\"%V\":[",
                                  &ngx_http_debug_history_names[i]);
 
-        for (s = first; s <= last; s += rg->step) {
+        for (s = js->begin; s <= js->end; s += rg->step) {
 
-            if (s != first) {
-                ngx_http_debug_out_literal(out, ",");
+            if (s != js->begin) {
+                ngx_http_debug_out_literal(js->out, ",");
             }
 
-            point = ngx_http_debug_history_point(zone, e, ring, s);
+            point = ngx_http_debug_history_point(js->zone, e, js->ring, s);
 
             /* a second without requests has counts, but no times */
 
@@ -785,17 +841,66 @@ ngx_http_debug_json_series(ngx_http_debug_out_t *out,
                          && i <= NGX_HTTP_DEBUG_H_P99)
                         || i >= NGX_HTTP_DEBUG_H_P99_MIN)))
             {
-                ngx_http_debug_out_literal(out, "null");
+                ngx_http_debug_out_literal(js->out, "null");
                 continue;
             }
 
-            ngx_http_debug_out_uint(out, point[i]);
+            ngx_http_debug_out_uint(js->out, point[i]);
         }
 
-        ngx_http_debug_out_literal(out, "]");
+        ngx_http_debug_out_literal(js->out, "]");
     }
 
-    ngx_http_debug_out_literal(out, "}");
+    ngx_http_debug_out_literal(js->out, "}");
+}
+
+
+/* Whose series it is; the brace stays open. */
+
+static void
+ngx_http_debug_json_name(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e)
+{
+    ngx_str_t                 name;
+    ngx_http_debug_entity_t  *group;
+
+    switch (e->kind) {
+
+    case NGX_HTTP_DEBUG_SERVER:
+        ngx_http_debug_out_literal(js->out,
+                                   "{\"kind\":\"server\",\"server\":");
+        break;
+
+    case NGX_HTTP_DEBUG_PEER:
+        ngx_http_debug_out_literal(js->out,
+                                   "{\"kind\":\"peer\",\"upstream\":");
+
+        group = ngx_http_debug_zone_by_id(js->zone, e->group);
+
+        if (group == NULL) {
+
+            /* it has just gone, and so has the peer */
+
+            ngx_http_debug_out_literal(js->out, "\"\",\"peer\":");
+            break;
+        }
+
+        name.len = group->len;
+        name.data = group->name;
+
+        ngx_http_debug_json_string(js->out, &name);
+        ngx_http_debug_out_literal(js->out, ",\"peer\":");
+        break;
+
+    default:
+        ngx_http_debug_out_literal(js->out,
+                                   "{\"kind\":\"upstream\",\"upstream\":");
+    }
+
+    name.len = e->len;
+    name.data = e->name;
+
+    ngx_http_debug_json_string(js->out, &name);
 }
 
 

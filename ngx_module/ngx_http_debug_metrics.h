@@ -25,6 +25,8 @@
 #define NGX_HTTP_DEBUG_HOST      0x08   /* proxy_pass with variables: a group
                                            that no upstream{} describes */
 #define NGX_HTTP_DEBUG_OVERFLOW  0x10   /* what found no room */
+#define NGX_HTTP_DEBUG_GONE      0x20   /* servers that were removed: nobody
+                                           sees it but the sum of all */
 
 #define NGX_HTTP_DEBUG_GROUPS    (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_HOST    \
                                   |NGX_HTTP_DEBUG_OVERFLOW)
@@ -81,8 +83,8 @@ typedef enum {
 
 typedef enum {
     NGX_HTTP_DEBUG_COUNTED = 0,    /* as it was counted */
-    NGX_HTTP_DEBUG_ANSWERED,       /* counted where no answer came; each answer
-                                      is one more */
+    NGX_HTTP_DEBUG_ANSWERED,       /* counted, but for the answers in a peer's
+                                      cell: each is one more */
     NGX_HTTP_DEBUG_TRIED           /* counted in the group's own cell; each
                                       record of its peers' is one more */
 } ngx_http_debug_sum_e;

@@ -789,11 +789,9 @@ ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_debug_main_conf_t *dmcf = conf;
 
-    if (dmcf->record.size == NGX_CONF_UNSET_SIZE) {
-        dmcf->record.size = NGX_HTTP_DEBUG_ZONE_DEFAULT;
-        dmcf->record.file = cf->conf_file->file.name.data;
-        dmcf->record.line = cf->conf_file->line;
-    }
+    /* 0: as much as the configuration needs, once that is known */
+
+    ngx_conf_init_size_value(dmcf->record.size, 0);
 
     return NGX_CONF_OK;
 }
@@ -962,6 +960,7 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
 
     if (dmcf) {
         ngx_http_debug_record_init_process(cycle, &dmcf->record);
+        ngx_http_debug_record_start(cycle, &dmcf->record);
         ngx_http_debug_history_start(dmcf->record.zone, cycle);
         ngx_http_debug_kept_start(&dmcf->kept, cycle);
     }

@@ -15,46 +15,26 @@
 #include "ngx_http_debug_snapshot.h"
 
 
-/* the overview judges by this many seconds */
-#define NGX_HTTP_DEBUG_RECENT  60
-
-
 typedef struct {
     ngx_http_debug_entity_t  *entity;
     ngx_http_debug_entity_t  *group;
     ngx_http_debug_row_t      row;
-    uint64_t                  recent;    /* requests of the last minute */
-    uint64_t                  failed;
-    uint64_t                  errors;    /* 5xx */
-    ngx_uint_t                badness;   /* failing, errors, idle, up */
+    ngx_http_debug_state_t    state;
 } ngx_http_debug_page_peer_t;
-
-
-enum {
-    NGX_HTTP_DEBUG_PAGE_UP = 0,
-    NGX_HTTP_DEBUG_PAGE_IDLE,
-    NGX_HTTP_DEBUG_PAGE_ERRORS,
-    NGX_HTTP_DEBUG_PAGE_FAILING
-};
 
 
 static void ngx_http_debug_page_link(ngx_http_debug_out_t *out, char *before,
     char *root, char *name, char *after);
 static void ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
     ngx_http_debug_zone_t *zone);
-static void ngx_http_debug_page_recent(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_page_peer_t *peer);
+static void ngx_http_debug_page_room(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone);
 static void ngx_http_debug_page_row(ngx_http_debug_out_t *out,
     ngx_http_debug_page_peer_t *peer);
 static void ngx_http_debug_page_time(ngx_http_debug_out_t *out,
     ngx_http_debug_page_peer_t *peer, ngx_uint_t percentile);
 static int ngx_libc_cdecl ngx_http_debug_page_worse(const void *one,
     const void *two);
-
-
-static char  *ngx_http_debug_page_states[] = {
-    "up", "idle", "errors", "failing"
-};
 
 
 ngx_uint_t  ngx_http_debug_page_kept;
@@ -246,6 +226,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
     ngx_uint_t                   i, n;
     ngx_array_t                  peers;
     ngx_http_debug_entity_t     *e;
+    ngx_http_debug_peers_of_t   *of;
     ngx_http_debug_page_peer_t  *peer;
 
     if (ngx_array_init(&peers, out->pool, 16,
@@ -256,13 +237,21 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
         return;
     }
 
-    n = ngx_min(ngx_http_debug_load(&zone->entities),
-                NGX_HTTP_DEBUG_ENTITIES);
+    of = ngx_http_debug_snapshot_peers(out->pool, zone);
+    if (of == NULL) {
+        out->failed = 1;
+        return;
+    }
+
+    n = of->ids;
 
     for (i = 0; i < n; i++) {
         e = ngx_http_debug_zone_by_id(zone, i);
 
-        if (e == NULL || e->kind != NGX_HTTP_DEBUG_PEER) {
+        if (e == NULL
+            || e->kind != NGX_HTTP_DEBUG_PEER
+            || !ngx_http_debug_zone_shown(e))
+        {
             continue;
         }
 
@@ -276,7 +265,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
         peer->group = ngx_http_debug_zone_by_id(zone, e->group);
 
         ngx_http_debug_snapshot_row(zone, NULL, e, &peer->row);
-        ngx_http_debug_page_recent(zone, peer);
+        ngx_http_debug_snapshot_state(zone, of, &peer->row, &peer->state);
     }
 
     ngx_qsort(peers.elts, peers.nelts, sizeof(ngx_http_debug_page_peer_t),
@@ -286,7 +275,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
         "<div id=\"peers\" class=\"card scroll\" tabindex=\"0\""
         " role=\"region\" aria-label=\"Peers\">\n"
         "<table class=\"t\">\n<caption class=\"sr\">Every peer, the worst"
-        " of the last minute first</caption>\n<thead><tr>"
+        " first</caption>\n<thead><tr>"
         "<th class=\"l\" scope=\"col\">Peer</th>"
         "<th class=\"l\" scope=\"col\">Upstream</th>"
         "<th class=\"l\" scope=\"col\">State</th>"
@@ -311,55 +300,41 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
 
     ngx_http_debug_out_literal(out, "</tbody>\n</table>\n</div>\n");
 
-    if (ngx_http_debug_load(&zone->dropped)) {
-        ngx_http_debug_out_print(out,
-            "<p class=\"banner warn\">%uL records found no room under their"
-            " own name; debug_zone is too small.</p>\n",
-            ngx_http_debug_load(&zone->dropped));
-    }
+    ngx_http_debug_page_room(out, zone);
 }
 
 
+/* What found none. */
+
 static void
-ngx_http_debug_page_recent(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_page_peer_t *peer)
+ngx_http_debug_page_room(ngx_http_debug_out_t *out,
+    ngx_http_debug_zone_t *zone)
 {
-    uint32_t    *point;
-    uint64_t     s, last;
-    ngx_uint_t   i;
+    uint64_t    missing, dropped;
+    ngx_uint_t  without;
 
-    peer->recent = 0;
-    peer->failed = 0;
-    peer->errors = 0;
+    missing = ngx_http_debug_load(&zone->missing);
+    dropped = ngx_http_debug_load(&zone->dropped);
+    without = ngx_http_debug_zone_without(zone);
 
-    last = ngx_http_debug_load(&zone->tick);
-
-    for (s = last - ngx_min(last, NGX_HTTP_DEBUG_RECENT - 1); s <= last; s++) {
-
-        point = ngx_http_debug_history_point(zone, peer->entity, 0, s);
-        if (point == NULL) {
-            continue;
-        }
-
-        for (i = NGX_HTTP_DEBUG_H_2XX; i <= NGX_HTTP_DEBUG_H_FAILED; i++) {
-            peer->recent += point[i];
-        }
-
-        peer->failed += point[NGX_HTTP_DEBUG_H_FAILED];
-        peer->errors += point[NGX_HTTP_DEBUG_H_5XX];
+    if (missing) {
+        ngx_http_debug_out_print(out,
+            "<p class=\"banner warn\">%uL servers, groups and peers of the"
+            " configuration are not shown: debug_zone has no room for"
+            " them.</p>\n", missing);
     }
 
-    if (peer->failed) {
-        peer->badness = NGX_HTTP_DEBUG_PAGE_FAILING;
+    if (dropped) {
+        ngx_http_debug_out_print(out,
+            "<p class=\"banner warn\">%uL records found no room under their"
+            " own name; debug_zone is too small.</p>\n", dropped);
+    }
 
-    } else if (peer->errors) {
-        peer->badness = NGX_HTTP_DEBUG_PAGE_ERRORS;
-
-    } else if (peer->recent == 0) {
-        peer->badness = NGX_HTTP_DEBUG_PAGE_IDLE;
-
-    } else {
-        peer->badness = NGX_HTTP_DEBUG_PAGE_UP;
+    if (without) {
+        ngx_http_debug_out_print(out,
+            "<p class=\"banner warn\">%ui servers, groups and peers have no"
+            " charts: debug_zone has no room for their history.</p>\n",
+            without);
     }
 }
 
@@ -371,17 +346,8 @@ ngx_http_debug_page_worse(const void *one, const void *two)
     const ngx_http_debug_page_peer_t  *first = one;
     const ngx_http_debug_page_peer_t  *second = two;
 
-    if (first->badness != second->badness) {
-        return first->badness > second->badness ? -1 : 1;
-    }
-
-    /* shares, cross-multiplied */
-
-    a = (first->failed + first->errors) * (second->recent + 1);
-    b = (second->failed + second->errors) * (first->recent + 1);
-
-    if (a != b) {
-        return a > b ? -1 : 1;
+    if (first->state.state != second->state.state) {
+        return first->state.state < second->state.state ? -1 : 1;
     }
 
     a = first->row.percentile[NGX_HTTP_DEBUG_P99];
@@ -399,7 +365,7 @@ static void
 ngx_http_debug_page_row(ngx_http_debug_out_t *out,
     ngx_http_debug_page_peer_t *peer)
 {
-    ngx_str_t  name, group;
+    ngx_str_t  name, group, reason, *state;
 
     name.len = peer->entity->len;
     name.data = peer->entity->name;
@@ -416,11 +382,16 @@ ngx_http_debug_page_row(ngx_http_debug_out_t *out,
     ngx_http_debug_out_literal(out, "</th><td class=\"l\">");
     ngx_http_debug_page_text(out, &group);
 
+    state = &ngx_http_debug_state_names[peer->state.state];
+
+    reason.len = peer->state.len;
+    reason.data = peer->state.reason;
+
     ngx_http_debug_out_print(out,
-        "</td><td class=\"l\"><span class=\"state %s\">%s</span></td>"
-        "<td>%uL</td><td>",
-        ngx_http_debug_page_states[peer->badness],
-        ngx_http_debug_page_states[peer->badness], peer->row.count);
+        "</td><td class=\"l\"><span class=\"state %V\">%V</span> ",
+        state, state);
+    ngx_http_debug_page_text(out, &reason);
+    ngx_http_debug_out_print(out, "</td><td>%uL</td><td>", peer->row.count);
 
     ngx_http_debug_page_time(out, peer, NGX_HTTP_DEBUG_P50);
     ngx_http_debug_out_literal(out, "</td><td>");

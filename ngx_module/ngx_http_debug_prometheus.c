@@ -26,6 +26,8 @@ typedef struct {
 typedef struct {
     ngx_http_debug_row_t   row;
     ngx_str_t              labels;
+    ngx_uint_t             state;        /* of a peer */
+    ngx_int_t              up;
 } ngx_http_debug_series_t;
 
 
@@ -64,6 +66,10 @@ enum {
     NGX_HTTP_DEBUG_FAMILY_ACTIVE,
     NGX_HTTP_DEBUG_FAMILY_LAST,
     NGX_HTTP_DEBUG_FAMILY_FAILED,
+    NGX_HTTP_DEBUG_FAMILY_CONFIGURED,
+    NGX_HTTP_DEBUG_FAMILY_UP,          /* from here on: of peers alone */
+    NGX_HTTP_DEBUG_FAMILY_STATE,
+    NGX_HTTP_DEBUG_FAMILY_WEIGHT,
     NGX_HTTP_DEBUG_FAMILY_TABLE
 };
 
@@ -78,6 +84,8 @@ static ngx_uint_t ngx_http_debug_prometheus_first(
 static void ngx_http_debug_prometheus_responses(
     ngx_http_debug_prometheus_t *p, ngx_http_debug_series_t *s);
 static void ngx_http_debug_prometheus_time(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_series_t *s);
+static void ngx_http_debug_prometheus_state(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_series_t *s);
 static void ngx_http_debug_prometheus_sample(ngx_http_debug_prometheus_t *p,
     char *suffix, ngx_http_debug_series_t *s, ngx_str_t *label, uint64_t value,
@@ -220,6 +228,7 @@ static ngx_int_t
 ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p)
 {
     ngx_uint_t                made;
+    ngx_http_debug_state_t    state;
     ngx_http_debug_entity_t  *e;
     ngx_http_debug_series_t  *s;
 
@@ -227,7 +236,10 @@ ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p)
 
         e = ngx_http_debug_zone_by_id(p->zone, p->id);
 
-        if (e == NULL || !(e->kind & p->scope->kinds)) {
+        if (e == NULL
+            || !(e->kind & p->scope->kinds)
+            || !ngx_http_debug_zone_shown(e))
+        {
             continue;
         }
 
@@ -242,6 +254,13 @@ ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p)
         if (ngx_http_debug_prometheus_labels(p, e, &s->labels) != NGX_OK) {
             p->out->failed = 1;
             return NGX_OK;
+        }
+
+        if (e->kind == NGX_HTTP_DEBUG_PEER) {
+            ngx_http_debug_snapshot_state(p->zone, p->peers, &s->row, &state);
+
+            s->state = state.state;
+            s->up = state.up;
         }
 
         p->n++;
@@ -274,7 +293,15 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
         { ngx_string("last_second"), "gauge",
           ngx_string("Responses in the last second.") },
         { ngx_string("last_failure_time_seconds"), "gauge",
-          ngx_string("When an answer last did not come.") }
+          ngx_string("When an answer last did not come.") },
+        { ngx_string("configured"), "gauge",
+          ngx_string("1: the configuration in force names it.") },
+        { ngx_string("up"), "gauge",
+          ngx_string("0: it is down or hanging.") },
+        { ngx_string("state"), "gauge",
+          ngx_string("1, with the state as a label.") },
+        { ngx_string("weight"), "gauge",
+          ngx_string("Its weight in the configuration.") }
     };
 
     lines = 0;
@@ -295,6 +322,12 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
                 p->family++;
                 continue;
             }
+
+        } else if (p->family >= NGX_HTTP_DEBUG_FAMILY_UP
+                   && p->scope->kinds != NGX_HTTP_DEBUG_PEER)
+        {
+            p->family = NGX_HTTP_DEBUG_FAMILY_TABLE;
+            continue;
         }
 
         if (p->next == 0) {
@@ -349,6 +382,30 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
                          NGX_HTTP_DEBUG_SECONDS);
                 }
 
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_CONFIGURED:
+                ngx_http_debug_prometheus_sample(p, "", s, NULL,
+                                 ngx_http_debug_zone_named(s->row.entity),
+                                                 NGX_HTTP_DEBUG_COUNT);
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_UP:
+                if (s->up != -1) {
+                    ngx_http_debug_prometheus_sample(p, "", s, NULL, s->up,
+                                                     NGX_HTTP_DEBUG_COUNT);
+                }
+
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_STATE:
+                ngx_http_debug_prometheus_state(p, s);
+                break;
+
+            case NGX_HTTP_DEBUG_FAMILY_WEIGHT:
+                ngx_http_debug_prometheus_sample(p, "", s, NULL,
+                                                 s->row.entity->weight,
+                                                 NGX_HTTP_DEBUG_COUNT);
                 break;
 
             default:
@@ -465,6 +522,23 @@ ngx_http_debug_prometheus_time(ngx_http_debug_prometheus_t *p,
                                 + s->row.value[NGX_HTTP_DEBUG_TIMEOUT_TIME],
                                 NGX_HTTP_DEBUG_SECONDS);
     ngx_http_debug_prometheus_sample(p, "_count", s, NULL, s->row.measured,
+                                     NGX_HTTP_DEBUG_COUNT);
+}
+
+
+static void
+ngx_http_debug_prometheus_state(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_series_t *s)
+{
+    u_char      text[32];
+    ngx_str_t   label;
+
+    label.data = text;
+    label.len = ngx_sprintf(text, "state=\"%V\"",
+                            &ngx_http_debug_state_names[s->state])
+                - text;
+
+    ngx_http_debug_prometheus_sample(p, "", s, &label, 1,
                                      NGX_HTTP_DEBUG_COUNT);
 }
 

@@ -258,7 +258,7 @@ ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
     r->variables[rmcf->start].data
                               = (u_char *) (uintptr_t) ngx_http_debug_now();
 
-    ngx_http_debug_add(rscf->place.active, 1);
+    ngx_http_debug_add(&rscf->place.active->active, 1);
 
     return NGX_DECLINED;
 }
@@ -383,7 +383,7 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
     place = ngx_http_debug_record_met(round->group, name);
 
     if (place->entity
-        && place->entity->len == name->len
+        && place->entity->key == name->len
         && ngx_memcmp(place->entity->name, name->data, name->len) == 0)
     {
         round->peer = *place;
@@ -392,7 +392,7 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
         ngx_http_debug_record_find_peer(r, round, name);
     }
 
-    ngx_http_debug_add(round->peer.active, 1);
+    ngx_http_debug_add(&round->peer.active->active, 1);
 
     return rc;
 }
@@ -424,7 +424,7 @@ ngx_http_debug_record_again(ngx_http_request_t *r,
                                        r->upstream->peer.tries == round->left,
                                        NGX_OK);
 
-        ngx_http_debug_add(round->peer.active, -1);
+        ngx_http_debug_add(&round->peer.active->active, -1);
         ngx_http_debug_record_earlier(r, round, state, outcome,
                                       now - round->start);
 
@@ -475,6 +475,15 @@ ngx_http_debug_record_find_peer(ngx_http_request_t *r,
 
     if (round->group) {
         *ngx_http_debug_record_met(round->group, name) = round->peer;
+
+        /* balancers have peers that no line of the configuration names */
+
+        e->marks |= NGX_HTTP_DEBUG_NAMED;
+
+        if (ngx_http_debug_load(&e->generation) < rmcf->generation) {
+            __atomic_store_n(&e->generation, rmcf->generation,
+                             __ATOMIC_RELAXED);
+        }
     }
 }
 
@@ -498,7 +507,7 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
     {
         /* nearly always: one try, and it was answered */
 
-        ngx_http_debug_add(round->peer.active, -1);
+        ngx_http_debug_add(&round->peer.active->active, -1);
 
         ngx_http_debug_record_state(round->peer.cell, u->state);
         ngx_http_debug_record_answer(round->peer.cell, u->state->status,
@@ -538,7 +547,7 @@ ngx_http_debug_record_round(ngx_http_request_t *r,
         outcome = ngx_http_debug_record_classify(state,
                                                  r->upstream->peer.cached, rc);
 
-        ngx_http_debug_add(round->peer.active, -1);
+        ngx_http_debug_add(&round->peer.active->active, -1);
         ngx_http_debug_record_last(r, round, state, outcome,
                                    now - round->start);
     }
@@ -584,19 +593,17 @@ ngx_http_debug_record_last(ngx_http_request_t *r,
 
         if (outcome < NGX_HTTP_CONTINUE) {
             ngx_http_debug_record_failed(round->entity, outcome);
+            ngx_http_debug_record_reached(cell, state);
         }
 
     } else {
         ngx_http_debug_record_part(r, round, state, outcome, elapsed);
 
         cell = ngx_http_debug_record_cell(r, round->entity);
+        ngx_http_debug_record_reached(cell, state);
     }
 
     ngx_http_debug_record_state(cell, state);
-
-    if (outcome < NGX_HTTP_CONTINUE) {
-        ngx_http_debug_record_reached(cell, state);
-    }
 }
 
 
@@ -643,10 +650,7 @@ ngx_http_debug_record_part(ngx_http_request_t *r,
 
     ngx_http_debug_record_outcome(round->peer.entity, cell, outcome, elapsed);
     ngx_http_debug_record_state(cell, state);
-
-    if (outcome < NGX_HTTP_CONTINUE) {
-        ngx_http_debug_record_reached(cell, state);
-    }
+    ngx_http_debug_record_reached(cell, state);
 }
 
 
@@ -749,8 +753,8 @@ ngx_http_debug_record_times(ngx_http_debug_cell_t *cell,
 
 
 /*
- * How far a try came that is in no count of answers: the reader knows that an
- * answer had a connection and a header.
+ * How far a try came that is not an answer in a peer's cell: of these the
+ * reader knows that there was a connection and a header.
  */
 
 static void
@@ -1023,7 +1027,7 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
 
     ngx_http_debug_zone_place(rmcf->zone, round->entity, ngx_http_debug_lane,
                               &host);
-    ngx_http_debug_add(host.active, 1);
+    ngx_http_debug_add(&host.active->active, 1);
 
     return NGX_OK;
 }
@@ -1151,7 +1155,7 @@ ngx_http_debug_record_host_end(ngx_http_debug_round_t **p)
 
     ngx_http_debug_zone_place(rmcf->zone, round->entity, ngx_http_debug_lane,
                               &host);
-    ngx_http_debug_add(host.active, -1);
+    ngx_http_debug_add(&host.active->active, -1);
 
     ngx_http_debug_record_give(p);
 }
@@ -1183,8 +1187,14 @@ ngx_http_debug_record_forget(ngx_http_request_t *r)
 
     if (r == r->main && r->variables[rmcf->start].data) {
         r->variables[rmcf->start].data = NULL;
-        ngx_http_debug_add(rscf->place.active, -1);
+        ngx_http_debug_add(&rscf->place.active->active, -1);
     }
+}
+
+
+void
+ngx_http_debug_record_sweep(void)
+{
 }
 
 
@@ -1209,7 +1219,7 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     start = (uintptr_t) r->variables[rmcf->start].data;
 
     if (start) {
-        ngx_http_debug_add(rscf->place.active, -1);
+        ngx_http_debug_add(&rscf->place.active->active, -1);
     }
 
     if (!rlcf->record) {

@@ -61,9 +61,13 @@ typedef struct {
     ngx_cycle_t                    *cycle;     /* of this configuration */
     ngx_shm_zone_t                 *shm_zone;
     ngx_http_debug_zone_t          *zone;
-    size_t                          size;      /* debug_zone */
+    size_t                          size;      /* debug_zone; 0: as much as
+                                                  is needed */
+    size_t                          limit;     /* what that came to */
+    size_t                          reserve;   /* of it, for counters alone */
     u_char                         *file;      /* where it stands */
     ngx_uint_t                      line;
+    uint64_t                        generation;
 
     ngx_http_debug_group_t         *groups;    /* hashed by uscf */
     ngx_uint_t                      mask;
@@ -120,6 +124,23 @@ void ngx_http_debug_record_listeners(ngx_http_debug_record_main_conf_t *rmcf,
 void ngx_http_debug_record_init_module(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf);
 
+/*
+ * Gives each name of the configuration its entity, says there that it does,
+ * and in the zone how many found no room.
+ */
+void ngx_http_debug_record_name(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_log_t *log);
+
+/*
+ * The same for what balancers of nginx have in shared memory, where peers come
+ * and go without a reload.  Context: worker, timer.
+ */
+void ngx_http_debug_record_name_live(ngx_http_debug_record_main_conf_t *rmcf);
+
+/* Starts this process's timer.  Context: worker start. */
+void ngx_http_debug_record_start(ngx_cycle_t *cycle,
+    ngx_http_debug_record_main_conf_t *rmcf);
+
 /* Takes a lane, and finds where it counts.  Context: worker start. */
 void ngx_http_debug_record_init_process(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf);
@@ -131,7 +152,10 @@ void ngx_http_debug_record_init_process(ngx_cycle_t *cycle,
 void ngx_http_debug_record_forget(ngx_http_request_t *r);
 
 
-/* Between the two files of this room. */
+/* Between the files of this room. */
+
+/* Context: worker, timer. */
+void ngx_http_debug_record_sweep(void);
 
 ngx_int_t ngx_http_debug_record_post_read_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_debug_record_init_peer(ngx_http_request_t *r,

@@ -8,7 +8,29 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_history.h"
 #include "ngx_http_debug_record.h"
+
+
+/* What the names of a configuration need. */
+
+typedef struct {
+    size_t      all;          /* bytes of the entities of all names */
+    size_t      more;         /* and of those that have none yet */
+    size_t      again;        /* of these, what peers take only later */
+    ngx_uint_t  names;
+    ngx_uint_t  rings;        /* of them, those without history yet */
+} ngx_http_debug_need_t;
+
+
+/* What goes over the names of a configuration: NEED or entities. */
+
+typedef struct {
+    ngx_http_debug_record_main_conf_t  *rmcf;
+    ngx_http_debug_need_t              *need;
+    ngx_log_t                          *log;
+    ngx_uint_t                          missing;   /* names without room */
+} ngx_http_debug_walk_t;
 
 
 static ngx_int_t ngx_http_debug_record_variable(ngx_http_request_t *r,
@@ -22,12 +44,19 @@ static ngx_http_upstream_local_t *ngx_http_debug_record_local(ngx_conf_t *cf,
 static ngx_int_t ngx_http_debug_record_name_servers(ngx_conf_t *cf);
 static ngx_int_t ngx_http_debug_record_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
-static void ngx_http_debug_record_walk(ngx_cycle_t *cycle,
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_log_t *log, size_t *size);
-static void ngx_http_debug_record_walk_peer(
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_entity_t *group,
-    ngx_str_t *name, ngx_log_t *log, size_t *size);
-
+static void ngx_http_debug_record_need(
+    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_need_t *need);
+static ngx_int_t ngx_http_debug_record_size(ngx_cycle_t *cycle,
+    ngx_http_debug_record_main_conf_t *rmcf);
+static void ngx_http_debug_record_walk(ngx_http_debug_walk_t *walk);
+static void ngx_http_debug_record_walk_group(ngx_http_debug_walk_t *walk,
+    ngx_http_upstream_srv_conf_t *uscf, ngx_http_debug_entity_t *group);
+static ngx_http_debug_entity_t *ngx_http_debug_record_walk_name(
+    ngx_http_debug_walk_t *walk, ngx_uint_t kind,
+    ngx_http_debug_entity_t *group, ngx_str_t *name, ngx_uint_t cells);
+static void ngx_http_debug_record_walk_peer(ngx_http_debug_walk_t *walk,
+    ngx_http_debug_entity_t *group, ngx_str_t *name, ngx_uint_t weight,
+    ngx_uint_t marks);
 
 
 static ngx_str_t  ngx_http_debug_zone_name = ngx_string("ngx_http_debug");
@@ -444,7 +473,6 @@ ngx_http_debug_record_name_servers(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_debug_record_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
-    size_t                              size;
     ngx_core_conf_t                    *ccf;
     ngx_cycle_t                        *cycle;
     ngx_http_debug_record_main_conf_t  *rmcf;
@@ -455,31 +483,129 @@ ngx_http_debug_record_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
 
     rmcf->cells = ngx_http_debug_zone_cells(ccf->worker_processes);
+    rmcf->zone = ngx_http_debug_zone_open(cycle, shm_zone, data);
 
-    size = ngx_align(sizeof(ngx_http_debug_zone_t), 64)
-           + ngx_http_debug_zone_entity_size(NGX_HTTP_DEBUG_OVERFLOW, 8, 1);
-
-    ngx_http_debug_record_walk(cycle, rmcf, cycle->log, &size);
-
-    if (size > rmcf->size) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "zone \"%V\" is too small: %uzk are needed for the"
-                      " servers, groups and peers of this configuration with"
-                      " %i worker processes, debug_zone is %uzk in %s:%ui",
-                      &shm_zone->shm.name, size / 1024 + 1,
-                      ccf->worker_processes, rmcf->size / 1024,
-                      rmcf->file, rmcf->line);
+    if (ngx_http_debug_record_size(cycle, rmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rmcf->zone = ngx_http_debug_zone_open(cycle, shm_zone, data, rmcf->size);
     if (rmcf->zone == NULL) {
-        return NGX_ERROR;
+        rmcf->zone = ngx_http_debug_zone_create(cycle->log, rmcf->limit);
+
+        if (rmcf->zone == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     shm_zone->data = rmcf->zone;
 
     return NGX_OK;
+}
+
+
+/* How large the zone may become, and whether that is enough. */
+
+static ngx_int_t
+ngx_http_debug_record_size(ngx_cycle_t *cycle,
+    ngx_http_debug_record_main_conf_t *rmcf)
+{
+    u_char                  where[NGX_MAX_CONF_ERRSTR];
+    size_t                  size, rings, later, limit;
+    ngx_uint_t              fit;
+    ngx_core_conf_t        *ccf;
+    ngx_http_debug_need_t   need;
+
+    ngx_memzero(&need, sizeof(ngx_http_debug_need_t));
+
+    ngx_http_debug_record_need(rmcf, &need);
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    /* its head, and what is under way in workers, old and new ones */
+
+    size = ngx_align(sizeof(ngx_http_debug_zone_t), 64)
+           + 2 * ngx_http_debug_zone_entity_size(NGX_HTTP_DEBUG_OVERFLOW, 8, 1)
+           + 2 * ccf->worker_processes
+             * (need.names / NGX_HTTP_DEBUG_PAGE + 1)
+             * NGX_HTTP_DEBUG_PAGE * sizeof(ngx_http_debug_active_t)
+           + need.all;
+
+    rings = ngx_align(ngx_http_debug_history_size(), 64);
+
+    /* names that no configuration knows come later */
+
+    later = need.again + ngx_max(NGX_HTTP_DEBUG_ZONE_MIN, need.all / 8);
+
+    rmcf->limit = rmcf->size;
+    rmcf->reserve = rmcf->size / 4;
+
+    if (rmcf->size == 0) {
+
+        rmcf->limit = ngx_max(NGX_HTTP_DEBUG_ZONE_DEFAULT,
+                              size + (need.names + 1) * rings + later);
+
+        if (rmcf->zone) {
+
+            /* what was removed still takes its room, for a while */
+
+            limit = ngx_http_debug_load(&rmcf->zone->used) + need.more
+                    + need.rings * rings + later;
+
+            rmcf->limit = ngx_max(rmcf->limit, limit);
+        }
+
+        rmcf->limit = ngx_min(rmcf->limit, NGX_HTTP_DEBUG_ZONE_MAX);
+        rmcf->reserve = ngx_min(later, rmcf->limit / 4);
+    }
+
+    where[0] = '\0';
+
+    if (rmcf->size) {
+        *ngx_snprintf(where, sizeof(where) - 1, "%s:%ui", rmcf->file,
+                      rmcf->line) = '\0';
+    }
+
+    if (size > rmcf->limit) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "zone \"%V\" is too small: %uzk are needed for the"
+                      " servers, groups and peers of this configuration with"
+                      " %i worker processes, debug_zone is %uzk%s%s",
+                      &ngx_http_debug_zone_name, (size + 1023) / 1024,
+                      ccf->worker_processes, rmcf->limit / 1024,
+                      rmcf->size ? " in " : ", the most that it can be",
+                      where);
+        return NGX_ERROR;
+    }
+
+    limit = size - need.again + rmcf->reserve;
+    fit = (limit < rmcf->limit) ? (rmcf->limit - limit) / rings : 0;
+
+    if (fit < need.names) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "zone \"%V\" has no room for the history of %ui of"
+                      " the %ui servers, groups and peers: debug_zone is"
+                      " %uzk%s%s, %uzk are needed for all",
+                      &ngx_http_debug_zone_name, need.names - fit, need.names,
+                      rmcf->limit / 1024, rmcf->size ? " in " : "", where,
+                      (size + (need.names + 1) * rings + later) / 1024 * 4 / 3);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_debug_record_need(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_http_debug_need_t *need)
+{
+    ngx_http_debug_walk_t  walk;
+
+    walk.rmcf = rmcf;
+    walk.need = need;
+    walk.log = NULL;
+    walk.missing = 0;
+
+    ngx_http_debug_record_walk(&walk);
 }
 
 
@@ -493,12 +619,34 @@ ngx_http_debug_record_init_module(ngx_cycle_t *cycle,
     zone = rmcf->zone;
     tp = ngx_timeofday();
 
-    ngx_http_debug_zone_limit(zone, rmcf->size, cycle->log);
-    zone->generation++;
+    ngx_http_debug_zone_limit(zone, rmcf->limit, cycle->log);
+    zone->reserve = rmcf->reserve;
     zone->reloaded = (uint64_t) tp->sec * 1000 + tp->msec;
     zone->mark[zone->nmarks++ % NGX_HTTP_DEBUG_MARKS] = zone->reloaded;
 
-    ngx_http_debug_record_walk(cycle, rmcf, cycle->log, NULL);
+    /* named first: what is not of the new generation is taken for removed */
+
+    rmcf->generation = zone->generation + 1;
+    ngx_http_debug_record_name(rmcf, cycle->log);
+
+    __atomic_store_n(&zone->generation, rmcf->generation, __ATOMIC_RELEASE);
+}
+
+
+void
+ngx_http_debug_record_name(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_log_t *log)
+{
+    ngx_http_debug_walk_t  walk;
+
+    walk.rmcf = rmcf;
+    walk.need = NULL;
+    walk.log = log;
+    walk.missing = 0;
+
+    ngx_http_debug_record_walk(&walk);
+
+    __atomic_store_n(&rmcf->zone->missing, walk.missing, __ATOMIC_RELAXED);
 }
 
 
@@ -511,7 +659,7 @@ ngx_http_debug_record_init_process(ngx_cycle_t *cycle,
     ngx_http_core_main_conf_t          *cmcf;
     ngx_http_debug_record_srv_conf_t   *rscf;
 
-    ngx_http_debug_zone_enter(rmcf->zone);
+    ngx_http_debug_zone_enter(rmcf->zone, rmcf->generation);
 
     cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
 
@@ -527,25 +675,24 @@ ngx_http_debug_record_init_process(ngx_cycle_t *cycle,
 
 
 /*
- * Goes over all that the configuration names: with SIZE, adds up the memory
- * that it needs; without, gives each its entity.
+ * Goes over all that the configuration names: adds up the memory that it
+ * needs, or gives each its entity.
  */
 
 static void
-ngx_http_debug_record_walk(ngx_cycle_t *cycle,
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_log_t *log, size_t *size)
+ngx_http_debug_record_walk(ngx_http_debug_walk_t *walk)
 {
-    ngx_uint_t                          i, j, k;
+    ngx_uint_t                          i;
+    ngx_cycle_t                        *cycle;
     ngx_http_debug_group_t             *group;
-    ngx_http_upstream_server_t         *server;
+    ngx_http_debug_entity_t            *e;
     ngx_http_core_srv_conf_t          **cscfp;
     ngx_http_core_main_conf_t          *cmcf;
-    ngx_http_upstream_rr_peer_t        *peer;
-    ngx_http_upstream_rr_peers_t       *peers;
-    ngx_http_upstream_srv_conf_t      **uscfp, *uscf;
+    ngx_http_upstream_srv_conf_t      **uscfp;
     ngx_http_upstream_main_conf_t      *umcf;
     ngx_http_debug_record_srv_conf_t   *rscf;
 
+    cycle = walk->rmcf->cycle;
     cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
     umcf = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_upstream_module);
@@ -555,66 +702,251 @@ ngx_http_debug_record_walk(ngx_cycle_t *cycle,
     for (i = 0; i < cmcf->servers.nelts; i++) {
         rscf = cscfp[i]->ctx->srv_conf[ngx_http_debug_module.ctx_index];
 
-        if (size) {
-            *size += ngx_http_debug_zone_entity_size(NGX_HTTP_DEBUG_SERVER,
-                                                     rscf->name.len,
-                                                     rmcf->cells);
-            continue;
-        }
+        e = ngx_http_debug_record_walk_name(walk, NGX_HTTP_DEBUG_SERVER, NULL,
+                                            &rscf->name, walk->rmcf->cells);
 
-        rscf->place.entity = ngx_http_debug_zone_entity(rmcf->zone,
-                              NGX_HTTP_DEBUG_SERVER, 0, &rscf->name,
-                              rmcf->cells, log);
+        if (walk->need == NULL) {
+            rscf->place.entity = e;
+        }
     }
 
     uscfp = umcf->upstreams.elts;
 
     for (i = 0; i < umcf->upstreams.nelts; i++) {
 
-        uscf = uscfp[i];
-
-        group = ngx_http_debug_record_group(rmcf, uscf);
+        group = ngx_http_debug_record_group(walk->rmcf, uscfp[i]);
 
         if (group == NULL || group->listeners) {
             continue;
         }
 
-        if (size) {
-            *size += ngx_http_debug_zone_entity_size(NGX_HTTP_DEBUG_GROUP,
-                                                     group->name.len, 1);
+        /* its own cell is seldom written to: one does for all processes */
 
-        } else if (ngx_http_debug_record_group_entity(rmcf, group, log)->kind
-                   != NGX_HTTP_DEBUG_GROUP)
-        {
+        e = ngx_http_debug_record_walk_name(walk, NGX_HTTP_DEBUG_GROUP, NULL,
+                                            &group->name, 1);
+
+        if (walk->need == NULL) {
+
+            if (e->kind != NGX_HTTP_DEBUG_GROUP) {
+                continue;
+            }
+
+            group->entity = e;
+        }
+
+        ngx_http_debug_record_walk_group(walk, uscfp[i], e);
+    }
+}
+
+
+static void
+ngx_http_debug_record_walk_group(ngx_http_debug_walk_t *walk,
+    ngx_http_upstream_srv_conf_t *uscf, ngx_http_debug_entity_t *group)
+{
+    ngx_uint_t                     i, j, marks;
+    ngx_http_upstream_server_t    *server;
+    ngx_http_upstream_rr_peer_t   *peer;
+    ngx_http_upstream_rr_peers_t  *peers;
+
+    if (uscf->servers) {
+
+        /* what the lines say: a balancer may keep its peers otherwise */
+
+        server = uscf->servers->elts;
+
+        for (i = 0; i < uscf->servers->nelts; i++) {
+
+            marks = (server[i].backup ? NGX_HTTP_DEBUG_BACKUP : 0)
+                    | (server[i].down ? NGX_HTTP_DEBUG_DOWN : 0);
+
+            for (j = 0; j < server[i].naddrs; j++) {
+                ngx_http_debug_record_walk_peer(walk, group,
+                                                &server[i].addrs[j].name,
+                                                server[i].weight, marks);
+            }
+        }
+
+        return;
+    }
+
+    if (uscf->peer.init_upstream
+        && uscf->peer.init_upstream != ngx_http_upstream_init_round_robin)
+    {
+        return;
+    }
+
+    peers = uscf->peer.data;
+
+    for (peer = peers ? peers->peer : NULL; peer; peer = peer->next) {
+        ngx_http_debug_record_walk_peer(walk, group, &peer->name,
+                                        peer->weight, 0);
+    }
+}
+
+
+void
+ngx_http_debug_record_name_live(ngx_http_debug_record_main_conf_t *rmcf)
+{
+#if (NGX_HTTP_UPSTREAM_ZONE)
+
+    ngx_uint_t                       i, marks;
+    ngx_http_debug_walk_t            walk;
+    ngx_http_debug_group_t          *group;
+    ngx_http_upstream_rr_peer_t     *peer;
+    ngx_http_upstream_rr_peers_t    *peers;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    umcf = ngx_http_cycle_get_module_main_conf(rmcf->cycle,
+                                               ngx_http_upstream_module);
+
+    walk.rmcf = rmcf;
+    walk.need = NULL;
+    walk.log = (ngx_log_t *) ngx_cycle->log;
+
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->shm_zone == NULL) {
             continue;
         }
 
-        if (uscf->servers) {
+        group = ngx_http_debug_record_group(rmcf, uscfp[i]);
 
-            /* what the lines say: a balancer may keep its peers otherwise */
+        if (group == NULL || group->entity == NULL) {
+            continue;
+        }
 
-            server = uscf->servers->elts;
+        marks = NGX_HTTP_DEBUG_DYNAMIC;
 
-            for (j = 0; j < uscf->servers->nelts; j++) {
-                for (k = 0; k < server[j].naddrs; k++) {
-                    ngx_http_debug_record_walk_peer(rmcf, group->entity,
-                                                    &server[j].addrs[k].name,
-                                                    log, size);
-                }
+        for (peers = uscfp[i]->peer.data; peers; peers = peers->next) {
+
+            ngx_http_upstream_rr_peers_rlock(peers);
+
+            for (peer = peers->peer; peer; peer = peer->next) {
+                ngx_http_debug_record_walk_peer(&walk, group->entity,
+                                                &peer->name, peer->weight,
+                                 marks | (peer->down ? NGX_HTTP_DEBUG_DOWN
+                                                     : 0));
             }
 
-        } else if (uscf->peer.init_upstream == NULL
-                   || uscf->peer.init_upstream
-                      == ngx_http_upstream_init_round_robin)
-        {
-            peers = uscf->peer.data;
+            ngx_http_upstream_rr_peers_unlock(peers);
 
-            for (peer = peers ? peers->peer : NULL; peer; peer = peer->next) {
-                ngx_http_debug_record_walk_peer(rmcf, group->entity,
-                                                &peer->name, log, size);
-            }
+            marks |= NGX_HTTP_DEBUG_BACKUP;
         }
     }
+
+#endif
+}
+
+
+/* The entity, or with walk->need NULL if there is none yet. */
+
+static ngx_http_debug_entity_t *
+ngx_http_debug_record_walk_name(ngx_http_debug_walk_t *walk, ngx_uint_t kind,
+    ngx_http_debug_entity_t *group, ngx_str_t *name, ngx_uint_t cells)
+{
+    size_t                    size;
+    uint32_t                  id;
+    ngx_http_debug_need_t    *need;
+    ngx_http_debug_zone_t    *zone;
+    ngx_http_debug_entity_t  *e;
+
+    zone = walk->rmcf->zone;
+    need = walk->need;
+    id = group ? group->id : 0;
+
+    if (need == NULL) {
+        e = ngx_http_debug_zone_entity(zone, kind, id, name, cells, walk->log);
+
+        if (e->kind != kind) {
+            walk->missing++;
+            return e;
+        }
+
+        __atomic_store_n(&e->generation, walk->rmcf->generation,
+                         __ATOMIC_RELAXED);
+        __atomic_store_n(&e->removed, 0, __ATOMIC_RELAXED);
+        e->marks |= NGX_HTTP_DEBUG_NAMED;
+
+        return e;
+    }
+
+    /* a peer of a group that is not there yet is not there either */
+
+    e = (zone && (group || kind != NGX_HTTP_DEBUG_PEER))
+        ? ngx_http_debug_zone_find(zone, kind, id, name) : NULL;
+
+    size = ngx_http_debug_zone_entity_size(kind, name->len, cells);
+
+    need->all += size;
+    need->names++;
+
+    if (e == NULL) {
+        need->more += size;
+    }
+
+    if (e == NULL || e->history == 0) {
+        need->rings++;
+    }
+
+    if (kind == NGX_HTTP_DEBUG_PEER && (e == NULL || e->again == 0)) {
+        need->again += sizeof(ngx_http_debug_cell_t);
+    }
+
+    return e;
+}
+
+
+static void
+ngx_http_debug_record_walk_peer(ngx_http_debug_walk_t *walk,
+    ngx_http_debug_entity_t *group, ngx_str_t *name, ngx_uint_t weight,
+    ngx_uint_t marks)
+{
+    uint64_t                  generation;
+    ngx_time_t               *tp;
+    ngx_http_debug_entity_t  *e;
+
+    if (name->len == 0) {
+        return;
+    }
+
+    if (walk->need) {
+        (void) ngx_http_debug_record_walk_name(walk, NGX_HTTP_DEBUG_PEER,
+                                               group, name,
+                                               walk->rmcf->cells);
+        return;
+    }
+
+    e = ngx_http_debug_zone_find(walk->rmcf->zone, NGX_HTTP_DEBUG_PEER,
+                                 group->id, name);
+
+    generation = e ? e->generation : 0;
+
+    e = ngx_http_debug_record_walk_name(walk, NGX_HTTP_DEBUG_PEER, group,
+                                        name, walk->rmcf->cells);
+
+    if (e->kind != NGX_HTTP_DEBUG_PEER) {
+        return;
+    }
+
+    tp = ngx_timeofday();
+    e->seen = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    if (generation == walk->rmcf->generation
+        && !(marks & NGX_HTTP_DEBUG_DYNAMIC))
+    {
+        /* listed twice: one peer, and it lives while one of the two does */
+
+        e->weight += weight;
+        e->marks &= marks | ~(NGX_HTTP_DEBUG_BACKUP|NGX_HTTP_DEBUG_DOWN);
+        return;
+    }
+
+    e->weight = weight;
+    e->marks = (e->marks & ~(NGX_HTTP_DEBUG_BACKUP|NGX_HTTP_DEBUG_DOWN))
+               | marks;
 }
 
 
@@ -634,24 +966,4 @@ ngx_http_debug_record_group_entity(ngx_http_debug_record_main_conf_t *rmcf,
     }
 
     return e;
-}
-
-
-static void
-ngx_http_debug_record_walk_peer(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_entity_t *group, ngx_str_t *name, ngx_log_t *log,
-    size_t *size)
-{
-    if (name->len == 0) {
-        return;
-    }
-
-    if (size) {
-        *size += ngx_http_debug_zone_entity_size(NGX_HTTP_DEBUG_PEER,
-                                                 name->len, rmcf->cells);
-        return;
-    }
-
-    (void) ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_PEER,
-                                      group->id, name, rmcf->cells, log);
 }

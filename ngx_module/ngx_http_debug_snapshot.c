@@ -15,12 +15,16 @@ static void ngx_http_debug_snapshot_codes(ngx_http_debug_row_t *row,
 static void ngx_http_debug_snapshot_times(ngx_http_debug_row_t *row,
     ngx_http_debug_cell_t *cell, uint64_t *bucket, uint64_t *floor);
 static void ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row,
-    uint64_t tried);
+    uint64_t answered, uint64_t tried);
 static void ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row,
     uint64_t *bucket);
 static void ngx_http_debug_snapshot_code(ngx_http_debug_row_t *row,
     uint32_t code, uint64_t count, uint64_t second);
 static uint64_t ngx_http_debug_snapshot_unanswered(uint64_t *value);
+static uint64_t ngx_http_debug_snapshot_usual(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_uint_t group);
+static int ngx_libc_cdecl ngx_http_debug_snapshot_less(const void *one,
+    const void *two);
 
 
 ngx_http_debug_peers_of_t *
@@ -45,6 +49,14 @@ ngx_http_debug_snapshot_peers(ngx_pool_t *pool, ngx_http_debug_zone_t *zone)
 
     peers->next = peers->first + peers->ids;
 
+    peers->usual = ngx_palloc(pool, 2 * peers->ids * sizeof(uint64_t));
+    if (peers->usual == NULL) {
+        return NULL;
+    }
+
+    ngx_memset(peers->usual, 0xff, peers->ids * sizeof(uint64_t));
+    peers->mean = peers->usual + peers->ids;
+
     for (i = peers->ids; i-- > 0; /* void */ ) {
         e = ngx_http_debug_zone_by_id(zone, i);
 
@@ -64,61 +76,87 @@ ngx_http_debug_snapshot_cells(ngx_http_debug_cells_t *cells,
     ngx_http_debug_entity_t *e)
 {
     cells->zone = zone;
-    cells->peers = peers;
     cells->of = e;
     cells->e = e;
     cells->n = 0;
-    cells->lanes = 0;
+    cells->peers = peers;
+    cells->peer = 0;
+    cells->fold = __atomic_load_n(&e->fold, __ATOMIC_ACQUIRE);
+
+    if ((e->kind & (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_HOST))
+        && e->id < peers->ids)
+    {
+        cells->peer = peers->first[e->id];
+    }
 }
 
 
 ngx_http_debug_cell_t *
 ngx_http_debug_snapshot_next(ngx_http_debug_cells_t *cells)
 {
-    uint32_t                    peer;
-    uint64_t                    again;
-    ngx_http_debug_entity_t    *e;
+    uint64_t                  offset;
+    ngx_http_debug_entity_t  *e;
 
     e = cells->e;
 
+    cells->first = (cells->n == 0);
+    cells->plain = (e->kind == NGX_HTTP_DEBUG_PEER);
+
     if (cells->n < e->cells) {
-        cells->lanes = NGX_HTTP_DEBUG_LANES / e->cells;
         return ngx_http_debug_zone_cell(cells->zone, e, cells->n++);
     }
 
-    if (cells->of->kind == NGX_HTTP_DEBUG_PEER) {
+    if (e == cells->of && cells->n == e->cells) {
 
-        /* the last of a peer: tries that were not all of a round */
-
-        again = __atomic_load_n(&e->again, __ATOMIC_ACQUIRE);
-
-        if (again == 0 || cells->n > e->cells) {
-            return NULL;
-        }
+        /*
+         * The last of a peer: tries that were not all of a round; of others,
+         * what was folded into it.
+         */
 
         cells->n++;
-        cells->lanes = 0;
+        cells->plain = 0;
 
-        return ngx_http_debug_zone_at(cells->zone, again);
+        offset = (e->kind == NGX_HTTP_DEBUG_PEER)
+                 ? __atomic_load_n(&e->again, __ATOMIC_ACQUIRE)
+                 : ngx_http_debug_load(
+                               &e->sum[ngx_http_debug_valid(cells->fold)]);
+
+        if (offset) {
+            return ngx_http_debug_zone_at(cells->zone, offset);
+        }
     }
 
-    if (!(cells->of->kind & (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_HOST))
-        || cells->of->id >= cells->peers->ids)
-    {
-        return NULL;
+    while (cells->peer) {
+
+        e = ngx_http_debug_zone_by_id(cells->zone, cells->peer - 1);
+        cells->peer = cells->peers->next[cells->peer - 1];
+
+        /* it may be another one's by now, or be folded */
+
+        if (e
+            && e->kind == NGX_HTTP_DEBUG_PEER
+            && e->group == cells->of->id
+            && e->id + 1 != ngx_http_debug_folded(cells->fold))
+        {
+            cells->e = e;
+            cells->n = 1;
+            cells->first = 1;
+            cells->plain = 1;
+
+            return ngx_http_debug_zone_cell(cells->zone, e, 0);
+        }
     }
 
-    peer = (e == cells->of) ? cells->peers->first[e->id]
-                            : cells->peers->next[e->id];
-    if (peer == 0) {
-        return NULL;
-    }
+    return NULL;
+}
 
-    cells->e = ngx_http_debug_zone_by_id(cells->zone, peer - 1);
-    cells->n = 1;
-    cells->lanes = NGX_HTTP_DEBUG_LANES / cells->e->cells;
 
-    return ngx_http_debug_zone_cell(cells->zone, cells->e, 0);
+ngx_uint_t
+ngx_http_debug_snapshot_whole(ngx_http_debug_cells_t *cells)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+
+    return ngx_http_debug_load(&cells->of->fold) == cells->fold;
 }
 
 
@@ -127,52 +165,56 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
     ngx_http_debug_row_t *row)
 {
-    uint64_t                 before, tried, floor;
+    uint64_t                 before, n, answered, tried, floor;
     uint64_t                 bucket[NGX_HTTP_DEBUG_BUCKETS];
     ngx_uint_t               i;
     ngx_http_debug_cell_t   *cell;
     ngx_http_debug_cells_t   cells;
 
-    ngx_memzero(row, sizeof(ngx_http_debug_row_t));
-    ngx_memzero(bucket, sizeof(bucket));
+    do {
+        ngx_memzero(row, sizeof(ngx_http_debug_row_t));
+        ngx_memzero(bucket, sizeof(bucket));
 
-    row->entity = e;
-    floor = 0;
-    tried = 0;
+        row->entity = e;
+        floor = 0;
+        answered = 0;
+        tried = 0;
 
-    ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
+        ngx_http_debug_snapshot_cells(&cells, zone, peers, e);
 
-    for (cell = ngx_http_debug_snapshot_next(&cells);
-         cell;
-         cell = ngx_http_debug_snapshot_next(&cells))
-    {
-        before = row->count;
+        for (cell = ngx_http_debug_snapshot_next(&cells);
+             cell;
+             cell = ngx_http_debug_snapshot_next(&cells))
+        {
+            before = row->count;
 
-        for (i = 0; i < NGX_HTTP_DEBUG_METRICS; i++) {
-            row->value[i] += ngx_http_debug_load(&cell->value[i]);
+            for (i = 0; i < NGX_HTTP_DEBUG_METRICS; i++) {
+                row->value[i] += ngx_http_debug_load(&cell->value[i]);
+            }
+
+            if (cells.first) {
+                row->active += ngx_http_debug_zone_active(zone, cells.e, NULL);
+            }
+
+            ngx_http_debug_snapshot_codes(row, cell);
+            ngx_http_debug_snapshot_times(row, cell, bucket, &floor);
+
+            if (!cells.plain) {
+                continue;
+            }
+
+            /* each record of such a cell was a try, and all of a round */
+
+            n = row->count - before
+                + ngx_http_debug_load(&cell->value[NGX_HTTP_DEBUG_UPGRADES]);
+
+            answered += n;
+            tried += n + ngx_http_debug_snapshot_unanswered(cell->value);
         }
 
-        for (i = 0; i < cells.lanes; i++) {
-            row->active += ngx_http_debug_load(&cell->active[i]);
-        }
+    } while (!ngx_http_debug_snapshot_whole(&cells));
 
-        ngx_http_debug_snapshot_codes(row, cell);
-        ngx_http_debug_snapshot_times(row, cell, bucket, &floor);
-
-        if (cells.e != e) {
-
-            /* each record of a peer's cell was a try, and all of a round */
-
-            tried += row->count - before
-                     + ngx_http_debug_snapshot_unanswered(cell->value)
-                     + ngx_http_debug_load(
-                                      &cell->value[NGX_HTTP_DEBUG_UPGRADES]);
-        }
-    }
-
-    row->active = ngx_max(row->active, 0);
-
-    ngx_http_debug_snapshot_derive(row, tried);
+    ngx_http_debug_snapshot_derive(row, answered, tried);
 
     if (floor) {
         row->min = ~floor;
@@ -265,7 +307,8 @@ ngx_http_debug_snapshot_times(ngx_http_debug_row_t *row,
 /* What is not written beside each record, as the table has it. */
 
 static void
-ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row, uint64_t tried)
+ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row, uint64_t answered,
+    uint64_t tried)
 {
     ngx_http_debug_metric_t  *m;
 
@@ -277,10 +320,8 @@ ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row, uint64_t tried)
             continue;
         }
 
-        row->value[m->metric] += (m->sum == NGX_HTTP_DEBUG_TRIED)
-                                 ? tried
-                                 : row->count
-                                   + row->value[NGX_HTTP_DEBUG_UPGRADES];
+        row->value[m->metric] += (m->sum == NGX_HTTP_DEBUG_TRIED) ? tried
+                                                                  : answered;
     }
 }
 
@@ -400,6 +441,73 @@ ngx_http_debug_snapshot_add(ngx_http_debug_row_t *sum,
         ngx_http_debug_snapshot_code(sum, row->code[i].code,
                                      row->code[i].count, row->code[i].second);
     }
+}
+
+
+void
+ngx_http_debug_snapshot_state(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_row_t *row,
+    ngx_http_debug_state_t *state)
+{
+    ngx_http_debug_entity_t    *e;
+    ngx_http_debug_outcomes_t   outcomes;
+
+    e = row->entity;
+
+    ngx_http_debug_state_outcomes(&outcomes, row->classes, row->value);
+    ngx_http_debug_state_judge(zone, e, &outcomes,
+                               ngx_http_debug_snapshot_usual(zone, peers,
+                                                             e->group),
+                               state);
+}
+
+
+/*
+ * The mean time that is usual in a group, looked for once: half of its busy
+ * peers take as long or longer.
+ */
+
+static uint64_t
+ngx_http_debug_snapshot_usual(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_uint_t group)
+{
+    uint32_t                  peer;
+    ngx_uint_t                n;
+    ngx_http_debug_entity_t  *e;
+
+    if (group >= peers->ids) {
+        return 0;
+    }
+
+    if (peers->usual[group] != (uint64_t) -1) {
+        return peers->usual[group];
+    }
+
+    n = 0;
+
+    for (peer = peers->first[group]; peer; peer = peers->next[peer - 1]) {
+        e = ngx_http_debug_zone_by_id(zone, peer - 1);
+
+        if (e && e->group == group) {
+            peers->mean[n] = ngx_http_debug_state_mean(zone, e);
+            n += (peers->mean[n] != 0);
+        }
+    }
+
+    ngx_qsort(peers->mean, n, sizeof(uint64_t), ngx_http_debug_snapshot_less);
+
+    peers->usual[group] = (n < 2) ? 0 : peers->mean[(n - 1) / 2];
+
+    return peers->usual[group];
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_debug_snapshot_less(const void *one, const void *two)
+{
+    const uint64_t  *a = one, *b = two;
+
+    return (*a > *b) - (*a < *b);
 }
 
 

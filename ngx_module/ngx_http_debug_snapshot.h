@@ -17,6 +17,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include "ngx_http_debug_state.h"
 #include "ngx_http_debug_zone.h"
 
 
@@ -46,6 +47,9 @@ typedef struct {
     ngx_uint_t                ids;
     uint32_t                 *first;     /* by the group's id */
     uint32_t                 *next;      /* by the peer's id */
+
+    uint64_t                 *usual;     /* mean times, by the group's id */
+    uint64_t                 *mean;      /* those of one group's peers */
 } ngx_http_debug_peers_of_t;
 
 
@@ -57,7 +61,12 @@ typedef struct {
     ngx_http_debug_entity_t    *of;      /* whose numbers these are */
     ngx_http_debug_entity_t    *e;       /* whose cells: its own, a peer's */
     ngx_uint_t                  n;       /* the next of them */
-    ngx_uint_t                  lanes;   /* that the last one has "active" of */
+    uint32_t                    peer;    /* the next one, id + 1 */
+    uint64_t                    fold;    /* as it was at the beginning */
+
+    ngx_uint_t                  first;   /* the last one was E's first */
+    ngx_uint_t                  plain;   /* or, of a peer: each record is a
+                                            try, and all of a round */
 } ngx_http_debug_cells_t;
 
 
@@ -95,18 +104,25 @@ ngx_http_debug_peers_of_t *ngx_http_debug_snapshot_peers(ngx_pool_t *pool,
 
 /*
  * The cells of what E's numbers are made of; PEERS may be NULL if E is no
- * group.  _next() returns NULL after the last.
+ * group.  _next() returns NULL after the last.  If they are not _whole(), a
+ * peer was folded meanwhile, and all has to be read once more.
  */
 void ngx_http_debug_snapshot_cells(ngx_http_debug_cells_t *cells,
     ngx_http_debug_zone_t *zone, ngx_http_debug_peers_of_t *peers,
     ngx_http_debug_entity_t *e);
 ngx_http_debug_cell_t *ngx_http_debug_snapshot_next(
     ngx_http_debug_cells_t *cells);
+ngx_uint_t ngx_http_debug_snapshot_whole(ngx_http_debug_cells_t *cells);
 
 /* Makes the row of one entity; PEERS as above. */
 void ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
     ngx_http_debug_row_t *row);
+
+/* The state of the peer that ROW is of. */
+void ngx_http_debug_snapshot_state(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_row_t *row,
+    ngx_http_debug_state_t *state);
 
 /*
  * How many there were in the last second: those of the current one, and of

@@ -9,15 +9,22 @@
  * nothing.  So a new debug_zone size is a new limit on the same memory, and
  * old workers that still drain go on counting into the same cells.
  *
- * Entities are appended and never removed or moved: an old and a new
- * generation of workers use the same ones.  A name is found by a hash table
- * of offsets without a lock, and inserted by one compare-and-swap, so that a
- * worker killed at any instruction leaves nothing locked.  Everything is
- * addressed by its offset.
+ * An old and a new generation of workers use the same entities.  A name is
+ * found by a hash table without a lock; it is inserted under one that is a
+ * process's id, so that a worker killed at any instruction leaves nothing
+ * locked; who holds it needs a microsecond.
+ * Everything is addressed by its offset.
+ *
+ * What the configuration no longer names is removed: first it is shown as
+ * such, then no name leads to it any more, and when nothing can be under way
+ * there, its counts are folded into its group (a server's into "gone") and its
+ * memory is another name's.  A reader sees either the peer or the group with
+ * its counts, never both and never neither: one word of the group, "fold",
+ * says which of two sums is valid, and who is in it.
  *
  * Concurrency: a field of a cell is written by relaxed atomic adds, by any
  * process at any time, and read by relaxed loads.  Names and offsets are
- * written before the compare-and-swap that publishes them.
+ * written before what publishes them.
  */
 
 
@@ -47,8 +54,9 @@
 #define NGX_HTTP_DEBUG_ZONE_MAX      ((size_t) 128 * 1024 * 1024)
 #endif
 
-#define NGX_HTTP_DEBUG_LANES         64      /* worker processes that are told
+#define NGX_HTTP_DEBUG_LANES         512     /* worker processes that are told
                                                 apart, old and new ones */
+#define NGX_HTTP_DEBUG_PAGE          512     /* entities of a lane's page */
 #define NGX_HTTP_DEBUG_CELLS_MAX     16      /* cells of one entity */
 #define NGX_HTTP_DEBUG_ENTITIES      32768
 #define NGX_HTTP_DEBUG_SLOTS         65536   /* of the hash table */
@@ -60,6 +68,14 @@
 #define NGX_HTTP_DEBUG_MARKS         64      /* reloads that are remembered */
 #define NGX_HTTP_DEBUG_TAKEN         32      /* profiles that are */
 #define NGX_HTTP_DEBUG_TAKEN_NAME    128
+
+#define NGX_HTTP_DEBUG_NAME          64      /* bytes that every name has */
+#define NGX_HTTP_DEBUG_WATCH         4096    /* of a peer; see _state.h */
+
+#define NGX_HTTP_DEBUG_SHOWN         600000  /* ms that what was removed is */
+#define NGX_HTTP_DEBUG_GRACE         5000    /* ms: see _clean() */
+/* ns that a new name waits for the zone's lock, if its owner does not run */
+#define NGX_HTTP_DEBUG_WAIT          500000000
 
 #define NGX_HTTP_DEBUG_CODES         24      /* exact status codes of a cell */
 #define NGX_HTTP_DEBUG_CLASSES       6       /* the rest, by first digit */
@@ -101,16 +117,50 @@ typedef struct {
     uint64_t  base[NGX_HTTP_DEBUG_CODES + NGX_HTTP_DEBUG_CLASSES];
 
     uint64_t  bucket[NGX_HTTP_DEBUG_BUCKETS];
-
-    /* under way, of each lane that counts here: LANES / cells of them */
-    int64_t   active[1];
 } ngx_http_debug_cell_t;
+
+
+/* What a process has under way at an entity. */
+
+typedef struct {
+    int32_t   active;
+    int32_t   headed;        /* of these, whose response header is there */
+} ngx_http_debug_active_t;
+
+
+/* A process: what it has under way, entity by entity. */
+
+typedef struct {
+    int64_t   pid;           /* 0: free */
+    uint64_t  generation;    /* of its configuration */
+    uint32_t  page[NGX_HTTP_DEBUG_ENTITIES / NGX_HTTP_DEBUG_PAGE];
+                             /* offsets, in units of 64; 0: none yet */
+} ngx_http_debug_lane_t;
+
+
+/* "live" */
+
+#define NGX_HTTP_DEBUG_NONE          0       /* not in the hash table (yet) */
+#define NGX_HTTP_DEBUG_LIVE          1
+#define NGX_HTTP_DEBUG_RETIRED       2       /* no longer in it: no name leads
+                                                here, but it still has its
+                                                counts */
+
+/* "marks" */
+
+#define NGX_HTTP_DEBUG_NAMED         0x01    /* by a configuration, once */
+#define NGX_HTTP_DEBUG_BACKUP        0x02
+#define NGX_HTTP_DEBUG_DOWN          0x04    /* so the configuration says */
+#define NGX_HTTP_DEBUG_DYNAMIC       0x08    /* of a group whose peers come and
+                                                go without a reload */
 
 
 typedef struct {
     uint64_t  hash;
     uint32_t  kind;
-    uint32_t  live;          /* 0: not in the hash table (yet): not there */
+    uint32_t  live;
+    uint32_t  key;           /* the length, while a name leads here */
+    uint32_t  size;          /* bytes that a name may have */
     uint32_t  id;            /* position in the directory */
     uint32_t  group;         /* of a peer: the id of its group */
     uint32_t  cells;         /* a power of 2 */
@@ -120,7 +170,32 @@ typedef struct {
     uint64_t  again;         /* of a peer: offset of the cell of the tries that
                                 were not all of a round; 0: none yet */
     uint64_t  history;       /* offset of the rings; 0: none yet */
+    uint64_t  rings;         /* their bytes */
+    uint64_t  watch;         /* of a peer: offset of what its state is judged
+                                by */
     uint64_t  created;       /* ms since the epoch */
+
+    uint64_t  generation;    /* the last configuration that named it */
+    uint64_t  seen;          /* ms since the epoch, if it is dynamic */
+    uint64_t  removed;       /* ms since the epoch: since when none does; 0 */
+    uint64_t  retired;       /* ms since the epoch */
+    uint32_t  weight;        /* of a peer, and what else its line says */
+    uint32_t  marks;
+
+    /*
+     * The sums of those that were folded into this one: "fold" is the number
+     * of the fold, which of the two is valid (one bit), and the id + 1 of who
+     * is in it but may still be there (17 bits).
+     */
+
+    uint64_t  sum[2];        /* offsets; 0: none yet */
+    uint64_t  fold;
+#define NGX_HTTP_DEBUG_FOLD  18
+#define ngx_http_debug_valid(fold)   ((fold) >> (NGX_HTTP_DEBUG_FOLD - 1) & 1)
+#define ngx_http_debug_folded(fold)                                           \
+    ((fold) & (((uint64_t) 1 << (NGX_HTTP_DEBUG_FOLD - 1)) - 1))
+
+    uint64_t  free;          /* offset of the next of those to be used again */
 
     uint64_t  failed;        /* ms since the epoch; 0: never */
     uint64_t  failure;       /* NGX_HTTP_DEBUG_FAIL_... */
@@ -147,7 +222,7 @@ typedef struct {
 typedef struct {
     ngx_http_debug_entity_t  *entity;
     ngx_http_debug_cell_t    *cell;
-    int64_t                  *active;
+    ngx_http_debug_active_t  *active;
 } ngx_http_debug_place_t;
 
 
@@ -158,7 +233,9 @@ typedef struct {
 
     uint64_t  size;          /* bytes mapped */
     uint64_t  limit;         /* bytes that may be used: debug_zone */
+    uint64_t  reserve;       /* of these, what history leaves for counters */
     uint64_t  used;          /* bytes */
+    int64_t   lock;          /* pid of who inserts or removes; 0: nobody */
 
     uint64_t  start;         /* ns, CLOCK_MONOTONIC */
     uint64_t  started;       /* ns since the epoch */
@@ -166,6 +243,7 @@ typedef struct {
     uint64_t  reloaded;      /* ms since the epoch */
 
     uint64_t  tick;          /* the last second that history has */
+    uint64_t  cleaned;       /* the last second that names were looked after */
     uint64_t  nmarks;        /* reloads so far; the last ones are in mark */
     uint64_t  mark[NGX_HTTP_DEBUG_MARKS];       /* ms since the epoch */
 
@@ -178,11 +256,21 @@ typedef struct {
     uint64_t  host_peers;
     uint64_t  entities;      /* ids given out */
     uint64_t  overflow;      /* offset */
+    uint64_t  gone;          /* offset: of the servers that were removed */
+    uint64_t  free;          /* offset of the first to be used again; 0 */
+    uint64_t  missing;       /* names of the configuration without a row */
 
-    int64_t   lane[NGX_HTTP_DEBUG_LANES];       /* pid; 0: free */
+    uint64_t  lanes;         /* that were ever used */
 
-    uint32_t  slot[NGX_HTTP_DEBUG_SLOTS];       /* id + 1 */
-    uint64_t  entity[NGX_HTTP_DEBUG_ENTITIES];  /* offset by id */
+    /* the last one is of all processes that found no other */
+    ngx_http_debug_lane_t  lane[NGX_HTTP_DEBUG_LANES + 1];
+    ngx_http_debug_active_t  nowhere;           /* where there is no page */
+
+    uint32_t  slot[NGX_HTTP_DEBUG_SLOTS];       /* id + 1; or: */
+#define NGX_HTTP_DEBUG_LEFT  0xffffffff         /* once used */
+
+    uint32_t  entity[NGX_HTTP_DEBUG_ENTITIES];  /* offset by id, in units of
+                                                   64 */
 } ngx_http_debug_zone_t;
 
 
@@ -208,12 +296,15 @@ extern ngx_int_t  ngx_http_debug_lane;
 
 
 /*
- * Finds the mapping of the running cycle, DATA if nginx gives it, or makes
- * one with room for LIMIT at least.  Returns the zone or NULL (no memory;
- * logged).  Context: configuration, a shared zone's init.
+ * Finds the mapping of the running cycle, DATA if nginx gives it.  Returns
+ * NULL if there is none.  Context: configuration, a shared zone's init.
  */
 ngx_http_debug_zone_t *ngx_http_debug_zone_open(ngx_cycle_t *cycle,
-    ngx_shm_zone_t *shm_zone, void *data, size_t limit);
+    ngx_shm_zone_t *shm_zone, void *data);
+
+/* Makes one with room for LIMIT at least.  NULL: no memory; logged. */
+ngx_http_debug_zone_t *ngx_http_debug_zone_create(ngx_log_t *log,
+    size_t limit);
 
 /* Sets LIMIT, or as much of it as the mapping has.  Context: configuration. */
 void ngx_http_debug_zone_limit(ngx_http_debug_zone_t *zone, size_t limit,
@@ -234,6 +325,10 @@ ngx_http_debug_entity_t *ngx_http_debug_zone_entity(
 ngx_http_debug_entity_t *ngx_http_debug_zone_by_id(ngx_http_debug_zone_t *zone,
     ngx_uint_t id);
 
+/* The entity that has the name, or NULL.  Context: any process, any time. */
+ngx_http_debug_entity_t *ngx_http_debug_zone_find(ngx_http_debug_zone_t *zone,
+    ngx_uint_t kind, uint32_t group, ngx_str_t *name);
+
 /* Bytes of an entity of a name of LEN bytes; of a peer with all it can need. */
 size_t ngx_http_debug_zone_entity_size(ngx_uint_t kind, size_t len,
     ngx_uint_t cells);
@@ -252,14 +347,38 @@ ngx_http_debug_cell_t *ngx_http_debug_zone_again(ngx_http_debug_zone_t *zone,
 uint64_t ngx_http_debug_zone_alloc(ngx_http_debug_zone_t *zone, size_t size,
     size_t reserve);
 
+/*
+ * Marks what the configuration no longer names since NOW, ms since the epoch,
+ * and finds another use for what was removed long ago, or now if there is no
+ * room.  Returns how many may be used again since.  Context: worker, timer, of
+ * one process at a time.
+ */
+ngx_uint_t ngx_http_debug_zone_clean(ngx_http_debug_zone_t *zone,
+    uint64_t now);
+
+/* Is it to be shown?  What was removed is, for some minutes. */
+ngx_uint_t ngx_http_debug_zone_shown(ngx_http_debug_entity_t *e);
+
+/* Does the configuration in force name it? */
+ngx_uint_t ngx_http_debug_zone_named(ngx_http_debug_entity_t *e);
+
+/* How many that are shown have no room for their history. */
+ngx_uint_t ngx_http_debug_zone_without(ngx_http_debug_zone_t *zone);
+
+/* What all processes have under way there; and those of which no header came */
+int64_t ngx_http_debug_zone_active(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, int64_t *waiting);
+
 /* Cells for so many worker processes. */
 ngx_uint_t ngx_http_debug_zone_cells(ngx_int_t workers);
 
 /*
- * Takes and gives back this process's lane.  What a dead process had under
- * way in a lane is booked as lost.  Context: worker start and end.
+ * Takes and gives back the lane of this process, whose configuration is of
+ * GENERATION.  What a dead process had under way in a lane is booked as lost.
+ * Context: worker start and end.
  */
-void ngx_http_debug_zone_enter(ngx_http_debug_zone_t *zone);
+void ngx_http_debug_zone_enter(ngx_http_debug_zone_t *zone,
+    uint64_t generation);
 void ngx_http_debug_zone_leave(ngx_http_debug_zone_t *zone);
 
 /* Books what dead processes had under way.  Context: worker, timer. */
@@ -275,14 +394,11 @@ ngx_http_debug_zone_cell(ngx_http_debug_zone_t *zone,
 }
 
 
-static ngx_inline void
-ngx_http_debug_zone_place(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_uint_t lane, ngx_http_debug_place_t *place)
-{
-    place->entity = e;
-    place->cell = ngx_http_debug_zone_cell(zone, e, lane);
-    place->active = &place->cell->active[lane / e->cells];
-}
+/* Where the process of LANE counts what happens at E.  Never fails. */
+
+void ngx_http_debug_zone_place(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_uint_t lane,
+    ngx_http_debug_place_t *place);
 
 
 /* CLOCK_MONOTONIC, ns */

@@ -535,7 +535,8 @@ sub stats { return decode_json(http_get('/debug/stats')->{body}) }
 # and for what follows from each answer: connects and headers have a test of
 # their own.
 
-my $implied = qr/^(?:count|total_count|connects|headers|last_second)$/;
+my $implied = qr/^(?:count|total_count|connects|headers|last_second|state
+                  |reason)$/x;
 
 sub flatten {
     my ($s) = @_;
@@ -1238,14 +1239,14 @@ is($s->{upstreams}{overflow}{failures}{connect}, $s->{zone}{dropped},
    'the others are counted as overflow');
 is($s->{upstreams}{overflow}{tries}, 300 - (256 - $hosts), 'all of them');
 
-my @warned = $t->error_log() =~ /^(.*no room for.*)$/mg;
+my @warned = $t->error_log() =~ /^(.*no room for ".*)$/mg;
 is(scalar @warned, 1, 'one warning');
 like($warned[0], qr/\[warn\].*no room for "127\.[\d.]+" .*variable hosts/,
      'that says what');
 
 $t->reload();
 http_get('/var?to=127.9.9.9:1');
-wait_for(sub { @warned = $t->error_log() =~ /^(.*no room for.*)$/mg;
+wait_for(sub { @warned = $t->error_log() =~ /^(.*no room for ".*)$/mg;
                @warned == 2 });
 is(scalar @warned, 2, 'one more after a reload');
 

@@ -133,18 +133,47 @@ my $need;
     ($need) = $out =~ /too small: (\d+)k are needed/;
     cmp_ok($need, '>', 5000, 'says how much it needs');
 
-    accepted("as much as it says, ${need}k",
-             "debug_zone ${need}k;\n$many");
+    # that is enough for the counters; history wants more, and says so
+
+    ($exit, $out) = $t->test_config(conf("debug_zone ${need}k;\n$many"));
+    is($exit, 0, "as much as it says, ${need}k");
+    is(() = $out =~ /\[(?:warn|error)\]/g, 1, 'with one warning');
+    like($out, qr/\[warn\].*no\ room\ for\ the\ history\ of\ \d+\ of\ the
+                  \ 200\d\ servers,\ groups\ and\ peers:
+                  \ debug_zone\ is\ ${need}k\ in\ \S+\.conf:\d+,
+                  \ (\d+)k\ are\ needed\ for\ all$/xm, 'that says of what');
+    my ($all) = $out =~ /(\d+)k are needed for all/;
+    accepted("as much as it says then, ${all}k",
+             "debug_zone ${all}k;\n$many");
     my $less = $need - 1;
     ($exit, $out) = $t->test_config(conf("debug_zone ${less}k;\n$many"));
     is($exit, 1, "${less}k is too little");
 
-    # the default is not enough for more workers
+    # the default is what the configuration needs
     ($exit, $out) = $t->test_config(
         conf($many) =~ s/worker_processes 1/worker_processes 4/r);
-    is($exit, 1, '2000 servers, 4 workers, default size: refused');
-    like($out, qr/too\ small:\ \d+k\ .*with\ 4\ worker\ processes.*is\ 8192k/x,
-         'in the same words');
+    is($exit, 0, '2000 servers, 4 workers, default size') or diag($out);
+    unlike($out, qr/\[warn\]/, 'in silence');
+
+    # which may be more than can be
+
+    my $more = join '', map { my $g = $_; $many =~ s/many/many$g/r . "\n" }
+                        1 .. 5;
+
+    ($exit, $out) = $t->test_config(
+        conf($more) =~ s/worker_processes 1/worker_processes 16/r);
+    is($exit, 0, '10,000 servers, 16 workers') or diag($out);
+    like($out, qr/\[warn\].*no room for the history of \d+ of the 100\d\d /,
+         'cannot have all of their history');
+
+    $more = join '', map { my $g = $_; $many =~ s/many/many$g/r . "\n" }
+                     1 .. 12;
+
+    ($exit, $out) = $t->test_config(
+        conf($more) =~ s/worker_processes 1/worker_processes 16/r);
+    is($exit, 1, '24,000 servers, 16 workers: refused');
+    like($out, qr/too\ small:\ \d+k\ .*with\ 16\ worker\ processes.*is
+                  \ 1048576k,\ the\ most/x, 'in the same words');
 }
 
 # -- debug

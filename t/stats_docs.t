@@ -55,7 +55,7 @@ while ($text =~ /^# TYPE nginx_debug_(?:(server|upstream|peer)_)?(\w+) (\w+)$/mg
 
 my %of = (all => [qw/ server upstream peer /],
           'upstream, peer' => [qw/ upstream peer /],
-          upstream => ['upstream']);
+          upstream => ['upstream'], peer => ['peer']);
 my %said;
 
 my $u = $stats->{upstreams}{u};

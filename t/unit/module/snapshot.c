@@ -3,6 +3,7 @@
  */
 
 #include "../../../ngx_module/ngx_http_debug_metrics.c"
+#include "../../../ngx_module/ngx_http_debug_state.c"
 #include "../../../ngx_module/ngx_http_debug_snapshot.c"
 #include "../../../ngx_module/ngx_http_debug_zone.c"
 #include "../../../ngx_module/ngx_http_debug_history.c"
@@ -153,6 +154,23 @@ test_percentiles(const char *name, ngx_uint_t n)
 }
 
 
+/* The process of LANE has N more under way. */
+
+static void
+active(ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e,
+    ngx_uint_t lane, int n)
+{
+    ngx_http_debug_place_t  place;
+
+    if (zone->lanes <= lane) {
+        zone->lanes = lane + 1;
+    }
+
+    ngx_http_debug_zone_place(zone, e, lane, &place);
+    place.active->active += n;
+}
+
+
 static ngx_http_debug_entity_t *
 entity(ngx_http_debug_zone_t *zone, ngx_uint_t kind, uint32_t group,
     const char *text, ngx_uint_t cells)
@@ -217,8 +235,8 @@ test_row(ngx_log_t *log)
 
     /* of lanes 0 and 63 */
 
-    ngx_http_debug_zone_cell(zone, e, 0)->active[0] = 3;
-    ngx_http_debug_zone_cell(zone, e, 63)->active[15] = 2;
+    active(zone, e, 0, 3);
+    active(zone, e, 63, 2);
 
     ngx_http_debug_snapshot_row(zone, NULL, e, &row);
 
@@ -275,7 +293,7 @@ test_row(ngx_log_t *log)
 
     /* less than nothing under way: a lane was given away in between */
 
-    ngx_http_debug_zone_cell(zone, e, 63)->active[15] = -9;
+    active(zone, e, 63, -11);
     ngx_http_debug_snapshot_row(zone, NULL, e, &row);
     is_int(row.active, 0, "active is never negative");
 
@@ -352,8 +370,8 @@ test_group(ngx_log_t *log)
                                                                          = 4;
     ngx_http_debug_zone_cell(zone, b, 2)->value[NGX_HTTP_DEBUG_CONNECTS] = 4;
     ngx_http_debug_zone_cell(zone, a, 0)->value[NGX_HTTP_DEBUG_UPGRADES] = 1;
-    ngx_http_debug_zone_cell(zone, a, 1)->active[3] = 2;
-    ngx_http_debug_zone_cell(zone, b, 1)->active[0] = 1;
+    active(zone, a, 7, 2);
+    active(zone, b, 1, 1);
 
     /* one of two tries: a quick 503 of a, and then b's 200 */
 
@@ -365,7 +383,10 @@ test_group(ngx_log_t *log)
     book(ngx_http_debug_zone_cell(zone, group, 0), 200, 1, 4010000);
     ngx_http_debug_zone_cell(zone, group, 0)->value[NGX_HTTP_DEBUG_TRIES] = 2;
     ngx_http_debug_zone_cell(zone, group, 0)->value[NGX_HTTP_DEBUG_CONNECTS]
+                                                                         = 2;
+    ngx_http_debug_zone_cell(zone, group, 0)->value[NGX_HTTP_DEBUG_HEADERS]
                                                                          = 1;
+    again->value[NGX_HTTP_DEBUG_CONNECTS] = 1;
 
     peers = ngx_http_debug_snapshot_peers(ngx_cycle->pool, zone);
 
@@ -407,6 +428,165 @@ test_group(ngx_log_t *log)
     book(ngx_http_debug_zone_cell(zone, a, 0), 200, 3, 1000000);
     ngx_http_debug_snapshot_row(zone, peers, b, &row);
     is_int(row.count, 0, "a newcomer is for the next snapshot");
+
+    munmap(zone, zone->size);
+}
+
+
+/*
+ * A peer that no configuration names any more: its counts stay in its group,
+ * whoever reads it whenever, and its room is another's.
+ */
+
+static void
+test_fold(ngx_log_t *log)
+{
+    uint32_t                    id;
+    uint64_t                    used;
+    ngx_uint_t                  i, wrong;
+    ngx_http_debug_row_t        before, row;
+    ngx_http_debug_zone_t      *zone;
+    ngx_http_debug_entity_t    *group, *a, *b, *c, *server, *gone;
+    ngx_http_debug_peers_of_t  *peers;
+
+    zone = ngx_http_debug_zone_create(log, NGX_HTTP_DEBUG_ZONE_DEFAULT);
+    zone->generation = 1;
+
+    server = entity(zone, NGX_HTTP_DEBUG_SERVER, 0, "server", 2);
+    group = entity(zone, NGX_HTTP_DEBUG_GROUP, 0, "group", 1);
+    a = entity(zone, NGX_HTTP_DEBUG_PEER, group->id, "a", 2);
+    b = entity(zone, NGX_HTTP_DEBUG_PEER, group->id, "b", 2);
+
+    for (i = 0; i < 4; i++) {
+        book(ngx_http_debug_zone_cell(zone, a, i), 200 + i, 3, 1000000 * i);
+    }
+
+    book(ngx_http_debug_zone_cell(zone, b, 0), 404, 2, 2000000);
+    book(ngx_http_debug_zone_cell(zone, group, 0), 200, 1, 4010000);
+    book(ngx_http_debug_zone_again(zone, a, log), 503, 1, 10000);
+    book(ngx_http_debug_zone_cell(zone, server, 1), 200, 7, 10000);
+    ngx_http_debug_zone_cell(zone, a, 0)->value[NGX_HTTP_DEBUG_FAIL_TIMEOUT]
+                                                                         = 4;
+    ngx_http_debug_zone_cell(zone, a, 1)->value[NGX_HTTP_DEBUG_UPGRADES] = 1;
+
+    peers = ngx_http_debug_snapshot_peers(ngx_cycle->pool, zone);
+    ngx_http_debug_snapshot_row(zone, peers, group, &before);
+
+    /* they are named by the first configuration, b by the next one, too */
+
+    a->generation = b->generation = server->generation = 1;
+    a->marks = b->marks = server->marks = NGX_HTTP_DEBUG_NAMED;
+    group->generation = b->generation = 2;
+    zone->generation = 2;
+
+    is_int(ngx_http_debug_zone_clean(zone, 1000), 0, "fold: not at once");
+    ok(a->removed == 1000 && b->removed == 0, "fold: who is removed, is told");
+    ok(!ngx_http_debug_zone_named(a) && ngx_http_debug_zone_named(b),
+       "fold: and who is named");
+
+    (void) ngx_http_debug_zone_clean(zone, 1000 + NGX_HTTP_DEBUG_SHOWN);
+    is_int(a->live, NGX_HTTP_DEBUG_LIVE, "fold: nor for some minutes");
+
+    active(zone, a, 3, 1);
+    (void) ngx_http_debug_zone_clean(zone, 1001 + NGX_HTTP_DEBUG_SHOWN);
+    is_int(a->live, NGX_HTTP_DEBUG_RETIRED, "fold: then no name leads there");
+    ok(ngx_http_debug_zone_find(zone, NGX_HTTP_DEBUG_PEER, group->id,
+                                &(ngx_str_t) ngx_string("a")) == NULL,
+       "fold: it is not found");
+    ok(!ngx_http_debug_zone_shown(a), "fold: nor shown");
+
+    ngx_http_debug_snapshot_row(zone, peers, group, &row);
+    is_int(row.count, before.count, "fold: the group has what it had");
+
+    is_int(ngx_http_debug_zone_clean(zone, 9000 + NGX_HTTP_DEBUG_SHOWN), 1,
+           "fold: the server is");
+    is_int(a->live, NGX_HTTP_DEBUG_RETIRED,
+           "fold: the peer not while something is under way");
+    active(zone, a, 3, -1);
+
+    zone->lane[3].pid = ngx_pid;
+    zone->lane[3].generation = 1;
+    is_int(ngx_http_debug_zone_clean(zone, 9000 + NGX_HTTP_DEBUG_SHOWN), 0,
+           "fold: nor while an old worker is there");
+    zone->lane[3].generation = 2;
+
+    id = a->id;
+    is_int(ngx_http_debug_zone_clean(zone, 9000 + NGX_HTTP_DEBUG_SHOWN), 1,
+           "fold: and then it is");
+    is_int(a->live, NGX_HTTP_DEBUG_NONE, "fold: it is not there");
+
+    for (i = 0; i < 2; i++) {
+        ngx_http_debug_snapshot_row(zone, peers, group, &row);
+
+        wrong = row.count != before.count || row.ncodes != before.ncodes
+                || row.measured != before.measured || row.min != before.min
+                || row.max != before.max
+                || ngx_memcmp(row.value, before.value, sizeof(row.value)) != 0
+                || ngx_memcmp(row.le, before.le, sizeof(row.le)) != 0
+                || ngx_memcmp(row.percentile, before.percentile,
+                              sizeof(row.percentile)) != 0;
+
+        is_int(wrong, 0, i ? "fold: for who reads anew, too"
+                           : "fold: all numbers of the group are what they"
+                             " were");
+        peers = ngx_http_debug_snapshot_peers(ngx_cycle->pool, zone);
+    }
+
+    gone = ngx_http_debug_zone_at(zone, zone->gone);
+    ngx_http_debug_snapshot_row(zone, NULL, gone, &row);
+    is_int(row.count, 7, "fold: a server's are in the sum of all");
+
+    /* another one has its room, and none of its numbers */
+
+    used = zone->used;
+    c = entity(zone, NGX_HTTP_DEBUG_PEER, group->id, "c", 2);
+    is_int(c->id, id, "fold: its room is used again");
+    is_int(zone->used, used, "fold: which takes no more");
+    ngx_http_debug_snapshot_row(zone, peers, c, &row);
+    is_int(row.count + row.measured + row.value[NGX_HTTP_DEBUG_FAIL_TIMEOUT],
+           0, "fold: with nothing in it");
+    book(ngx_http_debug_zone_cell(zone, c, 0), 404, 2, 2000000);
+
+    peers = ngx_http_debug_snapshot_peers(ngx_cycle->pool, zone);
+    ngx_http_debug_snapshot_row(zone, peers, group, &row);
+    is_int(row.count, before.count + 2, "fold: it counts in the group");
+
+    /* and once more, for the other of the two sums */
+
+    c->generation = 1;
+    c->marks = NGX_HTTP_DEBUG_NAMED;
+
+    for (i = 0; i < 3; i++) {
+        (void) ngx_http_debug_zone_clean(zone, (i + 1) * 2
+                                               * NGX_HTTP_DEBUG_SHOWN);
+    }
+
+    is_int(c->live, NGX_HTTP_DEBUG_NONE, "fold: and goes, too");
+    peers = ngx_http_debug_snapshot_peers(ngx_cycle->pool, zone);
+    ngx_http_debug_snapshot_row(zone, peers, group, &row);
+    is_int(row.count, before.count + 2, "fold: its counts stay");
+
+    /* more codes than a cell has: then it stays, since none may go down */
+
+    c = entity(zone, NGX_HTTP_DEBUG_PEER, group->id, "d", 2);
+    c->generation = 1;
+    c->marks = NGX_HTTP_DEBUG_NAMED;
+
+    for (i = 0; i < NGX_HTTP_DEBUG_CODES; i++) {
+        ngx_http_debug_zone_cell(zone, c, 0)->code[i] = 410 + i;
+        ngx_http_debug_zone_cell(zone, c, 0)->count[i] = 1;
+    }
+
+    for (i = 3; i < 6; i++) {
+        (void) ngx_http_debug_zone_clean(zone, (i + 1) * 2
+                                               * NGX_HTTP_DEBUG_SHOWN);
+    }
+
+    is_int(c->live, NGX_HTTP_DEBUG_RETIRED, "fold: too many codes");
+    peers = ngx_http_debug_snapshot_peers(ngx_cycle->pool, zone);
+    ngx_http_debug_snapshot_row(zone, peers, group, &row);
+    is_int(row.count, before.count + 2 + NGX_HTTP_DEBUG_CODES,
+           "fold: it still counts in its group");
 
     munmap(zone, zone->size);
 }
@@ -463,6 +643,7 @@ test(ngx_cycle_t *cycle)
 
     test_row(cycle->log);
     test_group(cycle->log);
+    test_fold(cycle->log);
 
     return done_testing();
 }

@@ -9,6 +9,7 @@
 #include "../../../ngx_module/ngx_http_debug_metrics.c"
 #include "../../../ngx_module/ngx_http_debug_out.c"
 #include "../../../ngx_module/ngx_http_debug_prometheus.c"
+#include "../../../ngx_module/ngx_http_debug_state.c"
 #include "../../../ngx_module/ngx_http_debug_snapshot.c"
 #include "../../../ngx_module/ngx_http_debug_zone.c"
 #include "host.h"

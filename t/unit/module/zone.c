@@ -63,6 +63,7 @@ check(const char *what, ngx_http_debug_zone_t *zone, ngx_uint_t names)
         if (e && e->kind == NGX_HTTP_DEBUG_PEER) {
             wrong += e->id != i || e->cells != 2 || e->group != 1
                      || e->stride < sizeof(ngx_http_debug_cell_t)
+                     || e->key != e->len
                      || e->cell + 2 * e->stride > zone->used;
             live++;
         }
@@ -134,7 +135,7 @@ work_for_ever(ngx_http_debug_zone_t *zone, ngx_uint_t n, ngx_log_t *log)
 {
     ngx_uint_t  i;
 
-    ngx_http_debug_zone_enter(zone);
+    ngx_http_debug_zone_enter(zone, 1);
 
     for (i = n; /* void */ ; i++) {
         (void) insert(zone, NGX_HTTP_DEBUG_PEER, 1, i % NAMES, log);
@@ -142,7 +143,7 @@ work_for_ever(ngx_http_debug_zone_t *zone, ngx_uint_t n, ngx_log_t *log)
 }
 
 
-static int64_t *
+static int32_t *
 active(ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e,
     ngx_uint_t lane)
 {
@@ -150,7 +151,7 @@ active(ngx_http_debug_zone_t *zone, ngx_http_debug_entity_t *e,
 
     ngx_http_debug_zone_place(zone, e, lane, &place);
 
-    return place.active;
+    return &place.active->active;
 }
 
 
@@ -159,7 +160,7 @@ work_active(ngx_http_debug_zone_t *zone, ngx_uint_t n, ngx_log_t *log)
 {
     ngx_http_debug_entity_t  *e;
 
-    ngx_http_debug_zone_enter(zone);
+    ngx_http_debug_zone_enter(zone, 1);
 
     e = insert(zone, NGX_HTTP_DEBUG_PEER, 1, n, log);
     ngx_http_debug_add(active(zone, e, ngx_http_debug_lane), 3);
@@ -269,8 +270,8 @@ test_lanes(ngx_log_t *log)
         }
     }
 
-    ok(zone->lane[0] == pid[0] && zone->lane[1] == pid[1]
-       && zone->lane[2] == pid[2], "each process has a lane of its own");
+    ok(zone->lane[0].pid == pid[0] && zone->lane[1].pid == pid[1]
+       && zone->lane[2].pid == pid[2], "each process has a lane of its own");
 
     ngx_http_debug_zone_settle(zone);
     is_int(sum(zone, e[1], NGX_HTTP_DEBUG_FAIL_LOST), 0,
@@ -283,7 +284,7 @@ test_lanes(ngx_log_t *log)
     is_int(sum(zone, e[1], NGX_HTTP_DEBUG_FAIL_LOST), 3,
            "what the dead one had under way is lost");
     is_int(*active(zone, e[1], 1), 0, "and no longer under way");
-    is_int(zone->lane[1], 0, "its lane is free");
+    is_int(zone->lane[1].pid, 0, "its lane is free");
     is_int(*active(zone, e[0], 0) + *active(zone, e[2], 2), 6,
            "the others go on");
 
@@ -295,11 +296,11 @@ test_lanes(ngx_log_t *log)
     (void) kill(pid[0], SIGKILL);
     (void) waitpid(pid[0], NULL, 0);
 
-    ngx_http_debug_zone_enter(zone);
+    ngx_http_debug_zone_enter(zone, 1);
     is_int(ngx_http_debug_lane, 0, "a successor takes the lane");
     is_int(sum(zone, e[0], NGX_HTTP_DEBUG_FAIL_LOST), 3, "and books for it");
 
-    ngx_http_debug_zone_enter(zone);
+    ngx_http_debug_zone_enter(zone, 1);
     is_int(ngx_http_debug_lane, 0, "and keeps it when it is asked again");
     is_int(sum(zone, e[0], NGX_HTTP_DEBUG_FAIL_LOST), 3, "with all in it");
 
@@ -312,19 +313,26 @@ test_lanes(ngx_log_t *log)
     /* more processes than lanes */
 
     for (i = 0; i < NGX_HTTP_DEBUG_LANES; i++) {
-        zone->lane[i] = getppid();
+        zone->lane[i].pid = getppid();
     }
 
-    ngx_http_debug_zone_enter(zone);
-    is_int(ngx_http_debug_lane, NGX_HTTP_DEBUG_LANES - 1,
-           "one more than there are lanes shares the last");
+    zone->lanes = NGX_HTTP_DEBUG_LANES;
+
+    ngx_http_debug_zone_enter(zone, 1);
+    is_int(ngx_http_debug_lane, NGX_HTTP_DEBUG_LANES,
+           "one more than there are lanes shares one with all others");
+    ngx_http_debug_add(active(zone, e[1], ngx_http_debug_lane), 2);
+    is_int(ngx_http_debug_zone_active(zone, e[1], NULL), 2,
+           "where it is under way, too");
     ngx_http_debug_zone_leave(zone);
+    is_int(ngx_http_debug_zone_active(zone, e[1], NULL), 2,
+           "and what others have there stays when it goes");
 
     for (i = 0, lanes = 0; i < NGX_HTTP_DEBUG_LANES; i++) {
-        lanes += zone->lane[i] != 0;
+        lanes += zone->lane[i].pid != 0;
     }
 
-    is_int(lanes, NGX_HTTP_DEBUG_LANES, "and leaves it to its owner");
+    is_int(lanes, NGX_HTTP_DEBUG_LANES, "nobody else's lane is given away");
 
     (void) kill(pid[2], SIGKILL);
     (void) waitpid(pid[2], NULL, 0);
@@ -433,7 +441,7 @@ test_reserve(ngx_log_t *log)
     ngx_cycle_t             cycle;
     ngx_shm_zone_t          shm_zone;
     struct rlimit           rl;
-    ngx_http_debug_zone_t  *zone, *other;
+    ngx_http_debug_zone_t  *zone;
 
     zone = ngx_http_debug_zone_create(log, NGX_HTTP_DEBUG_ZONE_DEFAULT);
     is_int(zone->size, NGX_HTTP_DEBUG_ZONE_MAX, "all is reserved");
@@ -452,19 +460,17 @@ test_reserve(ngx_log_t *log)
     cycle.log = log;
     level = log->log_level;
 
-    ok(ngx_http_debug_zone_open(&cycle, &shm_zone, zone, 2097152) == zone,
+    ok(ngx_http_debug_zone_open(&cycle, &shm_zone, zone) == zone,
        "the zone is found again");
 
     log->log_level = 0;
 
     for (i = 0; i < 3; i++) {
         (&zone->magic)[i]++;
-        other = ngx_http_debug_zone_open(&cycle, &shm_zone, zone, 2097152);
-        ok(other && other != zone && other->entities == 1,
+        ok(ngx_http_debug_zone_open(&cycle, &shm_zone, zone) == NULL,
            "but not if its %s is another",
            i == 0 ? "magic number" : i == 1 ? "version" : "layout");
         (&zone->magic)[i]--;
-        munmap(other, other->size);
     }
 
     log->log_level = level;
@@ -529,7 +535,7 @@ test_ids(ngx_log_t *log)
              != overflow;
     }
 
-    is_int(n, NGX_HTTP_DEBUG_ENTITIES - 1, "as many names as ids");
+    is_int(n, NGX_HTTP_DEBUG_ENTITIES - 2, "as many names as ids");
     is_int(zone->entities, NGX_HTTP_DEBUG_ENTITIES, "no id is given twice");
 
     for (i = 0, wrong = 0; i < n; i++) {
