@@ -44,6 +44,8 @@ static ngx_int_t ngx_http_debug_fetch_slice(ngx_http_debug_fetch_t *f,
     ngx_chain_t ***last, off_t *size);
 static void ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
     ngx_http_debug_fetch_result_e result, ngx_err_t err);
+static u_char *ngx_http_debug_fetch_denied(ngx_http_debug_fetch_t *f,
+    u_char *buf, u_char *last);
 
 
 ngx_int_t
@@ -962,6 +964,12 @@ ngx_http_debug_fetch_reason(ngx_http_debug_fetch_t *f, u_char *buf,
 
     p = ngx_slprintf(buf, last, "%s", text);
 
+    if (f->err == NGX_EACCES && f->result == NGX_HTTP_DEBUG_FETCH_CONNECT
+        && f->sockaddr->sa_family == AF_UNIX)
+    {
+        return ngx_http_debug_fetch_denied(f, buf, last);
+    }
+
     if (f->err && f->result == NGX_HTTP_DEBUG_FETCH_CONNECT) {
         p = ngx_slprintf(p, last, ": ");
         word = p;
@@ -973,4 +981,39 @@ ngx_http_debug_fetch_reason(ngx_http_debug_fetch_t *f, u_char *buf,
     }
 
     return p;
+}
+
+
+/* A unix socket that may be there, for others: whom they refuse, what helps. */
+
+static u_char *
+ngx_http_debug_fetch_denied(ngx_http_debug_fetch_t *f, u_char *buf,
+    u_char *last)
+{
+    u_char              *p;
+    ngx_file_info_t      fi;
+    ngx_core_conf_t     *ccf;
+    struct sockaddr_un  *saun;
+
+    saun = (struct sockaddr_un *) f->sockaddr;
+
+    if (ngx_file_info(saun->sun_path, &fi) == NGX_FILE_ERROR) {
+        p = ngx_slprintf(buf, last, "lies in a directory that is closed to ");
+
+    } else {
+        p = ngx_slprintf(buf, last, "exists, but its permissions refuse ");
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (ccf->username != NULL) {
+        p = ngx_slprintf(p, last, "nginx's user \"%s\"", ccf->username);
+
+    } else {
+        p = ngx_slprintf(p, last, "the user of nginx");
+    }
+
+    return ngx_slprintf(p, last, "; give it a group of that user's, with "
+                        "pprof-run -g or PPROF_SOCKET_GROUP");
 }
