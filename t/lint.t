@@ -115,7 +115,7 @@ my %knows = (
 	guest => [],
 	# headers without libc, for everybody
 	base => [],
-	run => [qw/ agent symbols /],
+	run => [qw/ agent front symbols /],
 );
 
 for my $room (sort keys %knows) {

@@ -40,7 +40,9 @@ extern "C" {
 struct pprof_options {
     size_t       size;          /* sizeof(struct pprof_options): later
                                    versions append fields */
-    unsigned     socket_mode;   /* of a unix socket; 0: 0600 */
+    unsigned     socket_mode;   /* of a unix socket; 0: $PPROF_SOCKET_MODE,
+                                   else 0600, or 0660 and of the group that
+                                   $PPROF_SOCKET_GROUP names */
     unsigned     max_seconds;   /* longest profile; 0: 3600 */
     const char  *cmdline;       /* what /debug/pprof/cmdline shows: "full",
                                    "argv0" or "off"; NULL: $PPROF_CMDLINE,

@@ -16,6 +16,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "front/listen.h"
 #include "run/program.h"
 
 
@@ -33,6 +34,8 @@ static const char usage[] =
 "    -l listen        where: unix:<path>, <IPv4>:<port> or [<IPv6>]:<port>;\n"
 "                     %p is the process id\n"
 "                     (unix:$XDG_RUNTIME_DIR/pprof.%p, or in /tmp)\n"
+"    -m mode          of the unix socket: 0600; with -g 0660\n"
+"    -g group         of the unix socket, by name or number\n"
 "    -s bytes         one heap sample in so many bytes (524288); 0: none\n"
 "    --children       programs that the program executes are profiled too\n"
 "    --tcmalloc       the program allocates with gperftools' tcmalloc\n"
@@ -49,6 +52,8 @@ static const char usage[] =
 
 struct settings {
     const char  *listen;
+    const char  *mode;
+    const char  *group;
     const char  *sample;    /* bytes */
     bool         children;
     bool         tcmalloc;
@@ -213,8 +218,22 @@ is_address(const char *listen)
 static void
 check_settings(struct settings *s)
 {
+    gid_t group;
+
     if (!is_number(s->sample)) {
         die(2, "-s wants a number of bytes, not \"%s\"", s->sample);
+    }
+
+    if (s->mode != NULL
+        && (s->mode[strspn(s->mode, "01234567")] != '\0' || *s->mode == '\0'
+            || strtoul(s->mode, NULL, 8) > 0777))
+    {
+        die(2, "-m wants a mode in octal, such as 0660, not \"%s\"", s->mode);
+    }
+
+    if (s->group != NULL && pprof_listen_group(s->group, &group) == -1) {
+        die(2, "-g: there is no group \"%s\" in /etc/group; a number will do, "
+            "too", s->group);
     }
 
     if (s->listen == NULL || *s->listen == '\0') {
@@ -238,6 +257,8 @@ read_options(struct settings *s, char **argv)
     for (argv++; *argv != NULL && (*argv)[0] == '-'; argv++) {
         const char *const option = *argv;
         const char **value = strcmp(option, "-l") == 0 ? &s->listen
+                             : strcmp(option, "-m") == 0 ? &s->mode
+                             : strcmp(option, "-g") == 0 ? &s->group
                              : strcmp(option, "-s") == 0 ? &s->sample : NULL;
 
         if (value != NULL) {
@@ -445,6 +466,14 @@ set_environment(const struct settings *s, const struct pprof_program *p,
 
     } else {
         set_default("PPROF_HEAP_SAMPLE", s->sample);
+    }
+
+    if (s->mode != NULL) {
+        set("PPROF_SOCKET_MODE", s->mode);
+    }
+
+    if (s->group != NULL) {
+        set("PPROF_SOCKET_GROUP", s->group);
     }
 
     if (s->children) {

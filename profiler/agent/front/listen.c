@@ -1,8 +1,10 @@
 #include "front/listen.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -13,6 +15,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "kinds/env.h"
 
 
 enum {
@@ -149,6 +153,40 @@ pprof_listen_parse(struct pprof_listen *l, const char *spec, pid_t pid)
 
 
 /*
+ * Is who listens at FD's other end an agent whose program has ended?  It has
+ * told so by its name, and stays only to be asked until somebody comes.
+ */
+static bool
+is_ended(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    char path[40], name[32] = "";
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == -1
+        || (peer.uid != geteuid() && geteuid() != 0))
+    {
+        return false;
+    }
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int) peer.pid);
+
+    FILE *const f = fopen(path, "re");
+
+    if (f == NULL) {
+        return false;
+    }
+
+    const bool is = fgets(name, sizeof(name), f) != NULL
+                    && strcmp(name, PPROF_LISTEN_ENDED "\n") == 0;
+
+    fclose(f);
+
+    return is;
+}
+
+
+/*
  * Is there nobody behind the unix socket at UN?  A file that is no socket, and
  * one that we may not connect to, count as somebody's.
  */
@@ -168,13 +206,87 @@ is_stale(const struct sockaddr_un *un)
         return false;
     }
 
-    const bool refused
+    const bool stale
         = connect(fd, (const struct sockaddr *) un, sizeof(*un)) == -1
-          && errno == ECONNREFUSED;
+          ? errno == ECONNREFUSED : is_ended(fd);
 
     close(fd);
 
-    return refused;
+    return stale;
+}
+
+
+/* Who asks libc's name service instead has its libraries, and perhaps a
+   network, in an answer. */
+int
+pprof_listen_group(const char *name, gid_t *group)
+{
+    const struct group *entry;
+    char *end;
+
+    if (isdigit((unsigned char) *name)) {
+        const unsigned long n = strtoul(name, &end, 10);
+
+        if (*end == '\0' && n < (gid_t) -1) {
+            *group = (gid_t) n;
+            return 0;
+        }
+    }
+
+    FILE *const f = fopen("/etc/group", "re");
+    bool found = false;
+
+    while (f != NULL && !found && (entry = fgetgrent(f)) != NULL) {
+        found = strcmp(entry->gr_name, name) == 0;
+
+        if (found) {
+            *group = entry->gr_gid;
+        }
+    }
+
+    if (f != NULL) {
+        fclose(f);
+    }
+
+    return found ? 0 : fail(EINVAL);
+}
+
+
+/*
+ * Reads what the environment says of a unix socket's mode and group, where
+ * *MODE is not given.  Returns 0, or -1 and errno.
+ */
+static int
+read_access(mode_t *mode, gid_t *group)
+{
+    const char *const text = pprof_env_get("PPROF_SOCKET_MODE");
+    const char *const name = pprof_env_get("PPROF_SOCKET_GROUP");
+
+    *group = (gid_t) -1;
+
+    if (name != NULL && *name != '\0' && pprof_listen_group(name, group) == -1) {
+        return -1;
+    }
+
+    if (*mode != 0) {
+        return 0;
+    }
+
+    /* a group that may not ask would be no use */
+    *mode = *group == (gid_t) -1 ? 0600 : 0660;
+
+    if (text != NULL && *text != '\0') {
+        char *end;
+        const unsigned long n = strtoul(text, &end, 8);
+
+        if (*end != '\0' || !isdigit((unsigned char) *text) || n > 0777) {
+            return fail(EINVAL);
+        }
+
+        *mode = (mode_t) n;
+    }
+
+    return 0;
 }
 
 
@@ -184,12 +296,17 @@ bind_unix(struct pprof_listen *l, mode_t mode)
     const char *path = ((const struct sockaddr_un *) &l->addr)->sun_path;
     const struct sockaddr *sa = (const struct sockaddr *) &l->addr;
     struct stat st;
+    gid_t group;
+
+    if (read_access(&mode, &group) == -1) {
+        return -1;
+    }
 
     /*
      * The file gets the mode of the socket, less the umask, in bind() itself:
      * there is no instant in which others may connect.
      */
-    if (fchmod(l->fd, mode) == -1) {
+    if (fchmod(l->fd, group == (gid_t) -1 ? mode : mode & 0700) == -1) {
         return -1;
     }
 
@@ -216,7 +333,10 @@ bind_unix(struct pprof_listen *l, mode_t mode)
     l->dev = st.st_dev;
     l->ino = st.st_ino;
 
-    if ((st.st_mode & 07777) != mode && chmod(path, mode) == -1) {
+    if ((group != (gid_t) -1 && st.st_gid != group
+         && lchown(path, (uid_t) -1, group) == -1)
+        || ((st.st_mode & 07777) != mode && chmod(path, mode) == -1))
+    {
         const int error = errno;
 
         pprof_listen_unlink(l);

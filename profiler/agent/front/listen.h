@@ -12,6 +12,11 @@
 #include <sys/un.h>
 
 
+/* The name of an agent that listens although its program has ended: who starts
+   the program again may have its address. */
+#define PPROF_LISTEN_ENDED  "pprof-ended"
+
+
 /* Owner: whoever declared it; pprof_listen_close() when done. */
 struct pprof_listen {
     int                      fd;        /* non-blocking, close-on-exec; -1 */
@@ -32,11 +37,18 @@ struct pprof_listen {
 int pprof_listen_parse(struct pprof_listen *l, const char *spec, pid_t pid);
 
 /*
- * Opens what was parsed.  MODE is a unix socket's.
+ * Opens what was parsed.  MODE is a unix socket's; 0: what PPROF_SOCKET_MODE
+ * says, else 0660 where PPROF_SOCKET_GROUP names whose it is to be, else 0600.
  *
  * Returns 0, or -1 and errno as pprof_start() lists them.
  */
 int pprof_listen_open(struct pprof_listen *l, mode_t mode);
+
+/*
+ * Reads the group NAME, or its number, from /etc/group.  Returns 0, or -1 and
+ * errno: EINVAL when there is none.
+ */
+int pprof_listen_group(const char *name, gid_t *group);
 
 /* Closes it, and removes a unix socket's file when it still is ours. */
 void pprof_listen_close(struct pprof_listen *l);

@@ -34,8 +34,7 @@ struct pprof_service *
 pprof_service_open(struct pprof_target *target, const char *listen,
     const struct pprof_options *options)
 {
-    const mode_t mode = options != NULL && options->socket_mode != 0
-                        ? options->socket_mode : 0600;
+    const mode_t mode = options == NULL ? 0 : options->socket_mode;
     struct pprof_service *s = calloc(1, sizeof(struct pprof_service));
     int error;
 

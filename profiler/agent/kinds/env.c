@@ -12,7 +12,10 @@ static struct {
     char         value[160];    /* a longer one means nothing to us */
 } known[] = {
     { .name = "PPROF_LISTEN" },
+    { .name = "PPROF_SOCKET_MODE" },
+    { .name = "PPROF_SOCKET_GROUP" },
     { .name = "PPROF_CHILDREN" },
+    { .name = "PPROF_LINGER" },
     { .name = "PPROF_PRELOAD" },
     { .name = "PPROF_VERBOSE" },
     { .name = "PPROF_CMDLINE" },
