@@ -99,6 +99,42 @@ $r = launch(['--no-tcmalloc', '--', $^X, '-e',
 is($r->{out}, join('', map { "$_=$many{$_}\n" } sort keys %many),
 	'300 variables');
 
+# whose the socket is
+
+SKIP: {
+	skip 'not root', 18 if $> != 0;
+	my $mask = umask 0;
+
+	for (['', '600 root'], ['-m 0640', '640 root'], ['-g nogroup',
+		'660 nogroup'], ['-g 65534 -m 620', '620 nogroup'],
+		['-m 0', '0 root'], ['-m 666', '666 root'])
+	{
+		my ($options, $want) = @$_;
+
+		for my $umask (0, 077, 0777) {
+			umask $umask;
+			$r = launch([split(/ /, $options), '--', 'sh', '-c',
+				"n=0; while [ ! -S $dir/\$\$.s ] && [ \$n -lt 50 ]; do "
+				. "sleep 0.1; n=\$((n + 1)); done; sleep 0.1; "
+				. "stat -c '%a %G' $dir/\$\$.s"]);
+			is($r->{out}, "$want\n", sprintf '"%s", umask %o', $options,
+				$umask);
+		}
+	}
+
+	umask $mask;
+}
+
+for (['-m 999', qr/-m wants a mode in octal/], ['-m u+w', qr/-m wants/],
+	['-m 01777', qr/-m wants/], ['-g nosuch', qr/no group "nosuch"/],
+	['-g 12x', qr/no group "12x"/], ['-m', qr/-m needs a value/])
+{
+	my ($options, $re) = @$_;
+	$r = launch([split(/ /, $options), ($options eq '-m' ? () : 'true')]);
+	is($r->{exit}, 2, "$options: status");
+	like($r->{err}, $re, "$options: what it says");
+}
+
 # what cannot be, program and script
 
 sub runs_without {

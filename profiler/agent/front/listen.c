@@ -264,7 +264,9 @@ read_access(mode_t *mode, gid_t *group)
 
     *group = (gid_t) -1;
 
-    if (name != NULL && *name != '\0' && pprof_listen_group(name, group) == -1) {
+    if (name != NULL && *name != '\0'
+        && pprof_listen_group(name, group) == -1)
+    {
         return -1;
     }
 
