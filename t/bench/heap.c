@@ -177,6 +177,13 @@ main(int argc, char **argv)
                                     "use_DECLARE_int64_instead"
                                     "31FLAGS_tcmalloc_sample_parameterE");
 
+    if (parameter == NULL) {    /* gperftools 2.16 */
+        parameter = dlsym(RTLD_DEFAULT,
+                          "_ZN63FLAG__namespace_do_not_use_directly_"
+                          "use_DECLARE_int64_t_instead"
+                          "31FLAGS_tcmalloc_sample_parameterE");
+    }
+
     if (handle == NULL || parameter == NULL) {
         fprintf(stderr, "neither libpprof nor tcmalloc: use pprof-run\n");
         return 2;

@@ -7,9 +7,13 @@
 #include <time.h>
 
 
-/* int64 flag, gperftools' src/base/commandlineflags.h, DEFINE_int64 */
+/* int64 flag, gperftools' src/base/commandlineflags.h, DEFINE_int64; and its
+   name since 2.16 */
 #define SAMPLE_FLAG                                                           \
     "_ZN61FLAG__namespace_do_not_use_directly_use_DECLARE_int64_instead"      \
+    "31FLAGS_tcmalloc_sample_parameterE"
+#define SAMPLE_FLAG_T                                                         \
+    "_ZN63FLAG__namespace_do_not_use_directly_use_DECLARE_int64_t_instead"    \
     "31FLAGS_tcmalloc_sample_parameterE"
 
 #define NOT_TCMALLOC                                                          \
@@ -81,6 +85,16 @@ find_in_malloc(const char *symbol, Dl_info *where)
     }
 
     return p;
+}
+
+
+static int64_t *
+find_sample_flag(void)
+{
+    Dl_info where;
+    int64_t *const flag = find_in_malloc(SAMPLE_FLAG, &where);
+
+    return flag != NULL ? flag : find_in_malloc(SAMPLE_FLAG_T, &where);
 }
 
 
@@ -175,7 +189,7 @@ int
 pprof_tcmalloc_sample(size_t period)
 {
     Dl_info where;
-    int64_t *const flag = find_in_malloc(SAMPLE_FLAG, &where);
+    int64_t *const flag = find_sample_flag();
 
     if (flag != NULL && *flag > 0) {
         return 0;
@@ -203,8 +217,7 @@ pprof_tcmalloc_sample(size_t period)
 void
 pprof_tcmalloc_wake(void)
 {
-    Dl_info where;
-    int64_t *const flag = find_in_malloc(SAMPLE_FLAG, &where);
+    int64_t *const flag = find_sample_flag();
 
     if (flag == NULL) {
         return;
