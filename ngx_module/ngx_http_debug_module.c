@@ -712,7 +712,8 @@ ngx_http_debug_slash_location(ngx_http_request_t *r, ngx_str_t *location)
 
     ua = r->headers_in.user_agent;
 
-    if (ua != NULL
+    if (profile.len
+        && ua != NULL
         && (dlcf->routes & NGX_HTTP_DEBUG_PPROF)
         && ua->value.len >= go.len
         && ngx_strncmp(ua->value.data, go.data, go.len) == 0)
