@@ -30,10 +30,10 @@ sub ask { return Debug::Kinds::ask(@_) }
 
 # All that is asked of every program, while LOAD runs.
 sub fetch {
-	my ($name, $sock, $load, $eintr) = @_;
+	my ($name, $sock, $load, $eintr, $keeps) = @_;
 	my $stop = Debug::Kinds::load($load, 6);
 
-	is(Debug::Kinds::all_kinds($sock), '', "$name: every kind");
+	is(Debug::Kinds::all_kinds($sock, $keeps), '', "$name: every kind");
 
 	my $n = $stop->();
 	like($n, qr/^\d+$/, "$name: every answer was right");
@@ -108,7 +108,7 @@ sub test_redis {
 		my $value = <$s>;
 		return $ok eq "+OK\r\n" && $value eq ('v' x 100) . "$i\r\n" ? ''
 			: "$ok$len$value";
-	}, $log);
+	}, $log, Debug::Kinds::keeps_allocator('redis-server'));
 
 	is($app->stop(), 0, 'exit status');
 	is($app->err(), '', 'nothing on stderr');

@@ -63,7 +63,7 @@ ok(Debug::Nginx::wait_for(sub {
 is($r->{headers}{'content-type'}, 'text/plain; charset=utf-8',
 	'debug=2: type');
 unlike($r->{body}, qr/"pprof/, 'debug=2: not our own threads');
-like($r->{body}, qr/^thread \d+ "w-epoll" \[sleeping in epoll_wait, cpu \d+\.\d+ s\]:\n#\t0x[0-9a-f]+\tepoll_wait\+0x/m,
+like($r->{body}, qr/^thread \d+ "w-epoll" \[sleeping in epoll_wait, cpu \d+\.\d+ s\]:\n(?:#.*_syscall_cancel.*\n)*#\t0x[0-9a-f]+\tepoll_wait\+0x/m,
 	'debug=2: state, call, CPU time, stack');
 like($r->{body}, qr/^thread \d+ "w-burn" \[running.*\n(?:#.*\n)*?#\t\S+\tburn\+0x/m,
 	'debug=2: one that runs');

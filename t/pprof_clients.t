@@ -16,7 +16,7 @@ use Debug::App;
 use Debug::Cells;
 use Debug::Nginx;
 
-need_bin('go', 'curl', 'google-pprof', 'dot');
+need_bin('go', 'curl', 'dot');
 
 my $build = $ENV{DEBUG_BUILD} // Cwd::abs_path("$FindBin::Bin/../build");
 my $dir = temp_dir('c');
@@ -227,6 +227,11 @@ sub google {
         or diag($r->{out} . $r->{err});
 }
 
+SKIP: {
+
+cells_without(qr/^google-pprof/), skip 'no google-pprof', 12
+    unless have_bin('google-pprof');
+
 write_file($t->dir() . '/debug.log', '');
 
 my %google = (profile => $some, heap => $leak, growth => $leak);
@@ -247,6 +252,9 @@ like($log, qr!^GET /pprof/symbol 200 curl!m, 'google-pprof: GET of symbol');
 like($log, qr!^HEAD /pprof/symbol 200 curl!m, 'google-pprof: HEAD of symbol');
 like($log, qr!^POST /pprof/symbol 200 curl!m, 'google-pprof: POST of symbol');
 like($log, qr!^GET /pprof/cmdline 200 curl!m, 'google-pprof: cmdline');
+
+}
+
 unlike(http_get('/pprof/cmdline')->{body}, qr/\0\z/, 'no NUL at the end');
 
 # -- curl

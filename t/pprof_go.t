@@ -131,8 +131,16 @@ same('heap?seconds=abc', 'heap, bad seconds');
 same('heap?seconds=-1', 'heap, negative seconds');
 same('heap?seconds=1&debug=1', 'heap, seconds and debug');
 same('cmdline?seconds=1', 'cmdline, seconds');
-same('profile?seconds=20', "its own 400 for its own WriteTimeout");
-same('trace?seconds=20', 'trace, the same');
+
+SKIP: {
+    # since 1.24 it moves its own deadline instead
+    skip 'this Go profiles for longer than its WriteTimeout', 2
+        if http_get('/debug/pprof/trace?seconds=20', port => $port,
+                    timeout => 2)->{status} != 400;
+
+    same('profile?seconds=20', "its own 400 for its own WriteTimeout");
+    same('trace?seconds=20', 'trace, the same');
+}
 
 # an address of a function, for symbol
 

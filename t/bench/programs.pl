@@ -27,6 +27,7 @@ use Time::HiRes qw/ sleep time /;
 
 use lib "$FindBin::Bin/../lib";
 use Debug::Bench;
+use Debug::Kinds;
 use Debug::Nginx;
 
 my $build = Cwd::abs_path($ENV{DEBUG_BUILD} // 'build');
@@ -63,11 +64,13 @@ my @CASES = (
     ['heap sample, profile at 100 Hz', [@run], {}, 9, 'profile?seconds=600'],
 );
 my $BAR = 3;
+my $TCMALLOC = 7;           # from here on
 
 
 # -- the programs: a sub that starts one, with what does one piece of work
 
 my $serial = 0;
+my %running;
 
 sub launch {
     my ($case, @cmd) = @_;
@@ -84,6 +87,7 @@ sub launch {
     local @ENV{keys %$env} = values %$env;
 
     $p{pid} = open2($p{out}, $p{in}, @prefix, @cmd);
+    $running{$p{pid}} = 1;
 
     return \%p;
 }
@@ -112,7 +116,12 @@ sub finish_program {
     close $p->{ask} if $p->{ask};
     kill 'KILL', $p->{pid};
     waitpid $p->{pid}, 0;
+    delete $running{$p->{pid}};
 }
+
+
+# of a bench that gives up, nothing stays
+END { local $?; kill 'KILL', keys %running }
 
 
 # Reads from FH until END comes.
@@ -213,8 +222,8 @@ sub redis_work {
 # that of its base in the same round, and of the time itself, in ms.
 
 sub generation {
-    my ($start, $work) = @_;
-    my @p = map { $start->($_) } @CASES;
+    my ($n, $start, $work) = @_;
+    my @p = map { $start->($_) } @CASES[0 .. $n - 1];
     my (@ratio, @ms);
 
     # caches are filled, and tcmalloc has seen its first 16 MiB
@@ -259,11 +268,15 @@ my %PROGRAMS = (
     'redis-server' => [\&redis, \&redis_work],
     'sqlite3' => [\&sqlite, \&sqlite_work],
 );
-my (@names, %ratio, %ms);
+my (@names, %cases, %ratio, %ms);
 
 for my $name (sort keys %PROGRAMS) {
     die "no $name\n" unless have_bin($name);
     push @names, $name;
+
+    # one that brings an allocator keeps it
+    $cases{$name} = Debug::Kinds::keeps_allocator($name) ? $TCMALLOC
+                                                         : @CASES;
 }
 
 # a program that sleeps, and is left alone with libpprof
@@ -276,9 +289,9 @@ my ($slept, $since) = (cpu_clock($sleeper->{pid}), time);
 for my $g (1 .. $GENERATIONS) {
     for my $name (@names) {
         note("programs: $name, $g of $GENERATIONS");
-        my @got = generation(@{ $PROGRAMS{$name} });
+        my @got = generation($cases{$name}, @{ $PROGRAMS{$name} });
 
-        for my $k (0 .. $#CASES) {
+        for my $k (0 .. $#got) {
             push @{ $ratio{$name}[$k] }, $got[$k][0];
             push @{ $ms{$name}[$k] }, $got[$k][1];
         }
@@ -298,9 +311,10 @@ for my $k (0 .. $#CASES) {
     push @rows, ["$k $case", $base // '', map {
         my $r = $ratio{$_}[$k];
 
-        defined $base ? (percent(median(@$r)),
-                         sprintf '%.2f%%', 100 * spread(@$r))
-                      : (sprintf('%.1f ms', median(@{ $ms{$_}[$k] })), '')
+        !defined $r ? ('-', '-')
+        : defined $base ? (percent(median(@$r)),
+                           sprintf '%.2f%%', 100 * spread(@$r))
+                        : (sprintf('%.1f ms', median(@{ $ms{$_}[$k] })), '')
     } @names];
 }
 

@@ -170,7 +170,7 @@ test('the tree is what the stacks say, whatever their order', async () => {
                 v.push(p.values[0][s]);
 
                 for (let n = 0; n <= one.length; n++) {
-                    const key = (invert ? one.toReversed() : one)
+                    const key = (invert ? [...one].reverse() : one)
                                 .slice(0, n).join();
 
                     want.set(key, (want.get(key) ?? 0) + v[i]);

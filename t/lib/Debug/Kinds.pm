@@ -33,14 +33,29 @@ sub ask {
 }
 
 
-# Asks for every kind.  Returns what went wrong, a line each.
+# Whether pprof-run leaves a program the allocator that it brings.
+
+sub keeps_allocator {
+    my ($name) = @_;
+
+    return Debug::Nginx::read_file(Debug::Nginx::have_bin($name) // '')
+           =~ /\0lib(?:jemalloc|mimalloc|tbbmalloc_proxy)\.so/;
+}
+
+
+# Asks for every kind.  Returns what went wrong, a line each.  Those of memory
+# are refused in words where the program KEEPS its allocator.
 
 sub all_kinds {
-    my ($sock) = @_;
+    my ($sock, $keeps) = @_;
     my (@bad, %open);
 
     my $check = sub {
         my ($kind, $r) = @_;
+
+        return if $keeps && $kind =~ /^(?:heap|allocs|growth)/
+            && $r->{status} == 501
+            && $r->{body} =~ /does not allocate with tcmalloc|no allocations/;
 
         push @bad, "$kind: $r->{status} $r->{error} "
                    . substr($r->{body}, 0, 200)

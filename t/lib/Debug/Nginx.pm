@@ -297,19 +297,24 @@ sub spawn {
 
 
 # go tool pprof, away from the user's own files and zone.  A hash as the
-# first argument holds run_cmd()'s options.
+# first argument holds run_cmd()'s options.  With -raw, newer ones tell a
+# line's column, too: it goes.
 
 sub go_pprof {
     my %o = ref $_[0] ? %{ shift() } : ();
     my $home = temp_dir('go');
 
-    return run_cmd(['go', 'tool', 'pprof', @_], timeout => 120, %o,
-                   env => { HOME => $home, PPROF_TMPDIR => "$home/pprof",
-                            GOCACHE => "$home/cache", GOFLAGS => '',
-                            GO111MODULE => 'off', TZ => 'UTC',
-                            PPROF_BINARY_PATH => $home, BROWSER => '',
-                            http_proxy => undef, HTTP_PROXY => undef,
-                            %{ $o{env} // {} } });
+    my $r = run_cmd(['go', 'tool', 'pprof', @_], timeout => 120, %o,
+                    env => { HOME => $home, PPROF_TMPDIR => "$home/pprof",
+                             GOCACHE => "$home/cache", GOFLAGS => '',
+                             GO111MODULE => 'off', TZ => 'UTC',
+                             PPROF_BINARY_PATH => $home, BROWSER => '',
+                             http_proxy => undef, HTTP_PROXY => undef,
+                             %{ $o{env} // {} } });
+
+    $r->{out} =~ s/(:\d+):\d+ s=/$1 s=/g if grep { $_ eq '-raw' } @_;
+
+    return $r;
 }
 
 
