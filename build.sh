@@ -15,10 +15,33 @@
 #   ./build.sh fuzz [sec] each fuzz driver for so many seconds (60)
 #   ./build.sh lint       the rules of style that a machine can check
 #   ./build.sh install    into $DESTDIR$PREFIX (/usr/local) and nginx's modules
+#   ./build.sh fresh [bookworm|trixie|sid]
+#                         demo and test on a Debian that has nothing yet, of
+#                         that suite or of all three
+#   ./build.sh nginx-tests <dir>
+#                         nginx's own tests, a checkout of which is in <dir>:
+#                         with the module the same as without; NGINX_SRC=<tree>
+#                         runs them on that nginx
 #
-# As root it installs what is missing from Debian's packages first.
+# As root it installs what is missing from Debian's packages first.  A word
+# that it does not know is an error.  Paths are the caller's.
 
 set -euo pipefail
+
+# Makes a path the caller's, wherever he stands.
+from_here()
+{
+    case $1 in
+    ''|/*) printf '%s\n' "$1" ;;
+    *) printf '%s\n' "$PWD/$1" ;;
+    esac
+}
+
+
+NGINX_SRC=$(from_here "${NGINX_SRC:-}")
+DESTDIR=$(from_here "${DESTDIR:-}")
+BUILD=$(from_here "${BUILD:-}")
+HERE=$PWD
 
 cd "$(dirname "$0")"
 ROOT=$PWD
@@ -30,21 +53,60 @@ PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
            libdw-dev pkg-config)
 PKG_DEMO=(libevent-dev wrk curl golang-go)
-PKG_TEST=(libevent-dev wrk curl golang-go google-perftools lighttpd binutils
+PKG_TEST=(libevent-dev wrk curl golang-go lighttpd binutils
           procps valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu
           libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql
           libnginx-mod-http-image-filter libnginx-mod-http-xslt-filter)
-PKG_FUZZ=(clang libclang-rt-14-dev)
+PKG_FUZZ=(clang libclang-rt-dev)
 PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
            redis-server sqlite3 chromium)
 PKG_LINT=(cppcheck)
+PKG_FRESH=(debootstrap git)
+# Perl modules, a server and libraries without which nginx's own tests skip
+# much.
+PKG_NGINX_TESTS=(perl libio-socket-ssl-perl libnet-ssleay-perl
+                 libcryptx-perl libcache-memcached-perl libfcgi-perl libgd-perl
+                 memcached openssl libxslt1-dev libgd-dev libxml2-dev)
+# Debian has these in some of its suites only.
+PKG_TEST_MAY=(google-perftools)
+
+APT_WAIT=${APT_WAIT:-600}   # seconds for another apt-get to end
 
 
 say()
 {
     printf '%s\n' "$*"
+}
+
+
+# Wrong use: nothing was done yet.
+wrong()
+{
+    say "$*" >&2
+    exit 2
+}
+
+
+# The door's name, then the words after it that it does not take.
+no_words()
+{
+    [ $# -le 1 ] || wrong "$1: \"$2\" is not known; see ./build.sh help"
+}
+
+
+# What goes to prove: its options, and tests that exist.
+test_words()
+{
+    local word
+
+    for word in "${@:2}"; do
+        case $word in
+        -*) ;;
+        *) [ -e "$word" ] || wrong "$1: no test \"$word\"" ;;
+        esac
+    done
 }
 
 
@@ -58,6 +120,51 @@ run()
         say "whole output: $LOG" >&2
         exit 1
     fi
+}
+
+
+# apt-get, after whoever holds one of its locks.
+apt()
+{
+    local end=$((SECONDS + APT_WAIT)) told=
+
+    while ! LC_ALL=C apt-get -o DPkg::Lock::Timeout="$APT_WAIT" "$@" \
+                > "$LOG" 2>&1 < /dev/null
+    do
+        if [ "$SECONDS" -ge "$end" ] \
+            || ! grep -qE '^E: (Could not get|Unable to (acquire|lock))' "$LOG"
+        then
+            tail -n 40 "$LOG" >&2
+            say "failed: apt-get $*" >&2
+            say "whole output: $LOG" >&2
+            exit 1
+        fi
+
+        [ -n "$told" ] || say "packages: waiting for another apt-get"
+        told=yes
+        sleep 2
+    done
+}
+
+
+# Of the named packages, those that this Debian has not are done without.
+may()
+{
+    local p there=()
+
+    command -v dpkg-query > /dev/null || return 0
+
+    for p in "$@"; do
+        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2> /dev/null)" \
+             = installed ] || [ -n "$(apt-cache madison "$p" 2> /dev/null)" ]
+        then
+            there+=("$p")
+        else
+            say "packages: this Debian has no $p; tests of it are skipped"
+        fi
+    done
+
+    need "${there[@]}"
 }
 
 
@@ -84,6 +191,10 @@ need()
 
     say "packages: installing ${missing[*]}"
 
+    # two of us at once would take it away from each other
+    exec 8< /usr/sbin
+    flock 8
+
     if [ ! -e /usr/sbin/policy-rc.d ]; then
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
         printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
@@ -91,33 +202,41 @@ need()
     fi
 
     export DEBIAN_FRONTEND=noninteractive
-    run apt-get update
-    run apt-get install -y --no-install-recommends "${missing[@]}"
+    apt update
+    apt install -y --no-install-recommends "${missing[@]}"
 
     # nothing stays behind, and no trap is left for an exec to lose
     if [ -n "$(trap -p EXIT)" ]; then
         rm -f /usr/sbin/policy-rc.d
         trap - EXIT
     fi
+
+    exec 8>&-
 }
 
 
 # The modules' build wants nginx's whole source tree beside it, and configure
-# writes a Makefile there: give it a tree of links of its own.
+# writes a Makefile there: give it a tree of links of its own, TREE, where an
+# nginx of NGINX_SRC gets more flags from the words.  Leaves MODULE.
 build_module()
 {
-    local src=${NGINX_SRC:-/usr/share/nginx/src} tree flags=() out
+    local src=/usr/share/nginx/src tree flags=() out
+
+    if [ -n "$NGINX_SRC" ]; then
+        [ -e "$NGINX_SRC/src/core/nginx.h" ] \
+            || wrong "NGINX_SRC: no source tree of nginx in $NGINX_SRC"
+        src=$(cd "$NGINX_SRC" && pwd)
+    fi
 
     # the pages are made with npm, Debian's or another
     command -v npm > /dev/null || need nodejs npm
 
-    if [ -n "${NGINX_SRC:-}" ]; then
-        src=$(cd "$NGINX_SRC" && pwd)
+    if [ -n "$NGINX_SRC" ]; then
         tree=$BUILD/nginx-$(printf %s "$src" | cksum | cut -d' ' -f1)
         flags=(--with-compat --with-debug --with-threads
                --with-http_ssl_module --with-http_v2_module
                --with-http_auth_request_module --with-http_slice_module
-               --with-http_stub_status_module)
+               --with-http_stub_status_module "$@")
         out=$tree
 
     else
@@ -165,7 +284,9 @@ build_module()
     cp "$tree/objs/ngx_http_debug_module.so" "$out/.new.so"
     mv -f "$out/.new.so" "$out/ngx_http_debug_module.so"
 
-    say "module: $out/ngx_http_debug_module.so"
+    TREE=$tree
+    MODULE=$out/ngx_http_debug_module.so
+    say "module: $MODULE"
 }
 
 
@@ -224,9 +345,27 @@ runtimes()
 }
 
 
+# What comes before anything is installed or built: the words.
+door=${1:-all}
+[ $# -eq 0 ] || shift
+
+case $door in
+all|module|lib|demo|lint)
+    no_words "$door" "$@"
+    ;;
+install)
+    no_words "$door" "$@"
+
+    case ${PREFIX:-/} in
+    /*) ;;
+    *) wrong "install: PREFIX is no absolute path: $PREFIX" ;;
+    esac
+    ;;
+esac
+
 mkdir -p "$BUILD"
 
-case ${1:-all} in
+case $door in
 
 all)
     build_module
@@ -250,8 +389,9 @@ demo)
     ;;
 
 test)
-    shift
+    test_words test "$@"
     need "${PKG_BUILD[@]}" "${PKG_TEST[@]}"
+    may "${PKG_TEST_MAY[@]}"
     build_module
     build_lib
     build_test
@@ -261,7 +401,6 @@ test)
     ;;
 
 bench)
-    shift
     parts=(module library pages)
     options=()
 
@@ -272,11 +411,9 @@ bench)
     fi
 
     case ${parts[0]} in
-    module|library|pages) ;;
-    *)
-        say "bench: module, library or pages, not \"$1\"" >&2
-        exit 2
-        ;;
+    module|pages) no_words "bench ${parts[0]}" "${options[@]}" ;;
+    library) ;;
+    *) wrong "bench: module, library or pages, not \"$1\"" ;;
     esac
 
     need "${PKG_BUILD[@]}" "${PKG_BENCH[@]}"
@@ -297,16 +434,15 @@ bench)
     ;;
 
 fuzz)
-    seconds=${2:-60}
+    seconds=${1:-60}
+    no_words fuzz "${@:2}"
 
-    case $seconds in
-    *[!0-9]*|'')
-        say "not a number: $seconds" >&2
-        exit 2
-        ;;
-    esac
+    # libFuzzer takes 0 for ever
+    [[ $seconds =~ ^[1-9][0-9]{0,5}$ ]] \
+        || wrong "fuzz: a number of seconds, not \"$seconds\""
 
     need "${PKG_BUILD[@]}" "${PKG_FUZZ[@]}"
+    build_module                # the tree that the module's drivers include
     build_test fuzz
 
     # what is found is kept beside the build, for a human to look at
@@ -362,8 +498,9 @@ install)
 # under test stay as they are: tcmalloc and a sanitizer each want to be the
 # one allocator.
 asan)
-    shift
+    test_words asan "$@"
     need "${PKG_BUILD[@]}" "${PKG_TEST[@]}"
+    may "${PKG_TEST_MAY[@]}"
     BUILD=$BUILD/asan
     LOG=$BUILD/log
     flags=-fsanitize=address,undefined
@@ -412,7 +549,11 @@ asan)
     ;;
 
 tsan)
-    shift
+    for unit in "$@"; do
+        [ -e "t/unit/$unit.c" ] && [[ $unit != module/* ]] \
+            || wrong "tsan: no unit test \"$unit\""
+    done
+
     need "${PKG_BUILD[@]}"
     BUILD=$BUILD/tsan
     LOG=$BUILD/log
@@ -487,9 +628,73 @@ lint)
     say "lint: nothing found"
     ;;
 
+fresh)
+    [ $# -gt 0 ] || set -- bookworm trixie sid
+
+    for suite in "$@"; do
+        case $suite in
+        bookworm|trixie|sid) ;;
+        *) wrong "fresh: bookworm, trixie or sid, not \"$suite\"" ;;
+        esac
+    done
+
+    [ "$(id -u)" = 0 ] || wrong "fresh: only root may mount and chroot"
+    need "${PKG_FRESH[@]}"
+    failed=()
+
+    for suite in "$@"; do
+        bash t/fresh.sh "$suite" "$BUILD" || failed+=("$suite")
+    done
+
+    if [ ${#failed[@]} -ne 0 ]; then
+        say "fresh: failed: ${failed[*]}"
+        exit 1
+    fi
+
+    say "fresh: passed: $*"
+    ;;
+
+nginx-tests)
+    [ $# -gt 0 ] || wrong "nginx-tests: where is a checkout of nginx-tests?"
+    no_words nginx-tests "${@:2}"
+    checkout=$(cd "$HERE" && from_here "$1")
+    [ -e "$checkout/lib/Test/Nginx.pm" ] \
+        || wrong "nginx-tests: no checkout of nginx's tests in $checkout"
+
+    need "${PKG_BUILD[@]}" "${PKG_NGINX_TESTS[@]}"
+    BUILD=$BUILD/nginx-tests
+    LOG=$BUILD/log
+    mkdir -p "$BUILD"
+
+    # all that the tests want to see, where it is that nginx that is built
+    flags=(--with-http_{realip,addition,sub,dav,flv,mp4,gunzip}_module
+           --with-http_{gzip_static,random_index,secure_link}_module
+           --with-http_{xslt,image_filter}_module
+           --with-mail --with-mail_ssl_module --with-stream
+           --with-stream_{ssl,realip,ssl_preread}_module)
+
+    if [ -n "$NGINX_SRC" ] \
+        && grep -q http_v3_module "$NGINX_SRC/auto/options"
+    then
+        flags+=(--with-http_v3_module)
+    fi
+
+    build_module "${flags[@]}"
+
+    if [ -n "$NGINX_SRC" ]; then
+        say "nginx: building"
+        run make -C "$TREE" -f objs/Makefile -j "$JOBS" binary
+        TEST_NGINX_BINARY=$TREE/objs/nginx
+    fi
+
+    export TEST_NGINX_BINARY=${TEST_NGINX_BINARY:-$(command -v nginx)}
+    exec perl t/nginx-tests.pl "$checkout" "$MODULE" "${TEST_JOBS:-$JOBS}"
+    ;;
+
 *)
+    [ "$door" = help ] || say "no door \"$door\"" >&2
     sed -n '3,/^$/p' "$0" | sed 's/^# \{0,1\}//' >&2
-    exit 2
+    [ "$door" = help ] || exit 2
     ;;
 
 esac
