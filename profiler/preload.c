@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "agent/target.h"
+#include "guest/rest.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
 #include "kinds/tcmalloc.h"
@@ -159,6 +160,12 @@ preload(int argc, char **argv, char **envp)
     (void) argv;
 
     pprof_env_remember();
+
+    /* pprof-run has an agent beside us: that is all there is to do */
+    if (pprof_rest_attach_env(false) == 0) {
+        close_environment(envp);
+        return;
+    }
 
     const char *const listen = pprof_env_get("PPROF_LISTEN");
 

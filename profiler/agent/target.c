@@ -17,6 +17,7 @@
 #include "guest/command.h"
 #include "guest/raw.h"
 #include "guest/stackmap.h"
+#include "kinds/code.h"
 #include "kinds/life.h"
 
 
@@ -211,6 +212,7 @@ pprof_target_close(struct pprof_target *t)
     }
 
     pprof_kinds_free(t->kinds);
+    pprof_code_free(t->code);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -487,7 +489,7 @@ static int
 call_self(enum pprof_op op, const uint64_t *args, struct pprof_reply *reply)
 {
     struct pprof_out out = { 0 };
-    int error = pprof_command_execute(op, args, &out, false);
+    int error = pprof_command_execute(op, args, &out);
 
     if (error == 0 && reply != NULL) {
         memcpy(reply->results, out.results, sizeof(reply->results));

@@ -1,10 +1,10 @@
 #include "guest/capture.h"
 
+#include "guest/ask.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
 #include "guest/own.h"
 #include "guest/sampler.h"
-#include "guest/threads.h"
 
 
 void
@@ -13,6 +13,6 @@ pprof_capture_child(void)
     pprof_own_child();
     pprof_cfi_child();
     pprof_sampler_child();
-    pprof_threads_child();
+    pprof_ask_child();
     pprof_events_child();
 }

@@ -2,17 +2,43 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "guest/allocs.h"
+#include "guest/ask.h"
+#include "guest/cfi.h"
 #include "guest/events.h"
+#include "guest/raw.h"
 #include "guest/sampler.h"
 #include "guest/stackmap.h"
 #include "guest/tick.h"
 
 
 enum { OUT_FIRST = 1 << 16 };           /* bytes of rows to begin with */
+
+/* Not one of libc's: the resting thread has no number there. */
+static _Atomic uint32_t  lock;
+
+static char  *code;                     /* the page's area, while in use */
+
+
+void *
+pprof_command_map(void *head, size_t at, size_t size)
+{
+    char *p = mremap(head, 0, at + size, MREMAP_MAYMOVE);
+
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+
+    if (at > 0) {
+        munmap(p, at);
+    }
+
+    return p + at;
+}
 
 
 /* Makes room for SIZE bytes more. */
@@ -33,12 +59,20 @@ reserve(struct pprof_out *out, size_t size)
         return false;
     }
 
-    void *p = out->mapped == 0
-              ? mmap(NULL, want, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-              : mremap(out->base, out->mapped, want, MREMAP_MAYMOVE);
+    void *p;
 
-    if (p == MAP_FAILED) {
+    if (out->mapped != 0) {
+        p = mremap(out->base, out->mapped, want, MREMAP_MAYMOVE);
+
+    } else if (out->page != NULL) {
+        p = pprof_command_map(out->page, PPROF_OUT_AT, want);
+
+    } else {
+        p = mmap(NULL, want, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+
+    if (p == MAP_FAILED || p == NULL) {
         return false;
     }
 
@@ -173,11 +207,72 @@ read_allocs(struct pprof_out *out)
 }
 
 
-int
-pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
-    struct pprof_out *out, bool driven)
+static void
+put_asked(void *arg, size_t index, const uintptr_t *pcs, size_t depth)
 {
-    (void) driven;
+    const struct pprof_row row = {
+        .depth = (uint32_t) depth,
+        .tag = index,
+        .count = 1
+    };
+
+    put(arg, &row, pcs);
+}
+
+
+/*
+ * Tables that the agent has made.  It writes them by the address that they
+ * have in here, which the first call tells.
+ */
+static int
+take_code(const uint64_t args[PPROF_ARGS], struct pprof_out *out)
+{
+    const uint64_t at = args[0];
+
+    if (out->page == NULL || at >= PPROF_CODE_SIZE
+        || at % _Alignof(struct pprof_cfi) != 0)
+    {
+        return EINVAL;
+    }
+
+    if (code == NULL) {
+        code = pprof_command_map(out->page, PPROF_CODE_AT, PPROF_CODE_SIZE);
+
+        if (code == NULL) {
+            return ENOMEM;
+        }
+    }
+
+    out->results[0] = (uintptr_t) code;
+
+    switch (args[1]) {
+
+    case PPROF_CODE_MAP:
+        return 0;
+
+    case PPROF_CODE_USE:
+        out->results[1] = pprof_cfi_adopt((struct pprof_cfi *) (code + at));
+        return 0;
+
+    case PPROF_CODE_DROP:
+        if (pprof_cfi_adopt(NULL)) {
+            munmap(code, PPROF_CODE_SIZE);
+            code = NULL;
+        }
+
+        return 0;
+
+    default:
+        return EINVAL;
+    }
+}
+
+
+static int
+execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
+    struct pprof_out *out)
+{
+    int error, signo = 0;
 
     switch (op) {
 
@@ -212,6 +307,26 @@ pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
         pprof_events_clear();
         return 0;
 
+    case PPROF_OP_ASK:
+        error = pprof_ask_begin(&signo);
+        out->results[0] = (uint64_t) signo;
+        return error;
+
+    case PPROF_OP_ASK_THREAD:
+        return args[0] >= PPROF_ASK_MAX || args[1] > INT_MAX
+               ? EINVAL : pprof_ask_thread(args[0], (pid_t) args[1]);
+
+    case PPROF_OP_ASK_READ:
+        pprof_ask_read(put_asked, out);
+        return 0;
+
+    case PPROF_OP_ASK_END:
+        pprof_ask_end();
+        return 0;
+
+    case PPROF_OP_CODE:
+        return take_code(args, out);
+
     case PPROF_OP_ALLOCS_READ:
         read_allocs(out);
         return 0;
@@ -222,8 +337,54 @@ pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
 }
 
 
-uint64_t
-pprof_command_step(void)
+void
+pprof_command_lock(void)
 {
-    return UINT64_MAX;
+    uint32_t free = 0;
+
+    if (atomic_compare_exchange_strong(&lock, &free, 1)) {
+        return;
+    }
+
+    /* 2: somebody waits */
+    while (atomic_exchange(&lock, 2) != 0) {
+        pprof_raw(SYS_futex, (uintptr_t) &lock, FUTEX_WAIT_PRIVATE, 2, 0, 0,
+                  0);
+    }
+}
+
+
+void
+pprof_command_unlock(void)
+{
+    if (atomic_exchange(&lock, 0) == 2) {
+        pprof_raw(SYS_futex, (uintptr_t) &lock, FUTEX_WAKE_PRIVATE, 1, 0, 0,
+                  0);
+    }
+}
+
+
+int
+pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
+    struct pprof_out *out)
+{
+    pprof_command_lock();
+    const int error = execute(op, args, out);
+    pprof_command_unlock();
+
+    return error;
+}
+
+
+void
+pprof_command_child(void)
+{
+    atomic_store(&lock, 0);
+
+    if (code != NULL) {
+        /* the parent's agent will not mind who reads there */
+        (void) pprof_cfi_adopt(NULL);
+        munmap(code, PPROF_CODE_SIZE);
+        code = NULL;
+    }
 }

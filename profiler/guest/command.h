@@ -23,24 +23,37 @@ struct pprof_out {
     char     *base;
     size_t    mapped;                   /* bytes; 0: not yet */
     size_t    size;                     /* bytes used */
+    void     *page;                     /* whose area it is to be a mapping
+                                           of; NULL: anonymous */
     bool      failed;                   /* a row found no room */
     uint64_t  results[PPROF_RESULTS];
 };
 
 
 /*
- * Executes OP.  DRIVEN: the caller calls pprof_command_step() when it says so;
- * otherwise a profile makes a thread of its own for that.
- *
- * Returns 0, or an errno: EINVAL for what cannot be.
+ * Executes OP.  Returns 0, or an errno: EINVAL for what cannot be.
  */
 int pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
-    struct pprof_out *out, bool driven);
+    struct pprof_out *out);
 
 /*
- * Does what is due of what runs.  Returns how many ns until it wants to be
- * called again; UINT64_MAX: nothing runs.
+ * No command is executed between these two, which surround a fork().
  */
-uint64_t pprof_command_step(void);
+void pprof_command_lock(void);
+void pprof_command_unlock(void);
+
+/*
+ * The child of a fork has none under way.  Context: its only thread.
+ */
+void pprof_command_child(void);
+
+/*
+ * Maps SIZE bytes of the page's file from byte AT on; HEAD is the mapping of
+ * its beginning.  Without a descriptor: mremap() of nothing makes another
+ * mapping of the same file, which may be as long as that.
+ *
+ * Returns NULL when there is no room.
+ */
+void *pprof_command_map(void *head, size_t at, size_t size);
 
 #endif

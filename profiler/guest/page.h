@@ -61,11 +61,14 @@ enum pprof_op {
     PPROF_OP_EVENTS_READ,               /* (event, count only) → rows; (lost
                                            count, lost value, hooked, rows) */
     PPROF_OP_EVENTS_CLEAR,
-    PPROF_OP_ASK,                       /* begin to ask threads for stacks */
+    PPROF_OP_ASK,                       /* begin to ask threads for stacks
+                                           → (signal) */
     PPROF_OP_ASK_THREAD,                /* (index, tid) */
     PPROF_OP_ASK_READ,                  /* → rows, tag: index; (how many) */
     PPROF_OP_ASK_END,
-    PPROF_OP_CODE,                      /* (offset in the area, 0: none) */
+    PPROF_OP_CODE,                      /* (offset in the area, enum
+                                           pprof_code_use) → (address of the
+                                           area; is the old unused) */
     PPROF_OP_ALLOCS,                    /* (period) */
     PPROF_OP_ALLOCS_READ,               /* → rows; (lost count, lost value) */
     PPROF_OP_END,                       /* the resting thread is to end */
@@ -76,6 +79,12 @@ enum {
     PPROF_ARGS = 4,
     PPROF_RESULTS = 8,
     PPROF_CHILDREN = 64                 /* announcements that are kept */
+};
+
+enum pprof_code_use {
+    PPROF_CODE_MAP,                     /* say where the area is mapped */
+    PPROF_CODE_USE,                     /* the tables at the offset */
+    PPROF_CODE_DROP                     /* none any more */
 };
 
 /* One row of an answer, in the area OUT.  The next follows at SIZE bytes. */

@@ -37,6 +37,7 @@ struct walker {
     bool                      fp_known;
     bool                      exact;    /* pc was interrupted, not called */
     bool                      copied;   /* memory is a copy: no other stack */
+    const struct pprof_memory *memory;  /* that copy */
 
     /* words from low to high are at address + bias */
     uintptr_t                 low;
@@ -378,6 +379,12 @@ is_return_address(const struct walker *walker, uintptr_t pc)
 
     if (row == NULL || pprof_cfi_row_kind(row) == PPROF_CFI_NONE) {
         return false;
+    }
+
+    if (walker->copied && walker->memory->code != NULL) {
+        return walker->memory->code(walker->memory->arg, pc - sizeof(code),
+                                    code, sizeof(code)) == sizeof(code)
+               && ends_in_call(code);
     }
 
     /* the module may be unloaded at this moment */
@@ -742,8 +749,11 @@ pprof_unwind_copy(const struct pprof_regs *regs,
     walker.low = memory->low;
     walker.high = memory->high;
     walker.bias = (uintptr_t) memory->copy - memory->low;
+    walker.memory = memory;
 
-    walker.cfi = pprof_cfi_enter();
+    const struct pprof_cfi *own = pprof_cfi_enter();
+
+    walker.cfi = memory->cfi != NULL ? memory->cfi : own;
     size_t n = walk(&walker, pcs, max);
     pprof_cfi_leave();
 

@@ -37,6 +37,8 @@ struct pprof_regs {
     const ucontext_t *context;          /* all of them, or NULL */
 };
 
+struct pprof_cfi;
+
 /*
  * A copy of memory from LOW to HIGH.  Owner: the caller.
  */
@@ -44,6 +46,13 @@ struct pprof_memory {
     uintptr_t    low;
     uintptr_t    high;
     const char  *copy;
+
+    /* of another process: its tables of code, and how to read its code;
+       NULL both: this process's */
+    const struct pprof_cfi  *cfi;
+    size_t                 (*code)(void *arg, uintptr_t addr, void *buf,
+                                   size_t len);
+    void                    *arg;
 };
 
 

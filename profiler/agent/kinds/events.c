@@ -46,6 +46,11 @@ apply(struct pprof_target *t, enum pprof_event event)
             k->events[event].ever = true;
             pprof_tables_use(t);
 
+            if (!t->self) {
+                /* our own are made where recording begins */
+                pprof_tables_update(t);
+            }
+
         } else {
             pprof_tables_drop(t);
         }

@@ -1,7 +1,7 @@
 /*
  * goroutine, also as thread: the stacks of all threads, as they are now.
  *
- * Nobody is woken for it: see guest/threads.h.
+ * Nobody is woken for it: see threads.h.
  */
 
 #include "kinds/kind.h"
@@ -13,10 +13,10 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "guest/threads.h"
 #include "encode/profile.h"
 #include "encode/text.h"
 #include "kinds/life.h"
+#include "kinds/threads.h"
 #include "kinds/write.h"
 
 
@@ -181,13 +181,13 @@ visit(void *arg, const struct pprof_thread *thread)
  * a lock, which the child of a fork() might find taken for ever.
  */
 static int
-take_turns(struct dump *dump)
+take_turns(struct pprof_target *target, struct dump *dump)
 {
     const struct timespec pause = { 0, TURN_MSEC * 1000000L };
     int n;
 
     for (int i = 0; i < TURNS; i++) {
-        n = pprof_threads_dump(0, visit, dump);
+        n = pprof_threads_dump(target, 0, visit, dump);
 
         if (n != -1 || errno != EBUSY) {
             break;
@@ -214,7 +214,7 @@ take(struct pprof_job *job, struct dump *dump, int64_t sign)
     pprof_tables_use(target);
     pprof_capture_unlock(target);
 
-    const int n = take_turns(dump);
+    const int n = take_turns(target, dump);
     const int error = errno;
 
     pprof_capture_lock(target);

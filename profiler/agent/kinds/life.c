@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "guest/capture.h"
-#include "guest/cfi.h"
 #include "guest/own.h"
+#include "kinds/code.h"
 #include "kinds/kind.h"
 #include "kinds/state.h"
 #include "symbols/lines.h"
@@ -75,7 +75,7 @@ void
 pprof_tables_drop(struct pprof_target *target)
 {
     if (--target->kinds->tables == 0) {
-        pprof_cfi_clear();
+        pprof_code_drop(target);
     }
 }
 
@@ -83,8 +83,7 @@ pprof_tables_drop(struct pprof_target *target)
 void
 pprof_tables_update(struct pprof_target *target)
 {
-    (void) target;
-    (void) pprof_cfi_refresh();
+    (void) pprof_code_update(target, true);
 }
 
 

@@ -24,6 +24,11 @@ start(struct pprof_job *job)
 
     pprof_tables_use(job->target);
 
+    if (!job->target->self) {
+        /* our own are made by the sampler's start */
+        pprof_tables_update(job->target);
+    }
+
     if (pprof_target_call(job->target, PPROF_OP_SAMPLE, args, NULL) == 0) {
         kinds->profile.period = 1000000000 / hz;
         kinds->profile.wall = job->ask.wall;

@@ -9,6 +9,7 @@
 #define PPROF_KINDS_STATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,6 +21,9 @@ struct pprof_engine;
 struct pprof_kinds {
     pthread_mutex_t  lock;
     unsigned         tables;            /* users of the tables of code */
+
+    _Atomic bool     dumping;           /* threads.c: one dump at a time; not
+                                           under LOCK */
 
     /* profile.c: the one profile that can run */
     struct {

@@ -1,5 +1,5 @@
 /*
- * guest/threads.c: all threads' stacks, and nobody notices.
+ * kinds/threads.c: all threads' stacks, and nobody notices.
  */
 
 #include <poll.h>
@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "guest/threads.c"
+#include "kinds/threads.c"
 #include "tap.h"
 
 
@@ -244,7 +244,7 @@ many(void)
     memset(&told, 0, sizeof(told));
 
     uint64_t start = pprof_clock(CLOCK_MONOTONIC);
-    pprof_threads_dump(0, visit, NULL);
+    pprof_threads_dump(pprof_target_self(), 0, visit, NULL);
     uint64_t took = pprof_clock(CLOCK_MONOTONIC) - start;
 
     note("%d threads in %.1f ms", n, (double) took / 1e6);
@@ -288,7 +288,7 @@ not_dumpable(void)
         pthread_create(&thread, NULL, wait_for_ever, (void *) 3);
         for (int i = 0; i < 5; i++) {
             nanosleep(&pause, NULL);
-            if (pprof_threads_dump(50, visit, NULL) < 1) {
+            if (pprof_threads_dump(pprof_target_self(), 50, visit, NULL) < 1) {
                 _exit(3);
             }
         }
@@ -329,7 +329,8 @@ main(void)
     unsigned good = 0;
     for (int i = 0; i < DUMPS; i++) {
         told.last = 0;
-        good += pprof_threads_dump(2000, visit, NULL) == KINDS + 2 + ALSO;
+        good += pprof_threads_dump(pprof_target_self(), 2000, visit, NULL)
+                == KINDS + 2 + ALSO;
     }
 
     ok(good == DUMPS, "%d dumps, every thread in each", DUMPS);
@@ -374,7 +375,7 @@ main(void)
     sigaction(SIGPROF, NULL, &action);
     ok(action.sa_handler == SIG_DFL, "the signal is given back");
 
-    pprof_cfi_clear();
+    pprof_code_drop(pprof_target_self());
 
     return done_testing();
 }

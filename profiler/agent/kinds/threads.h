@@ -1,9 +1,6 @@
 /*
  * The stacks of all threads, as they are now.
  *
- * GUEST ROOM, but for the serving thread only; tick.c is the part that runs
- * in the program's threads.
- *
  * A thread that waits in the kernel is not touched: /proc tells its stack
  * pointer and where it is, and its stack is copied.  One that runs is asked by
  * a timer on its CPU clock, which goes off only while it computes.  So no
@@ -12,12 +9,14 @@
  * Bound: PPROF_THREADS_MAX threads; 64 KiB of each stack.
  */
 
-#ifndef PPROF_GUEST_THREADS_H
-#define PPROF_GUEST_THREADS_H
+#ifndef PPROF_KINDS_THREADS_H
+#define PPROF_KINDS_THREADS_H
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "agent/target.h"
 
 
 enum {
@@ -41,9 +40,9 @@ typedef void pprof_threads_visit(void *arg, const struct pprof_thread *thread);
 
 
 /*
- * Calls VISIT with ARG for each thread but the library's own, in the order of
- * their numbers.  Waits at most WAIT ms (0: PPROF_THREADS_WAIT) for those that
- * run.
+ * Calls VISIT with ARG for each thread of TARGET but the library's own, in the
+ * order of their numbers.  Waits at most WAIT ms (0: PPROF_THREADS_WAIT) for
+ * those that run.
  *
  * The strings and PCS are valid during the call.
  *
@@ -52,14 +51,7 @@ typedef void pprof_threads_visit(void *arg, const struct pprof_thread *thread);
  *
  * Context: serving thread.
  */
-int pprof_threads_dump(unsigned wait, pprof_threads_visit *visit, void *arg);
-
-
-/*
- * To be called in the child of a fork.
- *
- * Context: the child's only thread.
- */
-void pprof_threads_child(void);
+int pprof_threads_dump(struct pprof_target *target, unsigned wait,
+    pprof_threads_visit *visit, void *arg);
 
 #endif
