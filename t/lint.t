@@ -143,6 +143,8 @@ SKIP: {
 
 	my @hooks = map { /\bpthread_\w+|\bsem_\w+/g }
 		map { $text{"profiler/guest/$_.c"} } qw/ locks create /;
+	push @hooks, qw/ prctl syscall /,
+		$text{'profiler/guest/aside.c'} =~ /^ASIDE\((\w+)/mg;
 	my %may = map { $_ => 1 } @api, @hooks;
 
 	my @so = $nm->('-D', "$build/libpprof.so");

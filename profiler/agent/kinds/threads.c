@@ -571,7 +571,9 @@ pprof_threads_dump(struct pprof_target *target, unsigned wait,
     struct dump *dump = NULL;
     int          result = -1;
 
-    if (pprof_code_update(target, false) == -1 || (dump = new_dump(target)) == NULL) {
+    if (pprof_code_update(target, false) == -1
+        || (dump = new_dump(target)) == NULL)
+    {
         errno = ENOMEM;
         goto done;
     }
