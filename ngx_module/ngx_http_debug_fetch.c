@@ -22,6 +22,9 @@
 /* of the answer to HEAD, which is no more than that */
 #define NGX_HTTP_DEBUG_FETCH_HEAD    8192
 
+/* reads in a row: a peer that never ends must not keep the worker for itself */
+#define NGX_HTTP_DEBUG_FETCH_READS   16
+
 
 static ngx_int_t ngx_http_debug_fetch_init(ngx_http_debug_fetch_t *f);
 static void ngx_http_debug_fetch_event_handler(ngx_event_t *ev);
@@ -33,8 +36,11 @@ static void ngx_http_debug_fetch_ssl_handshake(ngx_connection_t *c);
 static void ngx_http_debug_fetch_ssl_done(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_fetch_ssl_name(ngx_http_debug_fetch_t *f,
     ngx_connection_t *c);
+static void ngx_http_debug_fetch_ssl_log(ngx_log_t *log, ngx_uint_t level,
+    u_char *buf, size_t len);
 #endif
 static void ngx_http_debug_fetch_read(ngx_http_debug_fetch_t *f);
+static ngx_uint_t ngx_http_debug_fetch_ended(ngx_connection_t *c);
 static void ngx_http_debug_fetch_recycle(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_fetch_header(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_fetch_header_line(ngx_http_debug_fetch_t *f);
@@ -279,6 +285,21 @@ ngx_http_debug_fetch_ssl(ngx_http_debug_fetch_t *f)
 
     c->pool = ngx_create_pool(128, f->log);
 
+    /*
+     * To nginx a peer that talks nonsense is an event for [crit].  Here it is
+     * an answer: what nginx would say of it is told with our own sentence.
+     */
+
+    f->quiet.log_level = NGX_LOG_INFO;
+    f->quiet.writer = ngx_http_debug_fetch_ssl_log;
+    f->quiet.wdata = f;
+    f->quiet.handler = NULL;
+    f->quiet.next = NULL;
+
+    c->log = &f->quiet;
+    c->read->log = &f->quiet;
+    c->write->log = &f->quiet;
+
     if (c->pool == NULL
         || ngx_ssl_create_connection(f->ssl, c,
                                      NGX_SSL_BUFFER|NGX_SSL_CLIENT)
@@ -406,6 +427,34 @@ ngx_http_debug_fetch_ssl_name(ngx_http_debug_fetch_t *f, ngx_connection_t *c)
     return NGX_OK;
 }
 
+
+/* Keeps the library's own words: "... (SSL: error:...)". */
+
+static void
+ngx_http_debug_fetch_ssl_log(ngx_log_t *log, ngx_uint_t level, u_char *buf,
+    size_t len)
+{
+    u_char                  *p, *last;
+    ngx_http_debug_fetch_t  *f;
+
+    f = log->wdata;
+    last = buf + len;
+
+    p = ngx_strlcasestrn(buf, last, (u_char *) "(SSL:", 5 - 1);
+    if (p == NULL) {
+        return;
+    }
+
+    /* what nginx was about, and its line feed, come after it */
+
+    while (last[-1] != ')' && last - p > 5) {
+        last--;
+    }
+
+    f->ssl_words_len = ngx_min(last - p, NGX_HTTP_DEBUG_FETCH_WORDS);
+    ngx_memcpy(f->ssl_words, p, f->ssl_words_len);
+}
+
 #endif
 
 
@@ -441,6 +490,7 @@ ngx_http_debug_fetch_read(ngx_http_debug_fetch_t *f)
     ssize_t            n;
     ngx_int_t          rc;
     ngx_buf_t         *b;
+    ngx_uint_t         reads;
     ngx_connection_t  *c;
 
     if (f->blocked) {
@@ -448,10 +498,16 @@ ngx_http_debug_fetch_read(ngx_http_debug_fetch_t *f)
     }
 
     b = &f->buffer;
+    reads = 0;
 
     while (!f->complete) {
 
         c = f->peer.connection;
+
+        if (reads++ == NGX_HTTP_DEBUG_FETCH_READS) {
+            ngx_post_event(c->read, &ngx_posted_next_events);
+            return;
+        }
 
         if (f->header_parsed) {
             b->pos = b->start;
@@ -474,7 +530,11 @@ ngx_http_debug_fetch_read(ngx_http_debug_fetch_t *f)
             return;
         }
 
-        if (n == 0 && f->header_parsed && !f->framed) {
+        if (n == 0
+            && f->header_parsed
+            && !f->framed
+            && ngx_http_debug_fetch_ended(c))
+        {
             break;
         }
 
@@ -541,10 +601,36 @@ ngx_http_debug_fetch_read(ngx_http_debug_fetch_t *f)
             return;
         }
 
+        if (rc == NGX_DONE) {
+            f->left = 1;
+            break;
+        }
+
         ngx_http_debug_fetch_recycle(f);
     }
 
     ngx_http_debug_fetch_end(f, NGX_HTTP_DEBUG_FETCH_OK, 0);
+}
+
+
+/*
+ * Whether the end of the connection is the end of what was said: over TLS the
+ * peer says so, and whoever cuts the wire cannot.
+ */
+
+static ngx_uint_t
+ngx_http_debug_fetch_ended(ngx_connection_t *c)
+{
+#if (NGX_HTTP_SSL)
+
+    if (c->ssl != NULL) {
+        return (SSL_get_shutdown(c->ssl->connection) & SSL_RECEIVED_SHUTDOWN)
+               != 0;
+    }
+
+#endif
+
+    return 1;
 }
 
 
@@ -851,7 +937,7 @@ ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
     ngx_http_debug_fetch_result_e result, ngx_err_t err)
 {
     u_char    *p, text[NGX_MAX_ERROR_STR];
-    ngx_str_t  reason;
+    ngx_str_t  reason, words;
 
     f->result = result;
     f->err = err;
@@ -864,7 +950,15 @@ ngx_http_debug_fetch_end(ngx_http_debug_fetch_t *f,
         reason.len = p - text;
         reason.data = text;
 
-        ngx_log_error(f->level, f->log, err, "%V %V", &f->name, &reason);
+        ngx_str_null(&words);
+
+#if (NGX_HTTP_SSL)
+        words.len = f->ssl_words_len;
+        words.data = f->ssl_words;
+#endif
+
+        ngx_log_error(f->level, f->log, err, "%V %V%s%V", &f->name, &reason,
+                      words.len ? " " : "", &words);
     }
 
     f->end(f);

@@ -29,6 +29,9 @@
 #include <ngx_http.h>
 
 
+#define NGX_HTTP_DEBUG_FETCH_WORDS  160    /* bytes of OpenSSL's */
+
+
 /* how it ended */
 
 typedef enum {
@@ -91,7 +94,8 @@ struct ngx_http_debug_fetch_s {
     /*
      * Some of the body, in buffers that belong to the fetch.  Returns as
      * HEADER does, or NGX_AGAIN: the buffers are in use until the owner
-     * calls ngx_http_debug_fetch_resume().
+     * calls ngx_http_debug_fetch_resume(), or NGX_DONE: the owner has seen
+     * enough, and END is called as if this were all, with "left" set.
      */
     ngx_http_debug_fetch_body_pt     body;
 
@@ -110,6 +114,7 @@ struct ngx_http_debug_fetch_s {
 
     ngx_http_debug_fetch_result_e    result;
     ngx_err_t                        err;       /* errno, or 0 */
+    unsigned                         left:1;    /* before its end */
 
     /* for logs, as in ngx_http_upstream_state_t */
 
@@ -124,6 +129,10 @@ struct ngx_http_debug_fetch_s {
 
     ngx_peer_connection_t            peer;
     ngx_log_t                        quiet;
+#if (NGX_HTTP_SSL)
+    u_char                           ssl_words[NGX_HTTP_DEBUG_FETCH_WORDS];
+    size_t                           ssl_words_len;
+#endif
     ngx_http_request_t              *parse;     /* state of nginx's parsers */
     ngx_http_status_t                line;
     ngx_http_chunked_t               chunks;

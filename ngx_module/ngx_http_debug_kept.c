@@ -13,6 +13,9 @@
 #include "ngx_http_debug_peers.h"
 
 
+#define NGX_HTTP_DEBUG_KEPT_SPACE    (64 * 1024)  /* the least "space" */
+
+
 static char *ngx_http_debug_kept_set_path(ngx_conf_t *cf,
     ngx_http_debug_kept_conf_t *kcf, ngx_str_t *value);
 static ngx_int_t ngx_http_debug_kept_group(ngx_http_debug_kept_conf_t *kcf,
@@ -117,6 +120,23 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
             continue;
         }
 
+        if (ngx_strncmp(value[i].data, "space=", 6) == 0 && kcf->space == 0) {
+
+            s.len = value[i].len - 6;
+            s.data = value[i].data + 6;
+
+            kcf->space = ngx_parse_offset(&s);
+
+            if (kcf->space < NGX_HTTP_DEBUG_KEPT_SPACE) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid value \"%V\","
+                                   " it must be at least 64k", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
         if (ngx_strncmp(value[i].data, "kinds=", 6) == 0 && kcf->kinds == NULL)
         {
             kcf->kinds = ngx_array_create(cf->pool, 2, sizeof(ngx_str_t));
@@ -180,6 +200,10 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
 
     if (kcf->keep == 0) {
         kcf->keep = 144;
+    }
+
+    if (kcf->space == 0) {
+        kcf->space = (off_t) 1024 * 1024 * 1024;
     }
 
     if (kcf->kinds == NULL) {

@@ -5,7 +5,8 @@
  *
  * The directive is
  *
- *     debug_snapshots path=directory [every=10m] [keep=144] [kinds=heap,...]
+ *     debug_snapshots path=directory [every=10m] [keep=144] [space=1g]
+ *                     [kinds=heap,...]
  *
  *     ngx_http_debug_kept.c          the directive, and whom it concerns
  *     ngx_http_debug_kept_take.[ch]  what is due, and taking it
@@ -28,12 +29,14 @@
 #define NGX_HTTP_DEBUG_KEPT_NAME     128     /* bytes of a name in a plan */
 #define NGX_HTTP_DEBUG_KEPT_ERROR    512
 #define NGX_HTTP_DEBUG_KEPT_MAX      (16 * 1024 * 1024)  /* of a profile */
+#define NGX_HTTP_DEBUG_KEPT_FAILED   1024    /* peers that are told once */
 
 
 typedef struct {
     ngx_path_t   *path;      /* NULL: no debug_snapshots */
     ngx_msec_t    every;
     ngx_uint_t    keep;      /* of each peer and kind */
+    off_t         space;     /* bytes of all */
     ngx_array_t  *kinds;     /* of ngx_str_t */
 
     ngx_array_t  *locations; /* of ngx_http_debug_pprof_conf_t *: those that
@@ -72,6 +75,13 @@ typedef struct {
     ngx_msec_t    next;      /* round of debug_snapshots */
 
     ngx_http_debug_kept_plan_t  plan[NGX_HTTP_DEBUG_KEPT_PLANS];
+
+    uint32_t      path;      /* a hash of whose bytes these are; 0: unknown */
+    off_t         used;      /* bytes of all files, as far as is known */
+    ngx_msec_t    counted;
+
+    /* by a hash of the name: who failed, and was told so in the log */
+    uint32_t      failed[NGX_HTTP_DEBUG_KEPT_FAILED];
 
     ngx_msec_t    logged;
     size_t        error_len; /* 0: the last file was written */

@@ -12,8 +12,26 @@
 
 #define NGX_HTTP_DEBUG_DISK_LOG      600000  /* ms between two complaints */
 #define NGX_HTTP_DEBUG_DISK_STALE    600     /* s until a ".tmp" is a ruin */
+#define NGX_HTTP_DEBUG_DISK_BLOCK    4096    /* what the smallest file takes */
+#define NGX_HTTP_DEBUG_DISK_COUNT    600000  /* ms until all are counted anew */
+#define NGX_HTTP_DEBUG_DISK_MANY     1000    /* files, to be seldom counted */
+
+#ifndef NGX_FILE_NOFOLLOW
+#define NGX_FILE_NOFOLLOW            0
+#endif
+
+#define ngx_http_debug_disk_blocks(size)                                      \
+    (((size) + NGX_HTTP_DEBUG_DISK_BLOCK - 1)                                 \
+     / NGX_HTTP_DEBUG_DISK_BLOCK * NGX_HTTP_DEBUG_DISK_BLOCK)
 
 
+static ngx_int_t ngx_http_debug_disk_sync(ngx_http_debug_disk_save_t *save);
+static void ngx_http_debug_disk_space(ngx_http_debug_disk_save_t *save,
+    off_t freed);
+static ngx_http_debug_disk_file_t *ngx_http_debug_disk_first(
+    ngx_http_debug_disk_save_t *save, ngx_array_t *list);
+static off_t ngx_http_debug_disk_delete(ngx_http_debug_disk_save_t *save,
+    ngx_http_debug_disk_file_t *file);
 static ngx_int_t ngx_http_debug_disk_parse(ngx_pool_t *pool, ngx_str_t *name,
     ngx_http_debug_disk_file_t *file);
 static u_char *ngx_http_debug_disk_escape(u_char *p, ngx_str_t *s);
@@ -44,6 +62,8 @@ ngx_http_debug_disk_open(ngx_http_debug_disk_save_t *save)
 
     (void) ngx_delete_file(path);
 
+    /* O_EXCL: what is there in spite of that, a link too, is an error */
+
     save->fd = ngx_open_tempfile(path, 1, 0600);
 
     if (save->fd == NGX_INVALID_FILE) {
@@ -67,6 +87,13 @@ ngx_http_debug_disk_finish(ngx_http_debug_disk_save_t *save)
     ngx_time_t                    *tp;
     ngx_http_debug_disk_file_t    *file;
     ngx_http_debug_kept_shared_t  *sh;
+
+    /* a file that has its name is whole, whatever happens to the machine */
+
+    if (fsync(save->fd) == -1) {
+        ngx_http_debug_disk_error(save, ngx_errno, "fsync", save->temp);
+        return NGX_ERROR;
+    }
 
     fd = save->fd;
     save->fd = NGX_INVALID_FILE;
@@ -118,6 +145,10 @@ ngx_http_debug_disk_finish(ngx_http_debug_disk_save_t *save)
     }
 
     save->temp = NULL;
+
+    if (ngx_http_debug_disk_sync(save) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     sh = save->conf->zone->data;
 
@@ -178,14 +209,76 @@ ngx_http_debug_disk_error(ngx_http_debug_disk_save_t *save, ngx_err_t err,
 }
 
 
-/* What is too much of this peer and kind goes, the oldest first. */
+/* The directory, so that the name is on the disk too. */
+
+static ngx_int_t
+ngx_http_debug_disk_sync(ngx_http_debug_disk_save_t *save)
+{
+    u_char    *path;
+    ngx_fd_t   fd;
+    ngx_err_t  err;
+
+    path = save->conf->path->name.data;
+    err = 0;
+
+    fd = ngx_open_file(path, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        err = ngx_errno;
+
+    } else {
+        if (fsync(fd) == -1) {
+            err = ngx_errno;
+        }
+
+        (void) ngx_close_file(fd);
+    }
+
+    /* file systems that cannot do it say so */
+
+    if (err == 0 || err == NGX_EINVAL) {
+        return NGX_OK;
+    }
+
+    ngx_http_debug_disk_error(save, err, "fsync", path);
+
+    return NGX_ERROR;
+}
+
+
+ngx_fd_t
+ngx_http_debug_disk_read(ngx_http_debug_disk_file_t *file, u_char *path)
+{
+    ngx_fd_t         fd;
+    ngx_file_info_t  fi;
+
+    fd = ngx_open_file(path, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK
+                             |NGX_FILE_NOFOLLOW,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        return fd;
+    }
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR
+        || !ngx_is_file(&fi)
+        || ngx_file_size(&fi) != file->size)
+    {
+        (void) ngx_close_file(fd);
+        return NGX_INVALID_FILE;
+    }
+
+    return fd;
+}
+
 
 void
 ngx_http_debug_disk_rotate(ngx_http_debug_disk_save_t *save)
 {
-    u_char                      *path, *p;
+    off_t                        freed;
+    u_char                      *p;
     ngx_str_t                    prefix;
-    ngx_uint_t                   i, n;
+    ngx_uint_t                   n;
     ngx_array_t                 *list;
     ngx_http_debug_disk_file_t  *file;
 
@@ -206,31 +299,175 @@ ngx_http_debug_disk_rotate(ngx_http_debug_disk_save_t *save)
         return;
     }
 
-    file = list->elts;
+    freed = 0;
 
-    for (i = save->conf->keep; i < list->nelts; i++) {
+    while (list->nelts > save->conf->keep) {
 
-        if (ngx_http_debug_disk_path(save->pool, save->conf, &file[i].name,
-                                     &path)
-            != NGX_OK)
-        {
-            return;
+        file = ngx_http_debug_disk_first(save, list);
+        if (file == NULL) {
+            break;
         }
 
-        if (ngx_delete_file(path) == NGX_FILE_ERROR && ngx_errno != NGX_ENOENT)
-        {
+        freed += ngx_http_debug_disk_delete(save, file);
+    }
+
+    ngx_http_debug_disk_space(save, freed);
+}
+
+
+/*
+ * Names change, with the pid of a peer or its address, so "keep" alone bounds
+ * nothing.  All files are counted once, and then only from time to time, or
+ * when it seems to be too much.
+ */
+
+static void
+ngx_http_debug_disk_space(ngx_http_debug_disk_save_t *save, off_t freed)
+{
+    off_t                          used, goal;
+    uint32_t                       path;
+    ngx_str_t                      all;
+    ngx_uint_t                     i, known;
+    ngx_array_t                   *list;
+    ngx_http_debug_kept_conf_t    *kcf;
+    ngx_http_debug_disk_file_t    *file;
+    ngx_http_debug_kept_shared_t  *sh;
+
+    kcf = save->conf;
+    sh = kcf->zone->data;
+    path = ngx_crc32_long(kcf->path->name.data, kcf->path->name.len) | 1;
+
+    ngx_http_debug_kept_lock(kcf);
+
+    sh->used += ngx_http_debug_disk_blocks(save->file.size) - freed;
+
+    known = sh->path == path
+            && sh->used <= kcf->space
+            && ngx_current_msec - sh->counted < NGX_HTTP_DEBUG_DISK_COUNT;
+
+    ngx_http_debug_kept_unlock(kcf);
+
+    if (known) {
+        return;
+    }
+
+    ngx_str_set(&all, "");
+
+    list = ngx_http_debug_disk_list(save->pool, kcf, NULL, &all);
+    if (list == NULL) {
+        return;
+    }
+
+    used = 0;
+    file = list->elts;
+
+    for (i = 0; i < list->nelts; i++) {
+        used += ngx_http_debug_disk_blocks(file[i].size);
+    }
+
+    if (used > kcf->space) {
+
+        /* many take a while to count: some room for those to come */
+
+        goal = (list->nelts > NGX_HTTP_DEBUG_DISK_MANY)
+               ? kcf->space - kcf->space / 8 : kcf->space;
+
+        while (used > goal) {
+
+            file = ngx_http_debug_disk_first(save, list);
+            if (file == NULL) {
+                break;
+            }
+
+            used -= ngx_http_debug_disk_delete(save, file);
+        }
+    }
+
+    ngx_http_debug_kept_lock(kcf);
+
+    sh->path = path;
+    sh->used = used;
+    sh->counted = ngx_current_msec;
+
+    ngx_http_debug_kept_unlock(kcf);
+}
+
+
+/* Takes off LIST the file that is to go first.  NULL: none may go. */
+
+static ngx_http_debug_disk_file_t *
+ngx_http_debug_disk_first(ngx_http_debug_disk_save_t *save, ngx_array_t *list)
+{
+    ngx_http_debug_disk_file_t  *file, *last, swap;
+
+    if (list->nelts == 0) {
+        return NULL;
+    }
+
+    file = list->elts;
+
+    if (file->time > save->file.time) {
+        list->elts = file + 1;
+        list->nelts--;
+
+        return file;
+    }
+
+    last = file + list->nelts - 1;
+
+    if (ngx_http_debug_kept_is(&last->name, save->file.name.data,
+                               save->file.name.len))
+    {
+        if (list->nelts == 1) {
+            return NULL;
+        }
+
+        swap = *last;
+        *last = last[-1];
+        last[-1] = swap;
+    }
+
+    list->nelts--;
+
+    return last;
+}
+
+
+/* Returns what that frees, 0 if it cannot be done. */
+
+static off_t
+ngx_http_debug_disk_delete(ngx_http_debug_disk_save_t *save,
+    ngx_http_debug_disk_file_t *file)
+{
+    u_char           *path;
+    ngx_file_info_t   fi;
+
+    if (ngx_http_debug_disk_path(save->pool, save->conf, &file->name, &path)
+        != NGX_OK
+        || ngx_link_info(path, &fi) == NGX_FILE_ERROR)
+    {
+        return 0;
+    }
+
+    if (ngx_delete_file(path) == NGX_FILE_ERROR) {
+
+        if (ngx_errno != NGX_ENOENT) {
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
                           ngx_delete_file_n " \"%s\" failed", path);
         }
+
+        return 0;
     }
+
+    return ngx_http_debug_disk_blocks(ngx_file_size(&fi));
 }
 
 
 /*
  * The files in the directory, the newest first: those that CONF lets be seen,
  * or, if that is NULL, those whose names begin with PREFIX, without their
- * sizes; then what dead processes left half written is removed too.  NULL: no
- * memory.
+ * sizes unless it is empty; then what dead processes left half written is
+ * removed too.  NULL: no memory.
  */
 
 ngx_array_t *
@@ -268,7 +505,7 @@ ngx_http_debug_disk_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
 
             if (conf == NULL
                 && ngx_http_debug_disk_path(pool, kcf, &name, &path) == NGX_OK
-                && ngx_file_info(path, &fi) != NGX_FILE_ERROR
+                && ngx_link_info(path, &fi) != NGX_FILE_ERROR
                 && ngx_file_mtime(&fi) + NGX_HTTP_DEBUG_DISK_STALE
                    < ngx_time())
             {
@@ -292,7 +529,7 @@ ngx_http_debug_disk_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
             continue;
         }
 
-        if (conf != NULL) {
+        if (conf != NULL || prefix->len == 0) {
 
             if (ngx_http_debug_disk_path(pool, kcf, &f.name, &path) != NGX_OK)
             {

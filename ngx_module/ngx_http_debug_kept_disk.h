@@ -52,13 +52,20 @@ typedef struct {
 } ngx_http_debug_disk_save_t;
 
 
-/* Opens a temporary file, of its owner alone. */
+/* Opens a temporary file, of its owner alone; no link is followed. */
 ngx_int_t ngx_http_debug_disk_open(ngx_http_debug_disk_save_t *save);
 
-/* The temporary file gets its name; "file" knows group, peer, kind and pid. */
+/*
+ * The temporary file gets its name, after its bytes are on the disk, and so
+ * gets the directory; "file" knows group, peer, kind, pid and size.
+ */
 ngx_int_t ngx_http_debug_disk_finish(ngx_http_debug_disk_save_t *save);
 
-/* What is too much of this peer and kind goes, the oldest first. */
+/*
+ * What is too much of this peer and kind goes, and then what is too much of
+ * all; not the file that was just kept.  First those from the future, whose
+ * clock was wrong, then the oldest.
+ */
 void ngx_http_debug_disk_rotate(ngx_http_debug_disk_save_t *save);
 
 /* It is not kept, and this is why. */
@@ -75,12 +82,16 @@ void ngx_http_debug_disk_error(ngx_http_debug_disk_save_t *save,
 /*
  * The files in the directory, the newest first: those that CONF lets be seen,
  * or, if that is NULL, those whose names begin with PREFIX, without their
- * sizes; then what dead processes left half written is removed too.  NULL: no
- * memory.
+ * sizes unless it is empty; then what dead processes left half written is
+ * removed too.  NULL: no memory.
  */
 ngx_array_t *ngx_http_debug_disk_list(ngx_pool_t *pool,
     ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
     ngx_str_t *prefix);
+
+/* Opens FILE to be read, if it is what the list said. */
+ngx_fd_t ngx_http_debug_disk_read(ngx_http_debug_disk_file_t *file,
+    u_char *path);
 
 /* Makes the whole name of a file in the directory, with a zero after it. */
 ngx_int_t ngx_http_debug_disk_path(ngx_pool_t *pool,

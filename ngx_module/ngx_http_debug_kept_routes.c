@@ -145,8 +145,8 @@ ngx_http_debug_kept_json(ngx_http_request_t *r,
 
     ngx_http_debug_out_print(&out,
                        ",\"enabled\":true,\"every\":%uL,\"keep\":%ui,"
-                       "\"error\":",
-                       (uint64_t) kcf->every / 1000, kcf->keep);
+                       "\"space\":%O,\"error\":",
+                       (uint64_t) kcf->every / 1000, kcf->keep, kcf->space);
 
     if (sh->error_len) {
         error.len = sh->error_len;
@@ -433,8 +433,7 @@ ngx_http_debug_kept_send(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    fd = ngx_open_file(path, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK, NGX_FILE_OPEN,
-                       0);
+    fd = ngx_http_debug_disk_read(&file[i], path);
     n = NGX_ERROR;
 
     if (fd != NGX_INVALID_FILE) {

@@ -18,6 +18,7 @@
 #define NGX_HTTP_DEBUG_TAKE_CONNECT  5000    /* ms */
 #define NGX_HTTP_DEBUG_TAKE_TIMEOUT  90000   /* ms of a whole snapshot */
 #define NGX_HTTP_DEBUG_TAKE_SECONDS  30      /* of a CPU profile */
+#define NGX_HTTP_DEBUG_TAKE_FOREIGN  16384   /* bytes of what is no profile */
 
 
 /* what the timer has to do, of this process */
@@ -40,10 +41,14 @@ static ngx_int_t ngx_http_debug_take_push(ngx_http_debug_peer_group_t *group,
 static void ngx_http_debug_take_next(ngx_http_debug_kept_conf_t *kcf);
 static void ngx_http_debug_take_timer_done(ngx_http_debug_take_t *job);
 
+static ngx_uint_t ngx_http_debug_take_level(ngx_http_debug_kept_conf_t *kcf,
+    ngx_str_t *name);
 static ngx_int_t ngx_http_debug_take_header(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_take_body(ngx_http_debug_fetch_t *f,
     ngx_chain_t *in);
 static void ngx_http_debug_take_end(ngx_http_debug_fetch_t *f);
+static void ngx_http_debug_take_told(ngx_http_debug_take_t *job,
+    ngx_uint_t failed);
 static void ngx_http_debug_take_deadline(ngx_event_t *ev);
 static void ngx_http_debug_take_over(ngx_http_debug_take_t *job);
 
@@ -418,6 +423,7 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     f->socklen = socklen;
     f->connect_timeout = NGX_HTTP_DEBUG_TAKE_CONNECT;
     f->timeout = timeout;
+    f->level = ngx_http_debug_take_level(job->save.conf, name);
     f->data = job;
     f->header = ngx_http_debug_take_header;
     f->body = ngx_http_debug_take_body;
@@ -510,6 +516,7 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 
         ngx_http_debug_disk_fail(&job->save, NGX_HTTP_BAD_GATEWAY, "%V %V",
                                  &f->name, &reason);
+        ngx_http_debug_take_told(job, 1);
         ngx_http_debug_runs_end(&job->run, NULL, 0);
         return NGX_ERROR;
     }
@@ -521,6 +528,53 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     ngx_add_timer(&job->deadline, timeout);
 
     return NGX_OK;
+}
+
+
+/*
+ * A peer that fails is asked again and again, for weeks perhaps; the log is
+ * to say it once.
+ */
+
+static ngx_uint_t
+ngx_http_debug_take_level(ngx_http_debug_kept_conf_t *kcf, ngx_str_t *name)
+{
+    uint32_t                       hash;
+    ngx_uint_t                     told;
+    ngx_http_debug_kept_shared_t  *sh;
+
+    sh = kcf->zone->data;
+    hash = ngx_http_debug_runs_hash(name);
+
+    ngx_http_debug_kept_lock(kcf);
+    told = sh->failed[(hash >> 1) % NGX_HTTP_DEBUG_KEPT_FAILED] == hash;
+    ngx_http_debug_kept_unlock(kcf);
+
+    return told ? NGX_LOG_INFO : NGX_LOG_ERR;
+}
+
+
+static void
+ngx_http_debug_take_told(ngx_http_debug_take_t *job, ngx_uint_t failed)
+{
+    uint32_t                       hash, *place;
+    ngx_http_debug_kept_shared_t  *sh;
+
+    sh = job->save.conf->zone->data;
+    hash = ngx_http_debug_runs_hash(&job->fetch.name);
+
+    place = &sh->failed[(hash >> 1) % NGX_HTTP_DEBUG_KEPT_FAILED];
+
+    ngx_http_debug_kept_lock(job->save.conf);
+
+    if (failed) {
+        *place = hash;
+
+    } else if (*place == hash) {
+        *place = 0;
+    }
+
+    ngx_http_debug_kept_unlock(job->save.conf);
 }
 
 
@@ -546,14 +600,19 @@ ngx_http_debug_take_header(ngx_http_debug_fetch_t *f)
 static ngx_int_t
 ngx_http_debug_take_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
 {
-    size_t                      size;
-    ssize_t                     n;
+    off_t                   max;
+    size_t                  size;
+    ssize_t                 n;
     ngx_http_debug_take_t  *job;
 
     job = f->data;
 
     if (f->status != NGX_HTTP_OK) {
-        return NGX_OK;
+
+        /* which is told, and may have no end */
+
+        return (f->body_size < NGX_HTTP_DEBUG_TAKE_FOREIGN) ? NGX_OK
+                                                            : NGX_DONE;
     }
 
     if (job->save.temp == NULL) {
@@ -574,11 +633,12 @@ ngx_http_debug_take_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
         size = in->buf->last - in->buf->pos;
         job->save.file.size += size;
 
-        if (job->save.file.size > NGX_HTTP_DEBUG_KEPT_MAX) {
+        max = ngx_min(NGX_HTTP_DEBUG_KEPT_MAX, job->save.conf->space);
+
+        if (job->save.file.size > max) {
             ngx_http_debug_disk_fail(&job->save, NGX_HTTP_BAD_GATEWAY,
-                       "the profile of %V is larger than %uz bytes, too large"
-                       " to be kept",
-                       &f->name, (size_t) NGX_HTTP_DEBUG_KEPT_MAX);
+                       "the profile of %V is larger than %O bytes, too large"
+                       " to be kept", &f->name, max);
             goto failed;
         }
 
@@ -616,6 +676,8 @@ ngx_http_debug_take_end(ngx_http_debug_fetch_t *f)
     ngx_http_debug_take_t  *job;
 
     job = f->data;
+
+    ngx_http_debug_take_told(job, f->result != NGX_HTTP_DEBUG_FETCH_OK);
 
     if (f->result != NGX_HTTP_DEBUG_FETCH_OK) {
 

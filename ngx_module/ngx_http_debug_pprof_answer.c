@@ -15,6 +15,10 @@
 #include "ngx_http_debug_send.h"
 
 
+static u_char *ngx_http_debug_pprof_answer_told(ngx_http_debug_fetch_t *f,
+    u_char *p, u_char *last);
+
+
 ngx_int_t
 ngx_http_debug_pprof_answer_peer(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx)
@@ -202,11 +206,45 @@ ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f)
 }
 
 
+/*
+ * What a foreign answer was: "200", or of one that was left before its end
+ * "200 and text/html without end, left after 16384 bytes".  Of the peer's own
+ * words only what is good for a terminal.
+ */
+
+static u_char *
+ngx_http_debug_pprof_answer_told(ngx_http_debug_fetch_t *f, u_char *p,
+    u_char *last)
+{
+    size_t            i, len;
+    ngx_table_elt_t  *type;
+
+    p = ngx_slprintf(p, last, "%ui", f->status);
+
+    if (!f->left) {
+        return p;
+    }
+
+    p = ngx_slprintf(p, last, " and ");
+
+    type = ngx_http_debug_header_get(&f->headers, "Content-Type");
+    len = (type != NULL) ? ngx_min(type->value.len, 64) : 0;
+
+    for (i = 0; i < len; i++) {
+        *p++ = (type->value.data[i] >= 0x20 && type->value.data[i] < 0x7f)
+               ? type->value.data[i] : '?';
+    }
+
+    return ngx_slprintf(p, last, "%s without end, left after %O bytes",
+                        len ? "" : "something", f->body_size);
+}
+
+
 ngx_int_t
 ngx_http_debug_pprof_answer_failed(ngx_http_debug_pprof_ctx_t *ctx)
 {
     u_char                  *p, text[256];
-    ngx_str_t                reason;
+    ngx_str_t                reason, what;
     ngx_uint_t               status;
     ngx_http_debug_fetch_t  *f;
 
@@ -229,18 +267,23 @@ ngx_http_debug_pprof_answer_failed(ngx_http_debug_pprof_ctx_t *ctx)
             status = NGX_HTTP_BAD_GATEWAY;
         }
 
+        what.len = ngx_http_debug_pprof_answer_told(f, text,
+                                                    text + sizeof(text))
+                   - text;
+        what.data = text;
+
         if (ctx->process) {
             return ngx_http_debug_answer_say(ctx->request, status,
-                       "%V says nothing of its process (it answered %ui at"
+                       "%V says nothing of its process (it answered %V at"
                        " /debug/charts/data); libpprof and debugcharts do",
-                       &f->name, f->status);
+                       &f->name, &what);
         }
 
         return ngx_http_debug_answer_say(ctx->request, status,
-                   "%V has no profile at %V (it answered %ui); start it with"
+                   "%V has no profile at %V (it answered %V); start it with"
                    " libpprof or net/http/pprof, or name the group that"
                    " listens for profiles in debug_pprof_pass",
-                   &f->name, &ctx->uri, f->status);
+                   &f->name, &ctx->uri, &what);
 
     case NGX_HTTP_DEBUG_FETCH_CONNECT:
 

@@ -164,20 +164,15 @@ ngx_http_debug_pprof_busy_tick(ngx_event_t *ev)
         return;
     }
 
-    rc = ngx_http_debug_runs_poll(&ctx->joined, r->pool, &answer);
+    rc = ngx_http_debug_runs_poll(&ctx->joined, &answer);
 
     if (rc == NGX_AGAIN) {
         ngx_add_timer(ev, NGX_HTTP_DEBUG_PPROF_POLL);
         return;
     }
 
-    ngx_http_debug_runs_leave(&ctx->joined);
-
     if (rc == NGX_OK) {
         ngx_http_debug_pprof_busy_send(ctx, &answer);
-
-    } else if (rc == NGX_ERROR) {
-        ngx_http_debug_pprof_carry_end(ctx, NGX_ERROR);
 
     } else if (ctx->header_sent) {
         ngx_http_debug_pprof_carry_cut(ctx);
@@ -212,51 +207,92 @@ ngx_http_debug_pprof_busy_end(ngx_http_debug_pprof_ctx_t *ctx, ngx_uint_t good)
 }
 
 
+void
+ngx_http_debug_pprof_busy_leave(void *data)
+{
+    ngx_http_debug_pprof_ctx_t *ctx = data;
+
+    ngx_http_debug_runs_leave(&ctx->joined);
+}
+
+
 ngx_int_t
 ngx_http_debug_pprof_busy_keep(ngx_http_debug_pprof_ctx_t *ctx,
-    ngx_chain_t *in)
+    ngx_chain_t **in)
 {
     size_t        size;
     ngx_buf_t    *b;
-    ngx_chain_t  *cl;
+    ngx_chain_t  *cl, *copy;
 
-    for ( /* void */ ; in; in = in->next) {
+    size = 0;
 
-        size = in->buf->last - in->buf->pos;
-        ctx->copy_size += size;
-
-        if (ctx->copy_size > NGX_HTTP_DEBUG_RUNS_ANSWER) {
-
-            /* told to who joined when it ends */
-
-            ctx->copy = NULL;
-            ctx->last_copy = &ctx->copy;
-            continue;
-        }
-
-        b = ngx_create_temp_buf(ctx->request->pool, size);
-        cl = ngx_alloc_chain_link(ctx->request->pool);
-
-        if (b == NULL || cl == NULL) {
-            return NGX_ERROR;
-        }
-
-        b->last = ngx_cpymem(b->last, in->buf->pos, size);
-
-        cl->buf = b;
-        cl->next = NULL;
-
-        *ctx->last_copy = cl;
-        ctx->last_copy = &cl->next;
+    for (cl = *in; cl; cl = cl->next) {
+        size += cl->buf->last - cl->buf->pos;
     }
+
+    ctx->copy_size += size;
+
+    if (ctx->copy_size > NGX_HTTP_DEBUG_RUNS_ANSWER) {
+
+        /* who joined is told now, and its owner goes on alone */
+
+        ngx_http_debug_runs_unshare(&ctx->run);
+
+        ctx->shared = 0;
+        ctx->copy = NULL;
+
+        if (ctx->tick.timer_set) {
+            ngx_del_timer(&ctx->tick);
+        }
+
+        return NGX_OK;
+    }
+
+    /*
+     * Two chains of the same bytes: what the output is done with is marked
+     * so in its buffers.
+     */
+
+    b = ngx_create_temp_buf(ctx->request->pool, size);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (cl = *in; cl; cl = cl->next) {
+        b->last = ngx_cpymem(b->last, cl->buf->pos,
+                             cl->buf->last - cl->buf->pos);
+    }
+
+    copy = ngx_alloc_chain_link(ctx->request->pool);
+    cl = ngx_alloc_chain_link(ctx->request->pool);
+
+    if (copy == NULL || cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    *ctx->last_copy = cl;
+    ctx->last_copy = &cl->next;
+
+    copy->buf = ngx_calloc_buf(ctx->request->pool);
+    if (copy->buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    *copy->buf = *b;
+    copy->next = NULL;
+
+    *in = copy;
 
     return NGX_OK;
 }
 
 
 /*
- * A copy in the zone: status, a line for each header, its name and value with
- * a zero between them, an empty line, and the body.
+ * The one copy, in the zone: status, a line for each header, its name and
+ * value with a zero between them, an empty line, and the body.
  */
 
 static void
@@ -307,6 +343,8 @@ ngx_http_debug_pprof_busy_publish(ngx_http_debug_pprof_ctx_t *ctx)
                             b->last - b->pos + ctx->copy_size);
 }
 
+
+/* It is sent from where it lies. */
 
 static void
 ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
@@ -368,7 +406,7 @@ ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
 
     b->pos = p;
     b->last = last;
-    b->temporary = (p < last);
+    b->memory = (p < last);
     b->last_buf = 1;
     b->last_in_chain = 1;
 

@@ -22,6 +22,10 @@
 
 #define NGX_HTTP_DEBUG_PPROF_CONNECT  5000   /* ms to connect within */
 
+/* what of a foreign answer is waited for, and how long, ms */
+#define NGX_HTTP_DEBUG_PPROF_FOREIGN  16384
+#define NGX_HTTP_DEBUG_PPROF_PATIENCE 2000
+
 
 static ngx_int_t ngx_http_debug_pprof_carry_wait(
     ngx_http_debug_pprof_ctx_t *ctx);
@@ -56,6 +60,16 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
     }
 
     cln->handler = ngx_http_debug_pprof_carry_cleanup;
+    cln->data = ctx;
+
+    /* what is shared is on its way until the request itself is over */
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_debug_pprof_busy_leave;
     cln->data = ctx;
 
     if (!(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT)) {
@@ -222,9 +236,16 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
 {
     ngx_http_debug_pprof_ctx_t *ctx = f->data;
 
-    /* told when it has ended */
+    /* told when it has ended, or soon, since it may have no end */
 
     ctx->foreign = ngx_http_debug_pprof_answer_is_foreign(f);
+
+    if (ctx->foreign
+        && (ngx_msec_int_t) (ctx->deadline.timer.key - ngx_current_msec)
+           > NGX_HTTP_DEBUG_PPROF_PATIENCE)
+    {
+        ngx_add_timer(&ctx->deadline, NGX_HTTP_DEBUG_PPROF_PATIENCE);
+    }
 
     if (f->status == NGX_HTTP_OK && !ctx->foreign
         && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT))
@@ -260,11 +281,19 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
     }
 
     if (ctx->foreign) {
-        return NGX_OK;
+        return (f->body_size < NGX_HTTP_DEBUG_PPROF_FOREIGN) ? NGX_OK
+                                                             : NGX_DONE;
     }
 
-    if (ctx->shared && ngx_http_debug_pprof_busy_keep(ctx, in) != NGX_OK) {
+    if (ctx->shared && ngx_http_debug_pprof_busy_keep(ctx, &in) != NGX_OK) {
         goto failed;
+    }
+
+    if (ctx->gone && !ctx->shared) {
+
+        /* it is too large for those who joined, and there is nobody else */
+
+        return NGX_DONE;
     }
 
     if (f->complete) {
@@ -299,7 +328,9 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
         goto failed;
     }
 
-    return NGX_AGAIN;
+    /* what is shared is a copy: nobody waits for who began it */
+
+    return ctx->shared ? NGX_OK : NGX_AGAIN;
 
 failed:
 
@@ -582,6 +613,11 @@ ngx_http_debug_pprof_carry_deadline(ngx_event_t *ev)
     } else if (ctx->gone) {
         ngx_http_debug_pprof_carry_end(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
+    } else if (ctx->foreign) {
+        ctx->fetch.left = 1;
+        rc = ngx_http_debug_pprof_answer_failed(ctx);
+        ngx_http_debug_pprof_carry_end(ctx, rc);
+
     } else {
         ngx_log_error(NGX_LOG_ERR, c->log, NGX_ETIMEDOUT,
                       "%V answered nothing within debug_write_timeout",
@@ -618,7 +654,6 @@ ngx_http_debug_pprof_carry_cleanup(void *data)
     }
 
     ngx_http_debug_runs_end(&ctx->run, NULL, 0);
-    ngx_http_debug_runs_leave(&ctx->joined);
 
     ngx_http_debug_fetch_close(&ctx->fetch);
     ngx_http_debug_pprof_carry_state(ctx);

@@ -411,6 +411,14 @@ ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     cln->handler = ngx_ssl_cleanup_ctx;
     cln->data = (*ssl)->ssl;
 
+#ifdef SSL_OP_IGNORE_UNEXPECTED_EOF
+
+    /* an end that the peer did not say is none: ngx_http_debug_fetch.c */
+
+    SSL_CTX_clear_options((*ssl)->ssl->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+
+#endif
+
     if (cert.len
         && ngx_ssl_certificate(cf, (*ssl)->ssl, &cert, &key, NULL) != NGX_OK)
     {

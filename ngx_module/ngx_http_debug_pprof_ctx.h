@@ -120,9 +120,13 @@ ngx_int_t ngx_http_debug_pprof_busy_begin(ngx_http_debug_pprof_ctx_t *ctx);
 /* Begins to look after a run that is shared. */
 void ngx_http_debug_pprof_busy_wait(ngx_http_debug_pprof_ctx_t *ctx);
 
-/* Keeps what comes, for those who join.  Returns NGX_OK or NGX_ERROR. */
+/*
+ * Keeps what comes, for those who join; *IN becomes a chain that stays.  When
+ * it is too much to be kept, CTX is shared no more, and *IN is as it was.
+ * Returns NGX_OK or NGX_ERROR.
+ */
 ngx_int_t ngx_http_debug_pprof_busy_keep(ngx_http_debug_pprof_ctx_t *ctx,
-    ngx_chain_t *in);
+    ngx_chain_t **in);
 
 /*
  * The peer is free.  Before the client can know: who has the whole of an
@@ -130,6 +134,10 @@ ngx_int_t ngx_http_debug_pprof_busy_keep(ngx_http_debug_pprof_ctx_t *ctx,
  */
 void ngx_http_debug_pprof_busy_end(ngx_http_debug_pprof_ctx_t *ctx,
     ngx_uint_t good);
+
+
+/* Who joined has done with what is shared; a request's cleanup. */
+void ngx_http_debug_pprof_busy_leave(void *data);
 
 
 /* ngx_http_debug_pprof_carry.c */

@@ -36,8 +36,10 @@ static ngx_uint_t ngx_http_debug_runs_holds(ngx_http_debug_run_t *run,
 static void ngx_http_debug_runs_tell(ngx_http_debug_run_t *run,
     ngx_http_debug_run_other_t *other);
 static ngx_uint_t ngx_http_debug_runs_gone(ngx_http_debug_run_t *run);
-static void ngx_http_debug_runs_free(ngx_slab_pool_t *shpool,
+static ngx_uint_t ngx_http_debug_runs_joined(ngx_http_debug_runs_t *runs,
     ngx_http_debug_run_t *run);
+static void ngx_http_debug_runs_free(ngx_slab_pool_t *shpool,
+    ngx_http_debug_runs_t *runs, ngx_http_debug_run_t *run);
 static ngx_http_debug_run_t *ngx_http_debug_runs_get(
     ngx_http_debug_runs_t *runs, ngx_http_debug_run_ref_t *ref);
 static ngx_http_debug_runs_name_t *ngx_http_debug_runs_name(
@@ -113,76 +115,66 @@ ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref, ngx_str_t *peer,
     ngx_str_t *who, ngx_msec_t msec, ngx_msec_t last, ngx_uint_t max,
     ngx_uint_t exclusive, uint32_t form, ngx_http_debug_run_other_t *other)
 {
-    size_t                  len;
     ngx_int_t               rc;
     ngx_uint_t              i, n, count;
     ngx_slab_pool_t        *shpool;
-    ngx_http_debug_run_t   *run;
+    ngx_http_debug_run_t   *run, *holder;
     ngx_http_debug_runs_t  *runs;
 
     runs = ngx_http_debug_runs_zone->data;
     shpool = (ngx_slab_pool_t *) ngx_http_debug_runs_zone->shm.addr;
 
-    len = ngx_min(peer->len, NGX_HTTP_DEBUG_RUNS_NAME);
     n = NGX_HTTP_DEBUG_RUNS_MAX;
     count = 0;
-    rc = NGX_OK;
+    holder = NULL;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    for (i = 0; i < NGX_HTTP_DEBUG_RUNS_MAX; i++) {
+    /* with who is gone, what only he held goes, wherever it stands */
 
+    for (i = 0; i < NGX_HTTP_DEBUG_RUNS_MAX; i++) {
         run = &runs->run[i];
 
         if (run->state != NGX_HTTP_DEBUG_RUN_FREE
             && ngx_http_debug_runs_gone(run))
         {
-            ngx_http_debug_runs_free(shpool, run);
+            ngx_http_debug_runs_free(shpool, runs, run);
         }
+    }
 
-        if (run->state == NGX_HTTP_DEBUG_RUN_FREE) {
-            if (n == NGX_HTTP_DEBUG_RUNS_MAX) {
-                n = i;
+    for (i = 0; i < NGX_HTTP_DEBUG_RUNS_MAX; i++) {
+        run = &runs->run[i];
+
+        switch (run->state) {
+
+        case NGX_HTTP_DEBUG_RUN_FREE:
+            n = ngx_min(n, i);
+            break;
+
+        case NGX_HTTP_DEBUG_RUN_ACTIVE:
+            count++;
+
+            if (exclusive && ngx_http_debug_runs_holds(run, peer)) {
+                holder = run;
             }
 
-            continue;
-        }
+            break;
 
-        if (run->state != NGX_HTTP_DEBUG_RUN_ACTIVE) {
-            continue;
-        }
-
-        count++;
-
-        if (!exclusive || !ngx_http_debug_runs_holds(run, peer)) {
-            continue;
-        }
-
-        if (form && run->form == form) {
-            run->joined++;
-
-            ref->n = i;
-            ref->serial = run->serial;
-
-            rc = NGX_DONE;
+        case NGX_HTTP_DEBUG_RUN_JOINED:
+            count++;
             break;
         }
+    }
 
-        ngx_http_debug_runs_tell(run, other);
-
+    if (holder != NULL && (form == 0 || holder->form != form)) {
+        ngx_http_debug_runs_tell(holder, other);
         rc = NGX_BUSY;
-        break;
-    }
 
-    if (rc == NGX_OK) {
+    } else if (count >= max || n == NGX_HTTP_DEBUG_RUNS_MAX) {
         other->count = count;
+        rc = NGX_AGAIN;
 
-        if (count >= max || n == NGX_HTTP_DEBUG_RUNS_MAX) {
-            rc = NGX_AGAIN;
-        }
-    }
-
-    if (rc == NGX_OK) {
+    } else {
         run = &runs->run[n];
 
         ngx_memzero(run, sizeof(ngx_http_debug_run_t));
@@ -196,14 +188,23 @@ ngx_http_debug_runs_begin(ngx_http_debug_run_ref_t *ref, ngx_str_t *peer,
         run->last = ngx_current_msec + last + NGX_HTTP_DEBUG_RUNS_STALE;
         run->seen = ngx_current_msec;
 
-        run->peer_len = len;
-        ngx_memcpy(run->peer, peer->data, len);
+        run->peer_len = ngx_min(peer->len, NGX_HTTP_DEBUG_RUNS_NAME);
+        ngx_memcpy(run->peer, peer->data, run->peer_len);
 
         run->who_len = ngx_min(who->len, NGX_HTTP_DEBUG_RUNS_NAME);
         ngx_memcpy(run->who, who->data, run->who_len);
 
         ref->n = n;
         ref->serial = run->serial;
+        rc = NGX_OK;
+
+        if (holder != NULL) {
+            run->state = NGX_HTTP_DEBUG_RUN_JOINED;
+            run->exclusive = 0;
+            run->of.n = holder - runs->run;
+            run->of.serial = holder->serial;
+            rc = NGX_DONE;
+        }
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -280,27 +281,61 @@ ngx_http_debug_runs_tell(ngx_http_debug_run_t *run,
 
 /*
  * Whether nobody will end this run: its worker died, or its time is over by
- * far, as when its worker's pid became somebody else's.
+ * far, as when its worker's pid became somebody else's.  A run that ended
+ * stays for those who joined it.
  */
 
 static ngx_uint_t
 ngx_http_debug_runs_gone(ngx_http_debug_run_t *run)
 {
+    if (run->state != NGX_HTTP_DEBUG_RUN_ACTIVE
+        && run->state != NGX_HTTP_DEBUG_RUN_JOINED)
+    {
+        return 0;
+    }
+
     if ((ngx_msec_int_t) (ngx_current_msec - run->last) > 0) {
         return 1;
     }
 
-    /* who waits for a run that ended takes its answer soon */
-
-    return run->state == NGX_HTTP_DEBUG_RUN_ACTIVE
-           && kill(run->pid, 0) == -1
-           && ngx_errno == NGX_ESRCH;
+    return kill(run->pid, 0) == -1 && ngx_errno == NGX_ESRCH;
 }
 
 
-static void
-ngx_http_debug_runs_free(ngx_slab_pool_t *shpool, ngx_http_debug_run_t *run)
+static ngx_uint_t
+ngx_http_debug_runs_joined(ngx_http_debug_runs_t *runs,
+    ngx_http_debug_run_t *run)
 {
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_DEBUG_RUNS_MAX; i++) {
+        if (runs->run[i].state == NGX_HTTP_DEBUG_RUN_JOINED
+            && runs->run[i].of.serial == run->serial)
+        {
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
+/* With the last who joined it, a run that ended goes too. */
+
+static void
+ngx_http_debug_runs_free(ngx_slab_pool_t *shpool, ngx_http_debug_runs_t *runs,
+    ngx_http_debug_run_t *run)
+{
+    ngx_http_debug_run_t  *of;
+
+    of = NULL;
+
+    if (run->state == NGX_HTTP_DEBUG_RUN_JOINED) {
+        of = ngx_http_debug_runs_get(runs, &run->of);
+    }
+
     if (run->answer != NULL) {
         ngx_slab_free_locked(shpool, run->answer);
         run->answer = NULL;
@@ -308,6 +343,13 @@ ngx_http_debug_runs_free(ngx_slab_pool_t *shpool, ngx_http_debug_run_t *run)
 
     run->state = NGX_HTTP_DEBUG_RUN_FREE;
     run->serial = 0;
+
+    if (of != NULL
+        && of->state != NGX_HTTP_DEBUG_RUN_ACTIVE
+        && ngx_http_debug_runs_joined(runs, of) == 0)
+    {
+        ngx_http_debug_runs_free(shpool, runs, of);
+    }
 }
 
 
@@ -347,7 +389,7 @@ ngx_http_debug_runs_seen(ngx_http_debug_run_ref_t *ref)
 
     if (run != NULL) {
         run->seen = ngx_current_msec;
-        joined = run->joined;
+        joined = ngx_http_debug_runs_joined(runs, run);
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -376,13 +418,12 @@ ngx_http_debug_runs_end(ngx_http_debug_run_ref_t *ref, ngx_chain_t *answer,
 
     run = ngx_http_debug_runs_get(runs, ref);
 
-    if (run != NULL && run->joined == 0) {
-        ngx_http_debug_runs_free(shpool, run);
+    if (run != NULL && ngx_http_debug_runs_joined(runs, run) == 0) {
+        ngx_http_debug_runs_free(shpool, runs, run);
 
     } else if (run != NULL) {
 
         run->state = NGX_HTTP_DEBUG_RUN_FAILED;
-        run->last = ngx_current_msec + 2 * NGX_HTTP_DEBUG_RUNS_STALE;
 
         if (answer != NULL && size <= NGX_HTTP_DEBUG_RUNS_ANSWER) {
             run->answer = ngx_slab_alloc_locked(shpool, size);
@@ -406,11 +447,9 @@ ngx_http_debug_runs_end(ngx_http_debug_run_ref_t *ref, ngx_chain_t *answer,
 }
 
 
-ngx_int_t
-ngx_http_debug_runs_poll(ngx_http_debug_run_ref_t *ref, ngx_pool_t *pool,
-    ngx_str_t *answer)
+void
+ngx_http_debug_runs_unshare(ngx_http_debug_run_ref_t *ref)
 {
-    ngx_int_t               rc;
     ngx_slab_pool_t        *shpool;
     ngx_http_debug_run_t   *run;
     ngx_http_debug_runs_t  *runs;
@@ -422,25 +461,43 @@ ngx_http_debug_runs_poll(ngx_http_debug_run_ref_t *ref, ngx_pool_t *pool,
 
     run = ngx_http_debug_runs_get(runs, ref);
 
-    if (run == NULL) {
+    if (run != NULL) {
+        run->form = 0;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+ngx_int_t
+ngx_http_debug_runs_poll(ngx_http_debug_run_ref_t *ref, ngx_str_t *answer)
+{
+    ngx_int_t               rc;
+    ngx_slab_pool_t        *shpool;
+    ngx_http_debug_run_t   *run, *of;
+    ngx_http_debug_runs_t  *runs;
+
+    runs = ngx_http_debug_runs_zone->data;
+    shpool = (ngx_slab_pool_t *) ngx_http_debug_runs_zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    run = ngx_http_debug_runs_get(runs, ref);
+    of = (run != NULL) ? ngx_http_debug_runs_get(runs, &run->of) : NULL;
+
+    if (of == NULL) {
         rc = NGX_DECLINED;
 
-    } else if (run->state == NGX_HTTP_DEBUG_RUN_DONE) {
+    } else if (of->state == NGX_HTTP_DEBUG_RUN_DONE) {
         rc = NGX_OK;
 
-        answer->len = run->answer_len;
-        answer->data = ngx_pnalloc(pool, answer->len);
+        answer->len = of->answer_len;
+        answer->data = of->answer;
 
-        if (answer->data == NULL) {
-            rc = NGX_ERROR;
-
-        } else {
-            ngx_memcpy(answer->data, run->answer, answer->len);
-        }
-
-    } else if (run->state == NGX_HTTP_DEBUG_RUN_ACTIVE
-               && ngx_current_msec - run->seen < NGX_HTTP_DEBUG_RUNS_STALE
-               && !ngx_http_debug_runs_gone(run))
+    } else if (of->state == NGX_HTTP_DEBUG_RUN_ACTIVE
+               && of->form
+               && ngx_current_msec - of->seen < NGX_HTTP_DEBUG_RUNS_STALE
+               && !ngx_http_debug_runs_gone(of))
     {
         rc = NGX_AGAIN;
 
@@ -472,12 +529,8 @@ ngx_http_debug_runs_leave(ngx_http_debug_run_ref_t *ref)
 
     run = ngx_http_debug_runs_get(runs, ref);
 
-    if (run != NULL && run->joined) {
-        run->joined--;
-
-        if (run->joined == 0 && run->state != NGX_HTTP_DEBUG_RUN_ACTIVE) {
-            ngx_http_debug_runs_free(shpool, run);
-        }
+    if (run != NULL) {
+        ngx_http_debug_runs_free(shpool, runs, run);
     }
 
     ngx_shmtx_unlock(&shpool->mutex);

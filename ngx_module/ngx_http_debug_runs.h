@@ -7,8 +7,10 @@
  * minute pass here, and no other request.  The master unlocks the mutex of
  * a worker that died, and a run whose worker is gone is forgotten.
  *
- * A run is begun by one request, its owner.  Others may join it; then the
- * owner publishes its answer in the zone, and the last of them takes it away.
+ * A run is begun by one request, its owner.  Others may join it, each with a
+ * place of its own, since each is a request under way and may die with its
+ * worker.  The owner publishes its answer in the zone, they send it from
+ * there, and with the last of them it goes.
  *
  * Context of all functions: worker, request; worker, timer.
  */
@@ -33,18 +35,27 @@ typedef enum {
     NGX_HTTP_DEBUG_RUN_FREE = 0,
     NGX_HTTP_DEBUG_RUN_ACTIVE,
     NGX_HTTP_DEBUG_RUN_DONE,         /* its answer may be taken */
-    NGX_HTTP_DEBUG_RUN_FAILED        /* there will be none */
+    NGX_HTTP_DEBUG_RUN_FAILED,       /* there will be none */
+    NGX_HTTP_DEBUG_RUN_JOINED        /* waits for another's, or sends it */
 } ngx_http_debug_run_state_e;
+
+
+/* a place and who was in it */
+
+typedef struct {
+    ngx_uint_t       n;
+    uint64_t         serial;         /* 0: none */
+} ngx_http_debug_run_ref_t;
 
 
 typedef struct {
     ngx_uint_t       state;
     uint64_t         serial;         /* of the run in this place */
-    ngx_pid_t        pid;            /* of the owner */
+    ngx_pid_t        pid;            /* of the owner, or of who joined */
 
     ngx_uint_t       exclusive;      /* no second one of this peer */
     uint32_t         form;           /* of an answer that is shared, or 0 */
-    ngx_uint_t       joined;         /* who wait, the owner not among them */
+    ngx_http_debug_run_ref_t  of;    /* whom it joined */
 
     ngx_msec_t       end;            /* when the peer is to be ready */
     ngx_msec_t       last;           /* when it is over, whatever happens */
@@ -58,14 +69,6 @@ typedef struct {
     u_char          *answer;         /* or NULL */
     size_t           answer_len;
 } ngx_http_debug_run_t;
-
-
-/* a place and who was in it */
-
-typedef struct {
-    ngx_uint_t       n;
-    uint64_t         serial;         /* 0: none */
-} ngx_http_debug_run_ref_t;
 
 
 typedef struct {
@@ -84,7 +87,8 @@ ngx_int_t ngx_http_debug_runs_init(ngx_conf_t *cf);
  * and that is over after LAST.  Returns
  *
  *   NGX_OK        begun; *REF is its
- *   NGX_AGAIN     there are MAX of them already; OTHER->count says how many
+ *   NGX_AGAIN     there are MAX of them already, those who joined among them;
+ *                 OTHER->count says how many
  *   NGX_BUSY      EXCLUSIVE, and such a run of PEER is under way: OTHER
  *   NGX_DONE      the same, and its FORM is this one's: *REF has joined it
  *
@@ -113,16 +117,19 @@ ngx_uint_t ngx_http_debug_runs_seen(ngx_http_debug_run_ref_t *ref);
 void ngx_http_debug_runs_end(ngx_http_debug_run_ref_t *ref,
     ngx_chain_t *answer, size_t size);
 
+/* The answer is too much to be shared: who joined need not wait for it. */
+void ngx_http_debug_runs_unshare(ngx_http_debug_run_ref_t *ref);
+
 /*
  * Looks whether the run that was joined has ended.  Returns
  *
  *   NGX_AGAIN     not yet
- *   NGX_OK        *ANSWER is a copy of the answer in POOL
+ *   NGX_OK        *ANSWER is it; it belongs to the zone, until
+ *                 ngx_http_debug_runs_leave()
  *   NGX_DECLINED  there is none
- *   NGX_ERROR     no memory
  */
 ngx_int_t ngx_http_debug_runs_poll(ngx_http_debug_run_ref_t *ref,
-    ngx_pool_t *pool, ngx_str_t *answer);
+    ngx_str_t *answer);
 
 /* Who joined leaves.  Any number of times. */
 void ngx_http_debug_runs_leave(ngx_http_debug_run_ref_t *ref);
