@@ -122,6 +122,44 @@ for my $labels ('color', 'thread,color', 'thread;object', ',') {
 $app->kill('KILL');
 $app->wait();
 
+# what a JIT made has the names that it wrote; without them the profile says
+# where they would come from
+
+write_file("$dir/burn.js", <<'EOF');
+function inner(n) { let s = 0; for (let i = 0; i < n; i++) s += Math.sqrt(i); return s; }
+function outer() { return inner(1e6); }
+for (;;) outer();
+EOF
+
+SKIP: {
+	skip 'no node', 3 unless have_bin('node');
+
+	for my $args ([], ['--perf-basic-prof']) {
+		$sock = "$dir/node" . @$args . '.pprof';
+		my $node = Debug::App->start(
+			cmd => ["$build/pprof-run", '-l', "unix:$sock", 'node', @$args,
+				"$dir/burn.js"],
+			cwd => $dir, ready => { unix => $sock });
+
+		# compiled by now
+		sleep 1;
+		my $text = raw('profile?seconds=1');
+
+		if (@$args) {
+			my ($name) = grep { /inner|outer/ } names($text);
+			like($name // '', qr/^\S*\*?(?:inner|outer)_\S*burn\.js:\d/, 'node');
+
+		} else {
+			like($text, qr!names come from /tmp/perf-PID\.map!,
+				'node: where names would come from');
+		}
+
+		unlink '/tmp/perf-' . $node->pid() . '.map';
+		$node->kill('KILL');
+		$node->wait();
+	}
+}
+
 done_testing();
 
 ###############################################################################

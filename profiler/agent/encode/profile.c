@@ -1016,6 +1016,15 @@ put_profile(struct writer *w, const struct pprof_profile *p,
         put_varint(&w->message, string_id(w, p->comments[i]));
     }
 
+    if (w->names->unnamed_jit) {
+        put_varint(&w->message,
+                   string_id(w, "[anon] is code that is of no file, as JIT "
+                             "compilers make it; its names come from "
+                             "/tmp/perf-PID.map, which they write when told "
+                             "(node --perf-basic-prof, java "
+                             "-XX:+DumpPerfMapAtExit, luajit -jp)"));
+    }
+
     if (w->names->lines != NULL) {
         put_varint(&w->message, string_id(w, w->names->lines->comment));
     }

@@ -70,6 +70,7 @@ enum kind {
     BY_PLT,
     BY_FDE,
     BY_MAP,
+    BY_JIT,
     BY_TEXT     /* "start" is where the text is */
 };
 
@@ -129,6 +130,7 @@ pprof_names_free(struct pprof_names *n)
 
     free(n->files);
     free(n->slots);
+    pprof_perfmap_free(&n->perfmap);
 
     const char  *debug_root = n->debug_root;
 
@@ -941,6 +943,24 @@ symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
 }
 
 
+/* A name that is none of a linker's: any text. */
+static struct pprof_names_entry *
+jit_entry(const struct pprof_names *n, const char *text)
+{
+    char  *name = n->full ? NULL : strdup(text);
+
+    for (char *p = name; p != NULL && *p != '\0'; p++) {
+        *p = *p == ' ' ? '_' : *p;
+    }
+
+    struct pprof_names_entry  *e = make_entry(text, strlen(text), name, "");
+
+    free(name);
+
+    return e;
+}
+
+
 /*
  * Fills OUT from the entry of that start and kind, which is made of NAME when
  * it is not there yet.
@@ -959,6 +979,10 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
         case BY_SYMBOL:
         case BY_TEXT:
             e = symbol_entry(n, maps, name, "");
+            break;
+
+        case BY_JIT:
+            e = jit_entry(n, name);
             break;
 
         case BY_PLT:
@@ -986,7 +1010,7 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
     out->system_name = (*slot)->system_name;
     out->start = start;
 
-    return kind == BY_SYMBOL || kind == BY_PLT ? 0 : 1;
+    return kind == BY_SYMBOL || kind == BY_PLT || kind == BY_JIT ? 0 : 1;
 }
 
 
@@ -1014,6 +1038,33 @@ make_up(struct pprof_names *n, const struct pprof_maps *maps,
 }
 
 
+/* A name for ADDR in MAP, which is of no file that was loaded. */
+static int
+find_jit(struct pprof_names *n, const struct pprof_maps *maps,
+    const struct pprof_map *map, uintptr_t addr, struct pprof_name *out)
+{
+    uintptr_t  start;
+
+    if (!n->perfmap_known) {
+        if (pprof_perfmap_load(&n->perfmap, maps->source) == -1) {
+            return -1;
+        }
+
+        n->perfmap_known = true;
+    }
+
+    const char  *name = pprof_perfmap_find(&n->perfmap, addr, &start);
+
+    if (name != NULL) {
+        return answer(n, maps, name, start, BY_JIT, out);
+    }
+
+    n->unnamed_jit = true;
+
+    return make_up(n, maps, map, 0, 0, out);
+}
+
+
 int
 pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     uintptr_t addr, struct pprof_name *out)
@@ -1032,7 +1083,7 @@ pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     const struct pprof_names_file  *f = find_file(n, maps, map);
 
     if (f == NULL) {
-        return errno == ENOMEM ? -1 : make_up(n, maps, map, 0, 0, out);
+        return errno == ENOMEM ? -1 : find_jit(n, maps, map, addr, out);
     }
 
     const uintptr_t          bias = maps->objects[map->object].bias;

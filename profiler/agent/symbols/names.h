@@ -18,6 +18,7 @@
 
 #include "symbols/lines.h"
 #include "symbols/maps.h"
+#include "symbols/perfmap.h"
 
 
 /* What an address is called. */
@@ -38,7 +39,12 @@ struct pprof_names {
     const struct pprof_lines  *lines;   /* for whoever encodes; NULL: nobody
                                            asked for them */
 
+    bool                       unnamed_jit; /* an address lay in code that is
+                                           of no file, and had no name */
+
     /* private to names.c */
+    struct pprof_perfmap       perfmap;     /* of what a JIT made */
+    bool                       perfmap_known;
     struct pprof_names_file   *files;   /* one for each object */
     size_t                     nfiles;
     struct pprof_names_entry **slots;   /* names by function, so that each is
@@ -65,7 +71,7 @@ void pprof_names_free(struct pprof_names *n);
  * this order: the symbol that covers ADDR (.symtab, a separate debug file's,
  * .dynsym); the target of a stub of the linker's, as "memcpy@plt"; the
  * function's start in .eh_frame, as "libz.so.1+0x4a20", one name a function;
- * the mapping, as "[libz.so.1]"; "[unknown]".
+ * for code that is of no file, what the program's JIT wrote of it; the mapping, as "[libz.so.1]"; "[unknown]".
  *
  * The answer is always filled in.  Returns 0 when a symbol gave it, 1 when
  * it was made up, and -1 with errno ENOMEM when memory ran out: the answer
