@@ -71,7 +71,8 @@ void pprof_names_free(struct pprof_names *n);
  * this order: the symbol that covers ADDR (.symtab, a separate debug file's,
  * .dynsym); the target of a stub of the linker's, as "memcpy@plt"; the
  * function's start in .eh_frame, as "libz.so.1+0x4a20", one name a function;
- * for code that is of no file, what the program's JIT wrote of it; the mapping, as "[libz.so.1]"; "[unknown]".
+ * for code that is of no file, what the program's JIT wrote of it; the
+ * mapping, as "[libz.so.1]"; "[unknown]".
  *
  * The answer is always filled in.  Returns 0 when a symbol gave it, 1 when
  * it was made up, and -1 with errno ENOMEM when memory ran out: the answer
