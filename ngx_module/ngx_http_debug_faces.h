@@ -29,6 +29,16 @@ typedef struct {
     ngx_str_t  peer;
 } ngx_http_debug_filter_t;
 
+/* Does E, which may be NULL, have the NAME that is asked for, if any is? */
+static ngx_inline ngx_uint_t
+ngx_http_debug_filter_has(ngx_str_t *name, ngx_http_debug_entity_t *e)
+{
+    return e != NULL
+           && (name->len == 0
+               || (e->len == name->len
+                   && ngx_memcmp(e->name, name->data, name->len) == 0));
+}
+
 
 /*
  * Each face is made by steps, which ngx_http_debug_task_run() calls; what
@@ -38,6 +48,13 @@ typedef struct {
 
 typedef struct ngx_http_debug_json_s  ngx_http_debug_json_t;
 typedef struct ngx_http_debug_prometheus_s  ngx_http_debug_prometheus_t;
+
+/* what /debug/metrics looks like */
+typedef struct ngx_http_debug_format_s  ngx_http_debug_format_t;
+
+extern ngx_http_debug_format_t  ngx_http_debug_text;
+extern ngx_http_debug_format_t  ngx_http_debug_openmetrics;
+extern ngx_http_debug_format_t  ngx_http_debug_proto;
 
 
 ngx_http_debug_json_t *ngx_http_debug_json_create(ngx_http_debug_out_t *out,
@@ -64,10 +81,10 @@ void ngx_http_debug_json_history(ngx_http_debug_json_t *js, ngx_uint_t ring,
     uint64_t since, ngx_uint_t n);
 ngx_int_t ngx_http_debug_json_history_step(void *data);
 
-/* /debug/metrics; with OPENMETRICS in that format, else in text 0.0.4 */
+/* /debug/metrics */
 ngx_http_debug_prometheus_t *ngx_http_debug_prometheus_create(
     ngx_http_debug_out_t *out, ngx_http_debug_zone_t *zone,
-    ngx_uint_t openmetrics);
+    ngx_http_debug_format_t *format, ngx_http_debug_filter_t *filter);
 ngx_int_t ngx_http_debug_prometheus_step(void *data);
 
 /*

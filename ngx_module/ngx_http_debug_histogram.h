@@ -17,30 +17,65 @@
 
 
 /*
- * Of the bounds in ns that lie between two powers of 2: the larger of these is
- * 2^64 here, so they are floor(2^63 * 10^9 * 2^(i/16) / 2^n), for the n that
- * brings it there.  The 15th is that of whole octaves of seconds, and exact.
- * None is above the last.
+ * An octave of ns in 32 parts; within one lies one bound at most.  Of each,
+ * the first bound at or above its beginning, and how many bounds lie below
+ * that from the first bucket's on.
+ *
+ * A bound is 2^(i/16) s in ns, doubled until its highest bit is set, and so
+ * floor(2^63 * 10^9 * 2^(i/16) / 2^n) for some n; that of whole octaves of
+ * seconds, 0xee6b28..., is exact.
  */
 
-static const uint64_t  ngx_http_debug_histogram_bounds[17] = {
-    0x81ffa7a9549ca6e3, 0x87c11235836d16a3, 0x8dc3b8960164a7d9,
-    0x940a7e28259fb382, 0x9a9867054d512391, 0xa1709975dfb06757,
-    0xa8965f74bf065071, 0xb00d2843e1060dc2, 0xb7d88a12d0dd9ea0,
-    0xbffc43b7e604a922, 0xc87c3e7d03cdbec3, 0xd15c9000bf211c1f,
-    0xdaa17c2cd19555db, 0xe44f7742cb56e3dd, 0xee6b280000000000,
-    0xf8f969d9b5abf948, 0xffffffffffffffff
+typedef struct {
+    uint64_t    bound;
+    ngx_uint_t  below;
+} ngx_http_debug_histogram_part_t;
+
+static const ngx_http_debug_histogram_part_t
+                                      ngx_http_debug_histogram_parts[32] = {
+    { 0x81ffa7a9549ca6e3, (ngx_uint_t) -158 },
+    { 0x87c11235836d16a3, (ngx_uint_t) -157 },
+    { 0x8dc3b8960164a7d9, (ngx_uint_t) -156 },
+    { 0x8dc3b8960164a7d9, (ngx_uint_t) -156 },
+    { 0x940a7e28259fb382, (ngx_uint_t) -155 },
+    { 0x940a7e28259fb382, (ngx_uint_t) -155 },
+    { 0x9a9867054d512391, (ngx_uint_t) -154 },
+    { 0xa1709975dfb06757, (ngx_uint_t) -153 },
+    { 0xa1709975dfb06757, (ngx_uint_t) -153 },
+    { 0xa8965f74bf065071, (ngx_uint_t) -152 },
+    { 0xa8965f74bf065071, (ngx_uint_t) -152 },
+    { 0xb00d2843e1060dc2, (ngx_uint_t) -151 },
+    { 0xb00d2843e1060dc2, (ngx_uint_t) -151 },
+    { 0xb7d88a12d0dd9ea0, (ngx_uint_t) -150 },
+    { 0xbffc43b7e604a922, (ngx_uint_t) -149 },
+    { 0xbffc43b7e604a922, (ngx_uint_t) -149 },
+    { 0xc87c3e7d03cdbec3, (ngx_uint_t) -148 },
+    { 0xc87c3e7d03cdbec3, (ngx_uint_t) -148 },
+    { 0xc87c3e7d03cdbec3, (ngx_uint_t) -148 },
+    { 0xd15c9000bf211c1f, (ngx_uint_t) -147 },
+    { 0xd15c9000bf211c1f, (ngx_uint_t) -147 },
+    { 0xdaa17c2cd19555db, (ngx_uint_t) -146 },
+    { 0xdaa17c2cd19555db, (ngx_uint_t) -146 },
+    { 0xe44f7742cb56e3dd, (ngx_uint_t) -145 },
+    { 0xe44f7742cb56e3dd, (ngx_uint_t) -145 },
+    { 0xe44f7742cb56e3dd, (ngx_uint_t) -145 },
+    { 0xee6b280000000000, (ngx_uint_t) -144 },
+    { 0xee6b280000000000, (ngx_uint_t) -144 },
+    { 0xf8f969d9b5abf948, (ngx_uint_t) -143 },
+    { 0xf8f969d9b5abf948, (ngx_uint_t) -143 },
+    { 0xf8f969d9b5abf948, (ngx_uint_t) -143 },
+    { 0xffffffffffffffff, (ngx_uint_t) -142 }
 };
 
-/* how many of them lie below each 32nd part; within one is at most one more */
+/* those whose bounds are the first of their own */
 
-static const uint8_t  ngx_http_debug_histogram_below[32] = {
-    0, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7, 7, 8, 9, 9,
-    10, 10, 10, 11, 11, 12, 12, 13, 13, 13, 14, 14, 15, 15, 15, 16
+static const uint8_t  ngx_http_debug_histogram_own[16] = {
+    0, 1, 2, 4, 6, 7, 9, 11,
+    13, 14, 16, 19, 21, 23, 26, 28
 };
 
 /* of all bounds from 1 ns on, those below that of the first bucket */
-#define NGX_HTTP_DEBUG_HISTOGRAM_FIRST  (9 * 16 + 14)
+#define NGX_HTTP_DEBUG_HISTOGRAM_FIRST  158    /* 9 octaves and 14 */
 
 
 /* The one with NS at or below its bound, and above that of the one before. */
@@ -48,21 +83,23 @@ static const uint8_t  ngx_http_debug_histogram_below[32] = {
 static ngx_inline ngx_uint_t
 ngx_http_debug_histogram_bucket(uint64_t ns)
 {
-    uint64_t    v;
-    ngx_uint_t  i, shift;
+    uint64_t                                v;
+    ngx_uint_t                              i, octave;
+    const ngx_http_debug_histogram_part_t  *part;
 
-    shift = __builtin_clzll(ns | 1);
-    v = ns << shift;
+    octave = 63 ^ __builtin_clzll(ns | 1);
+    v = ns << (63 - octave);
 
-    i = ngx_http_debug_histogram_below[v >> 58 & 31];
-    i += (63 - shift) * 16 + (v > ngx_http_debug_histogram_bounds[i]);
+    part = &ngx_http_debug_histogram_parts[v >> 58 & 31];
 
-    if (i <= NGX_HTTP_DEBUG_HISTOGRAM_FIRST) {
-        return 0;
+    i = part->below + octave * 16;
+    i += v > part->bound;
+
+    if (i >= NGX_HTTP_DEBUG_BUCKETS) {
+        return (ngx_int_t) i < 0 ? 0 : NGX_HTTP_DEBUG_BUCKETS - 1;
     }
 
-    return ngx_min(i - NGX_HTTP_DEBUG_HISTOGRAM_FIRST,
-                   NGX_HTTP_DEBUG_BUCKETS - 1);
+    return i;
 }
 
 
@@ -71,11 +108,12 @@ ngx_http_debug_histogram_bucket(uint64_t ns)
 static ngx_inline uint64_t
 ngx_http_debug_histogram_bound(ngx_uint_t bucket)
 {
-    ngx_uint_t  i;
+    ngx_uint_t  i, part;
 
     i = bucket + NGX_HTTP_DEBUG_HISTOGRAM_FIRST;
+    part = ngx_http_debug_histogram_own[i % 16];
 
-    return ngx_http_debug_histogram_bounds[i % 16] >> (63 - i / 16);
+    return ngx_http_debug_histogram_parts[part].bound >> (63 - i / 16);
 }
 
 

@@ -360,12 +360,9 @@ static ngx_uint_t
 ngx_http_debug_json_shown(ngx_http_debug_entity_t *e, ngx_uint_t kinds,
     ngx_str_t *name)
 {
-    return e != NULL
+    return ngx_http_debug_filter_has(name, e)
            && (e->kind & kinds)
-           && ngx_http_debug_zone_shown(e)
-           && (name->len == 0
-               || (e->len == name->len
-                   && ngx_memcmp(e->name, name->data, name->len) == 0));
+           && ngx_http_debug_zone_shown(e);
 }
 
 

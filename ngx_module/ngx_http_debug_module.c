@@ -16,6 +16,7 @@
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_record.h"
+#include "ngx_http_debug_scrape.h"
 #include "ngx_http_debug_task.h"
 #include "ngx_http_debug_zone.h"
 
@@ -65,7 +66,7 @@ static ngx_int_t ngx_http_debug_handler(ngx_http_request_t *r);
 static ngx_http_debug_zone_t *ngx_http_debug_zone_of(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
-static ngx_int_t ngx_http_debug_scrape(ngx_http_request_t *r,
+static ngx_int_t ngx_http_debug_metrics_get(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_charts_data(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
@@ -243,7 +244,7 @@ ngx_module_t  ngx_http_debug_module = {
 
 static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
     { ngx_string("stats"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_stats },
-    { ngx_string("metrics"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_scrape },
+    { ngx_string("metrics"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_metrics_get },
     { ngx_string("charts/data"), NGX_HTTP_DEBUG_CHARTS,
       ngx_http_debug_charts_data },
     { ngx_string("charts/"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_charts },
@@ -374,20 +375,11 @@ ngx_http_debug_stats(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
 
 
 static ngx_int_t
-ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
-    ngx_str_t *rest)
+ngx_http_debug_metrics_get(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
 {
-    ngx_int_t                     rc;
-    ngx_uint_t                    openmetrics;
-    ngx_table_elt_t              *accept;
-    ngx_http_debug_out_t         *out;
-    ngx_http_debug_prometheus_t  *p;
-
-    static ngx_str_t  om = ngx_string("application/openmetrics-text");
-    static ngx_str_t  om_type = ngx_string(
-              "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    static ngx_str_t  text_type = ngx_string(
-              "text/plain; version=0.0.4; charset=utf-8");
+    ngx_int_t                rc;
+    ngx_http_debug_filter_t  filter;
 
     if (rest->len) {
         return ngx_http_debug_not_found(r);
@@ -398,27 +390,11 @@ ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
         return rc;
     }
 
-    accept = ngx_http_debug_header_find(r, "accept");
-
-    openmetrics = accept
-                  && ngx_strlcasestrn(accept->value.data,
-                                      accept->value.data + accept->value.len,
-                                      om.data, om.len - 1)
-                     != NULL;
-
-    out = ngx_http_debug_out_create(r->pool);
-    if (out == NULL) {
+    if (ngx_http_debug_filter(r, &filter) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    p = ngx_http_debug_prometheus_create(out, ngx_http_debug_zone_of(r),
-                                         openmetrics);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_debug_task_run(r, openmetrics ? &om_type : &text_type, out,
-                                   ngx_http_debug_prometheus_step, p);
+    return ngx_http_debug_scrape(r, ngx_http_debug_zone_of(r), &filter);
 }
 
 

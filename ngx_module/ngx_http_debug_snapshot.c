@@ -13,10 +13,10 @@
 static void ngx_http_debug_snapshot_codes(ngx_http_debug_row_t *row,
     ngx_http_debug_cell_t *cell);
 static void ngx_http_debug_snapshot_times(ngx_http_debug_row_t *row,
-    ngx_http_debug_cell_t *cell, uint64_t *bucket, uint64_t *floor);
+    ngx_http_debug_cell_t *cell, uint64_t *bucket);
 static void ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row,
     uint64_t answered, uint64_t tried);
-static void ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row,
+static void ngx_http_debug_snapshot_percentiles(ngx_http_debug_row_t *row,
     uint64_t *bucket);
 static void ngx_http_debug_snapshot_code(ngx_http_debug_row_t *row,
     uint32_t code, uint64_t count, uint64_t second);
@@ -165,18 +165,31 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
     ngx_http_debug_row_t *row)
 {
-    uint64_t                 before, n, answered, tried, floor;
-    uint64_t                 bucket[NGX_HTTP_DEBUG_BUCKETS];
+    uint64_t  bucket[NGX_HTTP_DEBUG_BUCKETS];
+
+    ngx_http_debug_snapshot_buckets(zone, peers, e, row, bucket);
+
+    if (row->measured) {
+        ngx_http_debug_snapshot_percentiles(row, bucket);
+    }
+}
+
+
+void
+ngx_http_debug_snapshot_buckets(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_row_t *row, uint64_t *bucket)
+{
+    uint64_t                 before, n, answered, tried;
     ngx_uint_t               i;
     ngx_http_debug_cell_t   *cell;
     ngx_http_debug_cells_t   cells;
 
     do {
-        ngx_memzero(row, sizeof(ngx_http_debug_row_t));
-        ngx_memzero(bucket, sizeof(bucket));
+        ngx_memzero(row, offsetof(ngx_http_debug_row_t, code));
 
         row->entity = e;
-        floor = 0;
+        row->low = NGX_HTTP_DEBUG_BUCKETS;
         answered = 0;
         tried = 0;
 
@@ -197,7 +210,7 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
             }
 
             ngx_http_debug_snapshot_codes(row, cell);
-            ngx_http_debug_snapshot_times(row, cell, bucket, &floor);
+            ngx_http_debug_snapshot_times(row, cell, bucket);
 
             if (!cells.plain) {
                 continue;
@@ -215,11 +228,6 @@ ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
     } while (!ngx_http_debug_snapshot_whole(&cells));
 
     ngx_http_debug_snapshot_derive(row, answered, tried);
-
-    if (floor) {
-        row->min = ~floor;
-        ngx_http_debug_snapshot_spread(row, bucket);
-    }
 }
 
 
@@ -272,31 +280,52 @@ ngx_http_debug_snapshot_codes(ngx_http_debug_row_t *row,
 }
 
 
-/* The histogram of a cell. */
+/*
+ * The histogram of a cell.  Buckets beyond those of the row's bounds were not
+ * set yet.
+ */
 
 static void
 ngx_http_debug_snapshot_times(ngx_http_debug_row_t *row,
-    ngx_http_debug_cell_t *cell, uint64_t *bucket, uint64_t *floor)
+    ngx_http_debug_cell_t *cell, uint64_t *bucket)
 {
-    uint64_t    n, max, min;
-    ngx_uint_t  i, last;
+    uint64_t    n, max, min, floor;
+    ngx_uint_t  i, low, high;
 
     max = ngx_http_debug_load(&cell->max);
-    min = ngx_http_debug_load(&cell->floor);
+    floor = ngx_http_debug_load(&cell->floor);
 
-    if (max == 0 && min == 0) {
+    if (floor == 0) {
         return;
     }
 
-    row->max = ngx_max(row->max, max);
-    *floor = ngx_max(*floor, min);
+    min = ~floor;
+    max = ngx_max(max, min);
 
     /* the others are empty: both bounds are written before a bucket */
 
-    i = ngx_http_debug_histogram_bucket(~min);
-    last = ngx_http_debug_histogram_bucket(max);
+    low = ngx_http_debug_histogram_bucket(min);
+    high = ngx_http_debug_histogram_bucket(max);
 
-    for ( /* void */ ; i <= last; i++) {
+    if (row->low > row->high) {
+        row->min = min;
+        row->low = low;
+        row->high = low;
+        bucket[low] = 0;
+    }
+
+    while (row->low > low) {
+        bucket[--row->low] = 0;
+    }
+
+    while (row->high < high) {
+        bucket[++row->high] = 0;
+    }
+
+    row->min = ngx_min(row->min, min);
+    row->max = ngx_max(row->max, max);
+
+    for (i = low; i <= high; i++) {
         n = ngx_http_debug_load(&cell->bucket[i]);
         bucket[i] += n;
         row->measured += n;
@@ -326,32 +355,18 @@ ngx_http_debug_snapshot_derive(ngx_http_debug_row_t *row, uint64_t answered,
 }
 
 
-/*
- * One pass for the percentiles and for the bounds of Prometheus, which lie an
- * octave apart.
- */
-
 static void
-ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row, uint64_t *bucket)
+ngx_http_debug_snapshot_percentiles(ngx_http_debug_row_t *row,
+    uint64_t *bucket)
 {
     uint64_t    n, ns, rank;
-    ngx_uint_t  i, k, le, last;
+    ngx_uint_t  i, k;
 
     static ngx_uint_t  parts[] = { 500, 900, 990, 999 };
 
-    i = ngx_http_debug_histogram_bucket(row->min);
-    last = ngx_http_debug_histogram_bucket(row->max);
-
-    le = (i <= NGX_HTTP_DEBUG_LE_FIRST)
-         ? 0 : (i - NGX_HTTP_DEBUG_LE_FIRST + 15) / 16;
-
     rank = (row->measured * parts[0] + 999) / 1000;
 
-    for (n = 0, k = 0; i <= last; i++) {
-
-        if (i == NGX_HTTP_DEBUG_LE_FIRST + 16 * le && le < NGX_HTTP_DEBUG_LE) {
-            row->le[le++] = n;
-        }
+    for (i = row->low, n = 0, k = 0; i <= row->high; i++) {
 
         if (bucket[i] == 0) {
             continue;
@@ -359,7 +374,7 @@ ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row, uint64_t *bucket)
 
         n += bucket[i];
 
-        while (k < NGX_HTTP_DEBUG_PERCENTILES && n >= rank) {
+        while (n >= rank) {
 
             ns = ngx_http_debug_histogram_middle(i);
 
@@ -367,14 +382,32 @@ ngx_http_debug_snapshot_spread(ngx_http_debug_row_t *row, uint64_t *bucket)
 
             row->percentile[k] = ngx_max(row->min, ngx_min(row->max, ns));
 
-            if (++k < NGX_HTTP_DEBUG_PERCENTILES) {
-                rank = (row->measured * parts[k] + 999) / 1000;
+            if (++k == NGX_HTTP_DEBUG_PERCENTILES) {
+                return;
             }
+
+            rank = (row->measured * parts[k] + 999) / 1000;
         }
     }
+}
 
-    while (le < NGX_HTTP_DEBUG_LE) {
-        row->le[le++] = n;
+
+void
+ngx_http_debug_snapshot_le(ngx_http_debug_row_t *row, uint64_t *bucket,
+    uint64_t le[NGX_HTTP_DEBUG_LE])
+{
+    uint64_t    n;
+    ngx_uint_t  i, k, beyond;
+
+    for (i = row->low, k = 0, n = 0; k < NGX_HTTP_DEBUG_LE; k++) {
+
+        beyond = ngx_min(row->high + 1, NGX_HTTP_DEBUG_LE_FIRST + 16 * k);
+
+        while (i < beyond) {
+            n += bucket[i++];
+        }
+
+        le[k] = n;
     }
 }
 

@@ -87,14 +87,17 @@ typedef struct {
     uint64_t                  second;    /* of those in the current second */
     uint64_t                  last;      /* and in the one before */
     ngx_uint_t                ncodes;
-    ngx_http_debug_code_t     code[NGX_HTTP_DEBUG_ROW_CODES];  /* sorted */
     uint64_t                  classes[NGX_HTTP_DEBUG_CLASSES];
 
     uint64_t                  max;       /* ns; 0: none */
     uint64_t                  min;
+    ngx_uint_t                low;       /* the buckets of these; if there is */
+    ngx_uint_t                high;      /* none, "low" is beyond "high" */
     uint64_t                  measured;  /* in the histogram */
-    uint64_t                  le[NGX_HTTP_DEBUG_LE];     /* cumulative */
     uint64_t                  percentile[NGX_HTTP_DEBUG_PERCENTILES]; /* ns */
+
+    /* only the first ones are set */
+    ngx_http_debug_code_t     code[NGX_HTTP_DEBUG_ROW_CODES];  /* sorted */
 } ngx_http_debug_row_t;
 
 
@@ -123,6 +126,18 @@ void ngx_http_debug_snapshot_row(ngx_http_debug_zone_t *zone,
 void ngx_http_debug_snapshot_state(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_row_t *row,
     ngx_http_debug_state_t *state);
+
+/*
+ * The same without percentiles, and what they are made of: BUCKET has room for
+ * NGX_HTTP_DEBUG_BUCKETS, of which those from "low" to "high" are set.
+ */
+void ngx_http_debug_snapshot_buckets(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_entity_t *e,
+    ngx_http_debug_row_t *row, uint64_t *bucket);
+
+/* How many of them did not exceed each of Prometheus' bounds. */
+void ngx_http_debug_snapshot_le(ngx_http_debug_row_t *row, uint64_t *bucket,
+    uint64_t le[NGX_HTTP_DEBUG_LE]);
 
 /*
  * How many there were in the last second: those of the current one, and of

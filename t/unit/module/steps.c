@@ -9,6 +9,8 @@
 #include "../../../ngx_module/ngx_http_debug_metrics.c"
 #include "../../../ngx_module/ngx_http_debug_out.c"
 #include "../../../ngx_module/ngx_http_debug_prometheus.c"
+#include "../../../ngx_module/ngx_http_debug_prometheus_proto.c"
+#include "../../../ngx_module/ngx_http_debug_prometheus_text.c"
 #include "../../../ngx_module/ngx_http_debug_state.c"
 #include "../../../ngx_module/ngx_http_debug_snapshot.c"
 #include "../../../ngx_module/ngx_http_debug_zone.c"
@@ -79,21 +81,29 @@ static ngx_http_debug_zone_t  *zone;
 static ngx_http_debug_out_t   *out;
 
 
+static ngx_http_debug_filter_t  nothing;
+
+
 static void *
 prometheus(void)
 {
-    return ngx_http_debug_prometheus_create(out, zone, 0);
+    return ngx_http_debug_prometheus_create(out, zone, &ngx_http_debug_text,
+                                            &nothing);
+}
+
+
+static void *
+protobuf(void)
+{
+    return ngx_http_debug_prometheus_create(out, zone, &ngx_http_debug_proto,
+                                            &nothing);
 }
 
 
 static void *
 json(void)
 {
-    ngx_http_debug_filter_t  filter;
-
-    ngx_memzero(&filter, sizeof(ngx_http_debug_filter_t));
-
-    return ngx_http_debug_json_create(out, zone, &filter);
+    return ngx_http_debug_json_create(out, zone, &nothing);
 }
 
 
@@ -248,6 +258,7 @@ test(ngx_cycle_t *cycle)
     fill(zone);
 
     steps("Prometheus", prometheus, ngx_http_debug_prometheus_step, 3000000);
+    steps("protobuf", protobuf, ngx_http_debug_prometheus_step, 400000);
     steps("JSON", json, ngx_http_debug_json_stats_step, 500000);
 
     /* some minutes of history */
