@@ -32,7 +32,7 @@
 #include "guest/rest.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
-#include "kinds/tcmalloc.h"
+#include "guest/tcmalloc.h"
 
 
 enum {
@@ -162,7 +162,8 @@ preload(int argc, char **argv, char **envp)
     pprof_env_remember();
 
     /* pprof-run has an agent beside us: that is all there is to do */
-    if (pprof_rest_attach_env(false) == 0) {
+    if (pprof_rest_attach_env(pprof_tcmalloc_is()) == 0) {
+        pprof_tcmalloc_wake();
         close_environment(envp);
         return;
     }

@@ -1,5 +1,6 @@
 #include "guest/capture.h"
 
+#include "guest/allocs.h"
 #include "guest/ask.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
@@ -15,4 +16,5 @@ pprof_capture_child(void)
     pprof_sampler_child();
     pprof_ask_child();
     pprof_events_child();
+    pprof_allocs_child();
 }

@@ -8,11 +8,13 @@
 
 #include "guest/allocs.h"
 #include "guest/ask.h"
+#include "guest/capture.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
 #include "guest/raw.h"
 #include "guest/sampler.h"
 #include "guest/stackmap.h"
+#include "guest/tcmalloc.h"
 #include "guest/tick.h"
 
 
@@ -20,6 +22,11 @@ enum { OUT_FIRST = 1 << 16 };           /* bytes of rows to begin with */
 
 /* Not one of libc's: the resting thread has no number there. */
 static _Atomic uint32_t  lock;
+
+/* How many handlers of one fork() are between. */
+static __thread unsigned  forks __attribute__((tls_model("initial-exec")));
+
+_Atomic bool  pprof_command_kinds;
 
 static char  *code;                     /* the page's area, while in use */
 
@@ -112,7 +119,11 @@ put(struct pprof_out *out, const struct pprof_row *head, const uintptr_t *pcs)
 
     *row = *head;
     row->size = (uint32_t) size;
-    memcpy(row->pcs, pcs, frames);
+
+    if (frames > 0) {
+        memcpy(row->pcs, pcs, frames);
+    }
+
     out->size += size;
 }
 
@@ -196,6 +207,54 @@ read_events(enum pprof_event event, bool count_only, struct pprof_out *out)
 }
 
 
+/* Samples allocations, one in PERIOD bytes; 0: no more. */
+static int
+sample_allocs(uint64_t period)
+{
+    static bool hooked;
+
+    if (period == 0) {
+        if (hooked) {
+            pprof_tcmalloc_unhook(pprof_allocs_hook);
+            hooked = false;
+        }
+
+        (void) pprof_allocs_period(0);
+        return 0;
+    }
+
+    if (pprof_allocs_period(period) == -1) {
+        return errno;
+    }
+
+    if (!hooked && pprof_tcmalloc_hook(pprof_allocs_hook) == -1) {
+        (void) pprof_allocs_period(0);
+        return ENOSYS;
+    }
+
+    hooked = true;
+
+    return 0;
+}
+
+
+static int
+read_tcmalloc(enum pprof_tcmalloc_sort sort, bool count_only,
+    struct pprof_out *out)
+{
+    struct pprof_tcmalloc_told told = { 0 };
+    const int error = pprof_tcmalloc_rows(sort, count_only ? NULL : put_stack,
+                                          out, &told);
+
+    out->results[0] = told.period;
+    out->results[1] = told.since;
+    out->results[2] = told.count;
+    out->results[3] = count_only ? 0 : pprof_tcmalloc_address();
+
+    return error;
+}
+
+
 static void
 read_allocs(struct pprof_out *out)
 {
@@ -204,6 +263,7 @@ read_allocs(struct pprof_out *out)
     pprof_allocs_read(put_stack, out);
     out->results[0] = lost.count;
     out->results[1] = lost.value;
+    out->results[2] = pprof_tcmalloc_address();
 }
 
 
@@ -327,9 +387,32 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
     case PPROF_OP_CODE:
         return take_code(args, out);
 
+    case PPROF_OP_ALLOCS:
+        return sample_allocs(args[0]);
+
     case PPROF_OP_ALLOCS_READ:
         read_allocs(out);
         return 0;
+
+    case PPROF_OP_ALLOCS_CLEAR:
+        pprof_allocs_clear();
+        return 0;
+
+    case PPROF_OP_TCMALLOC:
+        return args[0] > PPROF_TCMALLOC_GROWTH
+               ? EINVAL
+               : read_tcmalloc((enum pprof_tcmalloc_sort) args[0],
+                               args[1] != 0, out);
+
+    case PPROF_OP_TCMALLOC_SAMPLE:
+        return pprof_tcmalloc_sample(args[0]) == 0 ? 0 : ENOSYS;
+
+    case PPROF_OP_TCMALLOC_RELEASE:
+        pprof_tcmalloc_release();
+        return 0;
+
+    case PPROF_OP_TCMALLOC_PROPERTIES:
+        return pprof_tcmalloc_properties(put_stack, out);
 
     default:
         return EINVAL;
@@ -337,8 +420,8 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
 }
 
 
-void
-pprof_command_lock(void)
+static void
+take_lock(void)
 {
     uint32_t free = 0;
 
@@ -354,8 +437,8 @@ pprof_command_lock(void)
 }
 
 
-void
-pprof_command_unlock(void)
+static void
+leave_lock(void)
 {
     if (atomic_exchange(&lock, 0) == 2) {
         pprof_raw(SYS_futex, (uintptr_t) &lock, FUTEX_WAKE_PRIVATE, 1, 0, 0,
@@ -364,22 +447,34 @@ pprof_command_unlock(void)
 }
 
 
-int
-pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
-    struct pprof_out *out)
+void
+pprof_command_fork(void)
 {
-    pprof_command_lock();
-    const int error = execute(op, args, out);
-    pprof_command_unlock();
+    if (forks++ == 0) {
+        take_lock();
+    }
+}
 
-    return error;
+
+void
+pprof_command_forked(void)
+{
+    if (forks > 0 && --forks == 0) {
+        leave_lock();
+    }
 }
 
 
 void
 pprof_command_child(void)
 {
+    if (forks == 0) {
+        return;
+    }
+
+    forks = 0;
     atomic_store(&lock, 0);
+    pprof_capture_child();
 
     if (code != NULL) {
         /* the parent's agent will not mind who reads there */
@@ -387,4 +482,16 @@ pprof_command_child(void)
         munmap(code, PPROF_CODE_SIZE);
         code = NULL;
     }
+}
+
+
+int
+pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
+    struct pprof_out *out)
+{
+    take_lock();
+    const int error = execute(op, args, out);
+    leave_lock();
+
+    return error;
 }

@@ -8,6 +8,7 @@
 #ifndef PPROF_GUEST_COMMAND_H
 #define PPROF_GUEST_COMMAND_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,15 +38,24 @@ int pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
     struct pprof_out *out);
 
 /*
- * No command is executed between these two, which surround a fork().
+ * No command is executed between the first and one of the others, which are
+ * called around a fork(), in its child the last: that has none under way, and
+ * nothing of what its parent's handlers and threads were doing.
+ *
+ * Both the resting thread's handlers and those of the kinds call them; so they
+ * nest.
+ *
+ * Context: the thread that forks.
  */
-void pprof_command_lock(void);
-void pprof_command_unlock(void);
+void pprof_command_fork(void);
+void pprof_command_forked(void);
+void pprof_command_child(void);
 
 /*
- * The child of a fork has none under way.  Context: its only thread.
+ * The kinds have handlers, which call those three under a lock of their own;
+ * whoever calls them without it need not, and must not.
  */
-void pprof_command_child(void);
+extern _Atomic bool  pprof_command_kinds;
 
 /*
  * Maps SIZE bytes of the page's file from byte AT on; HEAD is the mapping of

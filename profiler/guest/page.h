@@ -69,8 +69,15 @@ enum pprof_op {
     PPROF_OP_CODE,                      /* (offset in the area, enum
                                            pprof_code_use) → (address of the
                                            area; is the old unused) */
-    PPROF_OP_ALLOCS,                    /* (period) */
-    PPROF_OP_ALLOCS_READ,               /* → rows; (lost count, lost value) */
+    PPROF_OP_ALLOCS,                    /* (period); 0: no more */
+    PPROF_OP_ALLOCS_READ,               /* → rows; (lost count, lost value,
+                                           an address within tcmalloc) */
+    PPROF_OP_ALLOCS_CLEAR,
+    PPROF_OP_TCMALLOC,                  /* (sort, count only) → rows; (period,
+                                           since, rows, an address) */
+    PPROF_OP_TCMALLOC_SAMPLE,           /* (period) */
+    PPROF_OP_TCMALLOC_RELEASE,
+    PPROF_OP_TCMALLOC_PROPERTIES,       /* → rows, tag: number, value */
     PPROF_OP_END,                       /* the resting thread is to end */
     PPROF_OPS
 };

@@ -16,7 +16,6 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "guest/capture.h"
 #include "guest/command.h"
 #include "guest/events.h"
 #include "guest/own.h"
@@ -504,14 +503,18 @@ stop(void)
 static void
 before_fork(void)
 {
-    pprof_command_lock();
+    if (!atomic_load(&pprof_command_kinds)) {
+        pprof_command_fork();
+    }
 }
 
 
 static void
 after_fork_in_parent(void)
 {
-    pprof_command_unlock();
+    if (!atomic_load(&pprof_command_kinds)) {
+        pprof_command_forked();
+    }
 }
 
 
@@ -519,7 +522,6 @@ static void
 after_fork_in_child(void)
 {
     pprof_command_child();
-    pprof_capture_child();
     pprof_rest_child();
 }
 

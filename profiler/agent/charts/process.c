@@ -39,7 +39,9 @@ pprof_process_init(struct pprof_process *p, struct pprof_target *target)
 {
     memset(p, 0, sizeof(struct pprof_process));
     p->target = target;
-    p->property = target->self ? pprof_tcmalloc_property() : NULL;
+    p->has_heap = target->self ? pprof_tcmalloc_is()
+                  : target->page != NULL
+                    && atomic_load(&target->page->ordinary);
     p->page = (size_t) sysconf(_SC_PAGESIZE);
 }
 
@@ -205,24 +207,45 @@ keep(struct pprof_costly *c, uint64_t began, uint64_t value)
 }
 
 
-static uint64_t
-property(const struct pprof_process *p, const char *name)
-{
-    size_t value;
-
-    return p->property != NULL && p->property(name, &value)
-           ? value : PPROF_UNKNOWN;
-}
-
-
+/* What tcmalloc says of itself; a number that it does not tell stays. */
 static void
 read_heap(struct pprof_process *p, struct pprof_reading *r)
 {
-    const uint64_t size = property(p, "generic.heap_size");
+    uint64_t size = PPROF_UNKNOWN;
+    const struct {
+        const char  *name;
+        uint64_t    *value;
+    } wanted[] = {
+        { "generic.heap_size", &size },
+        { "generic.current_allocated_bytes", &r->heap_in_use },
+        { "tcmalloc.pageheap_unmapped_bytes", &r->unmapped },
+        { "tcmalloc.pageheap_scavenge_count", &r->scavenges },
+    };
+    const struct pprof_row *row = NULL;
+    struct pprof_reply reply;
 
-    r->heap_in_use = property(p, "generic.current_allocated_bytes");
-    r->unmapped = property(p, "tcmalloc.pageheap_unmapped_bytes");
-    r->scavenges = property(p, "tcmalloc.pageheap_scavenge_count");
+    r->heap_in_use = r->heap_held = PPROF_UNKNOWN;
+    r->unmapped = r->scavenges = PPROF_UNKNOWN;
+
+    if (!p->has_heap
+        || pprof_target_call(p->target, PPROF_OP_TCMALLOC_PROPERTIES, NULL,
+                             &reply)
+           == -1)
+    {
+        return;
+    }
+
+    while ((row = pprof_reply_next(&reply, row)) != NULL) {
+        const char *const name = pprof_tcmalloc_name(row->tag);
+
+        for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+            if (name != NULL && strcmp(name, wanted[i].name) == 0) {
+                *wanted[i].value = row->value;
+            }
+        }
+    }
+
+    pprof_reply_free(&reply);
 
     /* two readings, between which pages may have been given back */
     r->heap_held = size == PPROF_UNKNOWN || r->unmapped == PPROF_UNKNOWN

@@ -57,7 +57,7 @@ struct pprof_costly {
 /* Owner: whoever declared it; nothing is to be freed. */
 struct pprof_process {
     struct pprof_target *target;
-    int               (*property)(const char *name, size_t *value);
+    bool                has_heap;   /* there is a tcmalloc to be asked */
     size_t              page;       /* bytes */
     struct pprof_costly fds;
     struct pprof_costly counts[PPROF_COUNTS];

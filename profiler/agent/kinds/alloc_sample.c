@@ -5,53 +5,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/allocs.h"
-#include "guest/cfi.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
 #include "kinds/state.h"
 #include "kinds/tcmalloc.h"
 
 
-/* tcmalloc is asked in its own process: there is one kinds()->allocs. */
-static struct pprof_kinds *
-kinds(void)
-{
-    return pprof_kinds_of(pprof_target_self());
-}
-
-
 /* Under the capture lock.  Returns 0, or -1 with errno. */
 static int
-apply(uint64_t period)
+apply(struct pprof_target *t, uint64_t period)
 {
-    const bool on = kinds()->allocs.wanted != 0 || kinds()->allocs.windows > 0;
+    struct pprof_kinds *const k = t->kinds;
+    const bool on = k->allocs.wanted != 0 || k->allocs.windows > 0;
+    const uint64_t args[PPROF_ARGS] = { on ? period : 0 };
 
-    if (on == kinds()->allocs.on) {
-        return on ? pprof_allocs_period(period) : 0;
-    }
-
-    if (!on) {
-        pprof_tcmalloc_unhook(pprof_allocs_hook);
-        (void) pprof_allocs_period(0);
-        pprof_tables_drop(pprof_target_self());
-        kinds()->allocs.on = false;
+    if (!on && !k->allocs.on) {
         return 0;
     }
 
-    if (pprof_allocs_period(period) == -1) {
+    if (pprof_target_call(t, PPROF_OP_ALLOCS, args, NULL) == -1 && on) {
         return -1;
     }
 
-    if (pprof_tcmalloc_hook(pprof_allocs_hook) == -1) {
-        (void) pprof_allocs_period(0);
-        errno = ENOSYS;
-        return -1;
+    if (on == k->allocs.on) {
+        return 0;
     }
 
-    pprof_tables_use(pprof_target_self());
-    kinds()->allocs.period = period;
-    kinds()->allocs.on = true;
+    k->allocs.on = on;
+
+    if (!on) {
+        pprof_tables_drop(t);
+        return 0;
+    }
+
+    k->allocs.period = period;
+    pprof_tables_use(t);
+
+    if (!t->self) {
+        /* our own are made where recording begins */
+        pprof_tables_update(t);
+    }
 
     return 0;
 }
@@ -76,86 +69,84 @@ refuse(struct pprof_answer *a, int error)
 
 
 int
-pprof_alloc_sample_begin(uint64_t period, struct pprof_answer *answer)
+pprof_alloc_sample_begin(struct pprof_target *t, uint64_t period,
+    struct pprof_answer *answer)
 {
-    pprof_capture_lock(pprof_target_self());
-    kinds()->allocs.windows++;
+    pprof_capture_lock(t);
+    t->kinds->allocs.windows++;
 
     /* sums of two periods could not be told apart */
-    const int rc = apply(kinds()->allocs.period != 0
-                         ? kinds()->allocs.period : period);
+    const int rc = apply(t, t->kinds->allocs.period != 0
+                         ? t->kinds->allocs.period : period);
     const int error = errno;
 
     if (rc == -1) {
-        kinds()->allocs.windows--;
+        t->kinds->allocs.windows--;
     }
 
-    pprof_capture_unlock(pprof_target_self());
+    pprof_capture_unlock(t);
 
     return rc == 0 ? 0 : refuse(answer, error);
 }
 
 
 void
-pprof_alloc_sample_end(void)
+pprof_alloc_sample_end(struct pprof_target *t)
 {
-    pprof_capture_lock(pprof_target_self());
+    pprof_capture_lock(t);
 
-    if (kinds()->allocs.windows > 0) {
-        kinds()->allocs.windows--;
-        (void) apply(kinds()->allocs.period);
+    if (t->kinds->allocs.windows > 0) {
+        t->kinds->allocs.windows--;
+        (void) apply(t, t->kinds->allocs.period);
     }
 
-    pprof_capture_unlock(pprof_target_self());
+    pprof_capture_unlock(t);
 }
 
 
 int
-pprof_alloc_sample_set(uint64_t period, struct pprof_answer *answer)
+pprof_alloc_sample_set(struct pprof_target *t, uint64_t period,
+    struct pprof_answer *answer)
 {
-    pprof_capture_lock(pprof_target_self());
+    pprof_capture_lock(t);
 
-    const uint64_t before = kinds()->allocs.wanted;
+    const uint64_t before = t->kinds->allocs.wanted;
 
-    kinds()->allocs.wanted = period;
+    t->kinds->allocs.wanted = period;
 
-    const int rc = apply(kinds()->allocs.period != 0
-                         ? kinds()->allocs.period : period);
+    const int rc = apply(t, t->kinds->allocs.period != 0
+                         ? t->kinds->allocs.period : period);
     const int error = errno;
 
     if (rc == -1) {
-        kinds()->allocs.wanted = before;
+        t->kinds->allocs.wanted = before;
     }
 
-    pprof_capture_unlock(pprof_target_self());
+    pprof_capture_unlock(t);
 
     return rc == 0 ? 0 : refuse(answer, error);
 }
 
 
 uint64_t
-pprof_alloc_sample_period(void)
+pprof_alloc_sample_period(struct pprof_target *t)
 {
-    return kinds()->allocs.period;
+    return t->kinds->allocs.period;
 }
 
 
 void
 pprof_alloc_sample_prepare(const struct pprof_kind *kind,
-    struct pprof_target *target)
+    struct pprof_target *t)
 {
     (void) kind;
-
-    if (!target->self) {
-        return;
-    }
 
     const char *const text = pprof_env_get("PPROF_ALLOC_SAMPLE");
     const long long period = text == NULL ? 0 : strtoll(text, NULL, 10);
     struct pprof_answer nobody = { 0 };
 
     if (period > 0) {
-        (void) pprof_alloc_sample_set((uint64_t) period, &nobody);
+        (void) pprof_alloc_sample_set(t, (uint64_t) period, &nobody);
         pprof_buf_free(&nobody.body);
     }
 }
@@ -163,101 +154,80 @@ pprof_alloc_sample_prepare(const struct pprof_kind *kind,
 
 void
 pprof_alloc_sample_release(const struct pprof_kind *kind,
-    struct pprof_target *target)
+    struct pprof_target *t)
 {
     (void) kind;
 
-    if (!target->self) {
-        return;
-    }
-
-    pprof_capture_lock(pprof_target_self());
-    kinds()->allocs.wanted = 0;
-    kinds()->allocs.windows = 0;
-    (void) apply(0);
-    pprof_allocs_clear();
-    kinds()->allocs.period = 0;
-    pprof_capture_unlock(pprof_target_self());
+    pprof_capture_lock(t);
+    t->kinds->allocs.wanted = 0;
+    t->kinds->allocs.windows = 0;
+    (void) apply(t, 0);
+    (void) pprof_target_call(t, PPROF_OP_ALLOCS_CLEAR, NULL, NULL);
+    t->kinds->allocs.period = 0;
+    pprof_capture_unlock(t);
 }
 
 
 void
 pprof_alloc_sample_child(const struct pprof_kind *kind,
-    struct pprof_target *target)
+    struct pprof_target *t)
 {
     (void) kind;
 
-    if (!target->self) {
-        return;
+    t->kinds->allocs.windows = 0;
+
+    if (t->kinds->allocs.on) {
+        pprof_tables_use(t);
+        (void) apply(t, t->kinds->allocs.period);
     }
-
-    pprof_allocs_child();
-    kinds()->allocs.windows = 0;
-
-    if (kinds()->allocs.on) {
-        pprof_tables_use(pprof_target_self());
-        (void) apply(kinds()->allocs.period);
-    }
-}
-
-
-struct adding {
-    struct pprof_profile     *p;
-    const struct pprof_maps  *maps;
-    int                       sign;
-    size_t                    at;
-    bool                      swap;
-};
-
-
-static void
-visit(void *arg, const struct pprof_stack *row)
-{
-    struct adding *adding = arg;
-    const double size = (double) row->tag;
-    const double period = (double) kinds()->allocs.period;
-    int64_t values[PPROF_VALUES_MAX] = { 0 };
-
-    /* taken with probability 1 - exp(-size / period) */
-    const double k = size == 0 ? 0 : 1 / -expm1(-size / period);
-    const int64_t objects = llround((double) row->count * k);
-    const int64_t bytes = llround((double) row->count * size * k);
-    const size_t skip = pprof_tcmalloc_skip(adding->maps,
-                                            (void *const *) row->pcs,
-                                            row->depth);
-
-    values[adding->at + adding->swap] = adding->sign * objects;
-    values[adding->at + !adding->swap] = adding->sign * bytes;
-
-    pprof_profile_sample(adding->p, row->pcs + skip, row->depth - skip, false,
-                         values, NULL, 0);
 }
 
 
 void
-pprof_alloc_sample_add(struct pprof_profile *p, const struct pprof_maps *maps,
-    int sign, size_t at, bool swap)
+pprof_alloc_sample_add(struct pprof_target *t, struct pprof_profile *p,
+    const struct pprof_maps *maps, int sign, size_t at, bool swap)
 {
-    struct adding adding = {
-        .p = p, .maps = maps, .sign = sign, .at = at, .swap = swap
-    };
+    const struct pprof_row *row = NULL;
+    struct pprof_reply reply;
 
-    /* not while pprof_stop() takes them away */
-    pprof_capture_lock(pprof_target_self());
-
-    if (kinds()->allocs.on) {
-        (void) pprof_cfi_refresh();
+    if (t->kinds->allocs.on) {
+        pprof_tables_update(t);
     }
 
-    pprof_allocs_read(visit, &adding);
+    /* not while pprof_stop() takes them away */
+    pprof_capture_lock(t);
 
-    const struct pprof_stackmap_loss lost = pprof_allocs_lost();
+    const double period = (double) t->kinds->allocs.period;
+    const int rc = pprof_target_call(t, PPROF_OP_ALLOCS_READ, NULL, &reply);
 
-    pprof_capture_unlock(pprof_target_self());
+    pprof_capture_unlock(t);
+
+    if (rc == -1) {
+        return;
+    }
+
+    while ((row = pprof_reply_next(&reply, row)) != NULL) {
+        const uintptr_t *const pcs = (const uintptr_t *) row->pcs;
+        const double size = (double) row->tag;
+        int64_t values[PPROF_VALUES_MAX] = { 0 };
+
+        /* taken with probability 1 - exp(-size / period) */
+        const double k = size == 0 ? 0 : 1 / -expm1(-size / period);
+        const size_t skip = pprof_tcmalloc_skip(maps,
+                                                (uintptr_t) reply.results[2],
+                                                pcs, row->depth);
+
+        values[at + swap] = sign * llround((double) row->count * k);
+        values[at + !swap] = sign * llround((double) row->count * size * k);
+
+        pprof_profile_sample(p, pcs + skip, row->depth - skip, false, values,
+                             NULL, 0);
+    }
 
     int64_t values[PPROF_VALUES_MAX] = { 0 };
 
-    values[at + swap] = sign * (int64_t) lost.count;
-    values[at + !swap] = sign * (int64_t) lost.value;
+    values[at + swap] = sign * (int64_t) reply.results[0];
+    values[at + !swap] = sign * (int64_t) reply.results[1];
     pprof_profile_lost(p, values, "[stack table full]");
+    pprof_reply_free(&reply);
 }

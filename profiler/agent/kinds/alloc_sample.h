@@ -30,21 +30,24 @@ void pprof_alloc_sample_child(const struct pprof_kind *kind,
  *
  * Returns 0, or -1 when ANSWER has been given.
  */
-int pprof_alloc_sample_begin(uint64_t period, struct pprof_answer *answer);
-void pprof_alloc_sample_end(void);
+int pprof_alloc_sample_begin(struct pprof_target *target, uint64_t period,
+    struct pprof_answer *answer);
+void pprof_alloc_sample_end(struct pprof_target *target);
 
 /* Samples for good from now on, one in PERIOD bytes; 0: no more.  Returns as
    _begin() does. */
-int pprof_alloc_sample_set(uint64_t period, struct pprof_answer *answer);
+int pprof_alloc_sample_set(struct pprof_target *target, uint64_t period,
+    struct pprof_answer *answer);
 
 /* Returns the period of what was recorded, 0 when nothing ever was. */
-uint64_t pprof_alloc_sample_period(void);
+uint64_t pprof_alloc_sample_period(struct pprof_target *target);
 
 /*
  * Adds the sums, SIGN times, scaled, to P: its values number AT (objects) and
  * AT + 1 (bytes); SWAP: the other way round.  The others get 0.
  */
-void pprof_alloc_sample_add(struct pprof_profile *p,
-    const struct pprof_maps *maps, int sign, size_t at, bool swap);
+void pprof_alloc_sample_add(struct pprof_target *target,
+    struct pprof_profile *p, const struct pprof_maps *maps, int sign,
+    size_t at, bool swap);
 
 #endif

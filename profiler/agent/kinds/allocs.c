@@ -35,7 +35,7 @@ add_sums(struct pprof_profile *p, int sign, struct pprof_maps *maps,
         return -1;
     }
 
-    pprof_alloc_sample_add(p, maps, sign, 0, false);
+    pprof_alloc_sample_add(job->target, p, maps, sign, 0, false);
 
     return 0;
 }
@@ -63,11 +63,6 @@ begin(struct pprof_job *job)
 {
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
-
-    if (!pprof_tcmalloc_here(job)) {
-        return -1;
-    }
-
     struct start *s = calloc(1, sizeof(struct start));
 
     if (s == NULL) {
@@ -75,7 +70,7 @@ begin(struct pprof_job *job)
         return -1;
     }
 
-    if (pprof_alloc_sample_begin(period(job), a) == -1) {
+    if (pprof_alloc_sample_begin(job->target, period(job), a) == -1) {
         free(s);
         return -1;
     }
@@ -84,7 +79,7 @@ begin(struct pprof_job *job)
     s->time_nanos = pprof_now_nanos();
 
     if (add_sums(&s->profile, -1, &maps, job) == -1) {
-        pprof_alloc_sample_end();
+        pprof_alloc_sample_end(job->target);
         pprof_profile_free(&s->profile);
         free(s);
         return -1;
@@ -104,7 +99,7 @@ write_answer(struct pprof_job *job, struct pprof_profile *p,
     struct pprof_answer *a = &job->answer;
 
     pprof_profile_period(p, "space", "bytes",
-                         (int64_t) pprof_alloc_sample_period());
+                         (int64_t) pprof_alloc_sample_period(job->target));
 
     if (job->ask.debug == 0 && !job->ask.legacy) {
         pprof_job_write(job, p, maps, delta ? "allocs-delta" : "allocs");
@@ -128,17 +123,14 @@ answer_now(struct pprof_job *job)
     struct pprof_profile p;
     struct pprof_maps maps;
 
-    if (!pprof_tcmalloc_here(job)) {
-        return;
-    }
-
     if (job->ask.rate >= 0
-        && pprof_alloc_sample_set((uint64_t) job->ask.rate, a) == -1)
+        && pprof_alloc_sample_set(job->target, (uint64_t) job->ask.rate, a)
+           == -1)
     {
         return;
     }
 
-    if (pprof_alloc_sample_period() == 0) {
+    if (pprof_alloc_sample_period(job->target) == 0) {
         pprof_answer_error(a, 501, "no allocations are recorded; ask with "
                            "?seconds=10, or switch it on with ?rate=%d or "
                            "PPROF_ALLOC_SAMPLE=%d in the program's "
@@ -179,12 +171,12 @@ end(struct pprof_job *job, bool gone)
     if (!gone && add_sums(&s->profile, 1, &maps, job) == 0) {
         pprof_profile_time(&s->profile, s->time_nanos,
                            pprof_now_nanos() - s->time_nanos);
-        pprof_alloc_sample_end();
+        pprof_alloc_sample_end(job->target);
         write_answer(job, &s->profile, &maps, true);
         pprof_maps_free(&maps);
 
     } else {
-        pprof_alloc_sample_end();
+        pprof_alloc_sample_end(job->target);
     }
 
     pprof_profile_free(&s->profile);

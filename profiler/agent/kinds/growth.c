@@ -17,16 +17,21 @@
 
 
 static void
-add_rows(struct pprof_profile *p, const struct pprof_maps *maps, void **row)
+add_rows(struct pprof_profile *p, const struct pprof_maps *maps,
+    const struct pprof_tcmalloc_read *read)
 {
-    while (row[0] != NULL) {
-        const size_t depth = (uintptr_t) row[2];
-        const size_t skip = pprof_tcmalloc_skip(maps, row + 3, depth);
-        const int64_t values[] = { (int64_t) row[0], (int64_t) row[1] };
+    const struct pprof_row *row = NULL;
 
-        pprof_profile_sample(p, (const uintptr_t *) row + 3 + skip,
-                             depth - skip, false, values, NULL, 0);
-        row += 3 + depth;
+    while ((row = pprof_reply_next(&read->reply, row)) != NULL) {
+        const uintptr_t *const pcs = (const uintptr_t *) row->pcs;
+        const size_t skip = pprof_tcmalloc_skip(maps, read->own, pcs,
+                                                row->depth);
+        const int64_t values[] = {
+            (int64_t) row->count, (int64_t) row->value
+        };
+
+        pprof_profile_sample(p, pcs + skip, row->depth - skip, false, values,
+                             NULL, 0);
     }
 }
 
@@ -37,21 +42,18 @@ end(struct pprof_job *job, bool gone)
     struct pprof_answer *a = &job->answer;
     const bool text = job->ask.legacy || job->ask.debug != 0;
     struct pprof_profile p;
+    struct pprof_tcmalloc_read read;
     struct pprof_maps maps;
-    int period;
 
-    if (gone || !pprof_tcmalloc_here(job)) {
-        return;
-    }
-
-    void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_GROWTH, &period, a);
-
-    if (rows == NULL) {
+    if (gone || pprof_tcmalloc_read(job->target, PPROF_TCMALLOC_GROWTH, &read,
+                                    a)
+                == -1)
+    {
         return;
     }
 
     if (pprof_job_maps(job, &maps) == -1) {
-        free(rows);
+        pprof_tcmalloc_read_free(&read);
         return;
     }
 
@@ -60,8 +62,8 @@ end(struct pprof_job *job, bool gone)
     pprof_profile_value(&p, "space", "bytes");
     pprof_profile_period(&p, "space", "bytes", 1);
     pprof_profile_time(&p, time(NULL) * INT64_C(1000000000), 0);
-    add_rows(&p, &maps, rows);
-    free(rows);
+    add_rows(&p, &maps, &read);
+    pprof_tcmalloc_read_free(&read);
 
     if (!text) {
         pprof_job_write(job, &p, &maps, "growth");

@@ -32,19 +32,18 @@ enum {
 
 
 /*
- * How many bytes, or objects, one sampled byte or object of SIZE bytes stands
- * for: it was taken with probability 1 - exp(-size / PERIOD), where the size
- * is what tcmalloc set aside.  For 8200 bytes that is 10240, and leaving it
- * out would show a fifth too much.
+ * How many bytes, or objects, one sampled byte or object stands for, of which
+ * tcmalloc sets ASIDE so many bytes: it was taken with probability
+ * 1 - exp(-aside / PERIOD).  For 8200 bytes that is 10240, and leaving it out
+ * would show a fifth too much.
  *
  * Source: the same formula in Go's runtime/pprof, scaleHeapSample().
  */
 static double
-scale(double size, int period)
+scale(uint64_t aside, int period)
 {
-    const size_t aside = pprof_tcmalloc_size((size_t) llround(size));
-
-    return period <= 1 ? 1 : 1 / -expm1(-(double) aside / period);
+    return period <= 1 || aside == 0 ? 1 : 1 / -expm1(-(double) aside
+                                                      / period);
 }
 
 
@@ -56,26 +55,25 @@ scale(double size, int period)
 static int
 compare_rows(const void *a, const void *b)
 {
-    void **const x = *(void **const *) a;
-    void **const y = *(void **const *) b;
+    const struct pprof_row *const x = *(const struct pprof_row *const *) a;
+    const struct pprof_row *const y = *(const struct pprof_row *const *) b;
 
-    if (x[2] != y[2]) {
-        return (uintptr_t) x[2] < (uintptr_t) y[2] ? -1 : 1;
+    if (x->depth != y->depth) {
+        return x->depth < y->depth ? -1 : 1;
     }
 
-    const int order = memcmp(x + 3, y + 3, (uintptr_t) x[2] * sizeof(void *));
+    const int order = memcmp(x->pcs, y->pcs, x->depth * sizeof(x->pcs[0]));
 
     if (order != 0) {
         return order;
     }
 
     /* bytes, then objects */
-    if (x[1] != y[1]) {
-        return (uintptr_t) x[1] < (uintptr_t) y[1] ? -1 : 1;
+    if (x->value != y->value) {
+        return x->value < y->value ? -1 : 1;
     }
 
-    return ((uintptr_t) x[0] > (uintptr_t) y[0])
-           - ((uintptr_t) x[0] < (uintptr_t) y[0]);
+    return (x->count > y->count) - (x->count < y->count);
 }
 
 
@@ -85,44 +83,69 @@ compare_rows(const void *a, const void *b)
  * better.  Returns 0, or -1 when it stays off.
  */
 static int
-switch_on(void)
+switch_on(struct pprof_target *target)
 {
     const char *const text = pprof_env_get("PPROF_HEAP_SAMPLE");
     const char *const own = pprof_env_get("TCMALLOC_SAMPLE_PARAMETER");
     const long long period = text != NULL ? strtoll(text, NULL, 10)
                              : own != NULL ? 0 : PERIOD;
+    const uint64_t args[PPROF_ARGS] = { (uint64_t) period };
 
-    return period > 0 ? pprof_tcmalloc_sample((size_t) period) : -1;
+    return period > 0
+           ? pprof_target_call(target, PPROF_OP_TCMALLOC_SAMPLE, args, NULL)
+           : -1;
 }
 
 
-/*
- * Adds the sample as it is now, times SIGN, to P.  SCALED numbers are true
- * ones; gperftools' formats leave that to the client.  Returns 0, or -1 when
- * the answer has been given.
- */
-static int
-add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
-    bool scaled, int *period, struct pprof_answer *answer)
+/* Adds what was read, SORTED, to P; see add_rows(). */
+static void
+add_sorted(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
+    bool scaled, const struct pprof_tcmalloc_read *read,
+    const struct pprof_row **sorted, size_t n)
 {
-    void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, period,
-                                            answer);
+    for (size_t i = 0, next; i < n; i = next) {
+        const struct pprof_row *const row = sorted[i];
+        const uintptr_t *const pcs = (const uintptr_t *) row->pcs;
+        double count = 0, bytes = 0;
 
-    if (rows == NULL) {
-        return -1;
+        for (next = i; next < n && compare_rows(&sorted[i], &sorted[next]) == 0;
+             next++)
+        {
+            count += (double) sorted[next]->count;
+            bytes += (double) sorted[next]->value;
+        }
+
+        const double k = scaled ? scale(row->tag, read->period) : 1;
+        const size_t skip = pprof_tcmalloc_skip(maps, read->own, pcs,
+                                                row->depth);
+        int64_t values[PPROF_VALUES_MAX] = { 0 };
+
+        values[scaled ? SPACE : OBJECTS] = sign * llround(bytes * k);
+        values[scaled ? OBJECTS : SPACE] = sign * llround(count * k);
+
+        pprof_profile_sample(p, pcs + skip, row->depth - skip, false, values,
+                             NULL, 0);
     }
+}
 
-    if (*period <= 0 && switch_on() == 0) {
+
+/* Adds what was read to P.  Returns 0, or -1 with the answer given. */
+static int
+add_read(struct pprof_job *job, struct pprof_profile *p,
+    const struct pprof_maps *maps, int sign, bool scaled,
+    const struct pprof_tcmalloc_read *read)
+{
+    struct pprof_answer *const answer = &job->answer;
+
+    if (read->period <= 0 && switch_on(job->target) == 0) {
         /* a program that calls pprof_handle() alone */
-        free(rows);
         pprof_answer_error(answer, 503, "heap sampling was off and is on from "
                            "now; ask again when the program has allocated "
                            "more");
         return -1;
     }
 
-    if (*period <= 0) {
-        free(rows);
+    if (read->period <= 0) {
         pprof_answer_error(answer, 501, "heap sampling is off; start the "
                            "program with PPROF_HEAP_SAMPLE=524288 or "
                            "TCMALLOC_SAMPLE_PARAMETER=524288 in its "
@@ -130,72 +153,75 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps, int sign,
         return -1;
     }
 
+    const struct pprof_row *row = NULL;
     size_t n = 0;
 
-    for (void **row = rows; row[0] != NULL; row += 3 + (uintptr_t) row[2]) {
+    while ((row = pprof_reply_next(&read->reply, row)) != NULL) {
         n++;
     }
 
-    void ***const sorted = malloc((n + 1) * sizeof(void **));
+    const struct pprof_row **const sorted = malloc((n + 1) * sizeof(*sorted));
 
     if (sorted == NULL) {
-        free(rows);
         pprof_answer_error(answer, 503, "out of memory");
         return -1;
     }
 
     n = 0;
 
-    for (void **row = rows; row[0] != NULL; row += 3 + (uintptr_t) row[2]) {
+    while ((row = pprof_reply_next(&read->reply, row)) != NULL) {
         sorted[n++] = row;
     }
 
-    qsort(sorted, n, sizeof(void **), compare_rows);
-
-    for (size_t i = 0, next; i < n; i = next) {
-        void **const row = sorted[i];
-        const size_t depth = (uintptr_t) row[2];
-        double count = 0, bytes = 0;
-
-        for (next = i; next < n && compare_rows(&sorted[i], &sorted[next]) == 0;
-             next++)
-        {
-            count += (double) (uintptr_t) sorted[next][0];
-            bytes += (double) (uintptr_t) sorted[next][1];
-        }
-
-        const double k = scaled ? scale(bytes / count, *period) : 1;
-        const size_t skip = pprof_tcmalloc_skip(maps, row + 3, depth);
-        int64_t values[PPROF_VALUES_MAX] = { 0 };
-
-        values[scaled ? SPACE : OBJECTS] = sign * llround(bytes * k);
-        values[scaled ? OBJECTS : SPACE] = sign * llround(count * k);
-
-        pprof_profile_sample(p, (const uintptr_t *) row + 3 + skip,
-                             depth - skip, false, values, NULL, 0);
-    }
-
+    qsort(sorted, n, sizeof(*sorted), compare_rows);
+    add_sorted(p, maps, sign, scaled, read, sorted, n);
     free(sorted);
-    free(rows);
-
-    if (p->nvalues > ALLOC_SPACE) {
-        pprof_alloc_sample_add(p, maps, sign, ALLOC_SPACE, true);
-    }
 
     return 0;
 }
 
 
+/*
+ * Adds the sample as it is now, times SIGN, to P.  SCALED numbers are true
+ * ones; gperftools' formats leave that to the client.  What is told of the
+ * sample is left in TOLD, without rows.  Returns 0, or -1 when the answer has
+ * been given.
+ */
+static int
+add_rows(struct pprof_job *job, struct pprof_profile *p,
+    const struct pprof_maps *maps, int sign, bool scaled,
+    struct pprof_tcmalloc_read *told)
+{
+    if (pprof_tcmalloc_read(job->target, PPROF_TCMALLOC_LIVE, told,
+                            &job->answer)
+        == -1)
+    {
+        return -1;
+    }
+
+    const int rc = add_read(job, p, maps, sign, scaled, told);
+
+    pprof_tcmalloc_read_free(told);
+
+    if (rc == 0 && p->nvalues > ALLOC_SPACE) {
+        pprof_alloc_sample_add(job->target, p, maps, sign, ALLOC_SPACE, true);
+    }
+
+    return rc;
+}
+
+
 /* gperftools' text wants the objects before their bytes. */
 static void
-add_types(struct pprof_profile *p, bool scaled)
+add_types(struct pprof_target *target, struct pprof_profile *p,
+    bool scaled)
 {
     if (scaled) {
         pprof_profile_value(p, "inuse_space", "bytes");
         pprof_profile_value(p, "inuse_objects", "count");
         pprof_profile_default(p, "inuse_space");
 
-        if (pprof_alloc_sample_period() != 0) {
+        if (pprof_alloc_sample_period(target) != 0) {
             pprof_profile_value(p, "alloc_space", "bytes");
             pprof_profile_value(p, "alloc_objects", "count");
         }
@@ -208,18 +234,18 @@ add_types(struct pprof_profile *p, bool scaled)
 
 
 static void
-add_comments(struct pprof_profile *p, int period)
+add_comments(struct pprof_profile *p, const struct pprof_tcmalloc_read *told)
 {
-    const int64_t since = pprof_tcmalloc_since();
     char text[128];
 
     snprintf(text, sizeof(text), "tcmalloc's sample, one in %d bytes; sums "
-             "are estimates", period);
+             "are estimates", told->period);
     pprof_profile_comment(p, text);
 
-    if (since != 0) {
+    if (told->since != 0) {
         snprintf(text, sizeof(text), "sampling was switched on at %lld; what "
-                 "was allocated before is not in here", (long long) since);
+                 "was allocated before is not in here",
+                 (long long) told->since);
         pprof_profile_comment(p, text);
     }
 }
@@ -247,26 +273,24 @@ begin(struct pprof_job *job)
 {
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
-    int period;
+    struct pprof_tcmalloc_read told;
+    struct start *s = calloc(1, sizeof(struct start));
 
-    if (!pprof_tcmalloc_here(job)) {
+    if (s == NULL) {
+        pprof_answer_error(a, 500, "the heap cannot be read: out of memory");
         return -1;
     }
 
-    struct start *s = calloc(1, sizeof(struct start));
-
-    if (s == NULL || pprof_maps_load(&maps) == -1) {
-        pprof_answer_error(a, 500, "the heap cannot be read: %s",
-                           strerrordesc_np(errno));
+    if (pprof_job_maps(job, &maps) == -1) {
         free(s);
         return -1;
     }
 
     pprof_profile_init(&s->profile);
-    add_types(&s->profile, true);
+    add_types(job->target, &s->profile, true);
     s->time_nanos = pprof_now_nanos();
 
-    const int rc = add_rows(&s->profile, &maps, -1, true, &period, a);
+    const int rc = add_rows(job, &s->profile, &maps, -1, true, &told);
 
     pprof_maps_free(&maps);
 
@@ -298,7 +322,7 @@ write_text(struct pprof_job *job, const struct pprof_profile *p, int period,
 
     if (job->ask.debug != 0) {
         pprof_buf_byte(&a->body, '\n');
-        pprof_tcmalloc_properties(&a->body);
+        pprof_tcmalloc_describe(job->target, &a->body);
     }
 
     pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
@@ -308,13 +332,12 @@ write_text(struct pprof_job *job, const struct pprof_profile *p, int period,
 static void
 end(struct pprof_job *job, bool gone)
 {
-    struct pprof_answer *a = &job->answer;
     struct start *s = job->state;
     const bool scaled = !job->ask.legacy && job->ask.debug == 0;
     struct pprof_profile instant;
     struct pprof_profile *p = s != NULL ? &s->profile : &instant;
+    struct pprof_tcmalloc_read told;
     struct pprof_maps maps;
-    int period;
 
     job->state = NULL;
 
@@ -323,13 +346,9 @@ end(struct pprof_job *job, bool gone)
         return;
     }
 
-    if (!pprof_tcmalloc_here(job)) {
-        start_free(s);
-        return;
-    }
-
     if (job->ask.gc) {
-        pprof_tcmalloc_release();
+        (void) pprof_target_call(job->target, PPROF_OP_TCMALLOC_RELEASE, NULL,
+                                 NULL);
     }
 
     if (pprof_job_maps(job, &maps) == -1) {
@@ -341,20 +360,20 @@ end(struct pprof_job *job, bool gone)
 
     if (s == NULL) {
         pprof_profile_init(p);
-        add_types(p, scaled);
+        add_types(job->target, p, scaled);
         pprof_profile_time(p, now, 0);
 
     } else {
         pprof_profile_time(p, s->time_nanos, now - s->time_nanos);
     }
 
-    if (add_rows(p, &maps, 1, scaled, &period, a) == 0) {
+    if (add_rows(job, p, &maps, 1, scaled, &told) == 0) {
         if (!scaled) {
-            write_text(job, p, period, &maps);
+            write_text(job, p, told.period, &maps);
 
         } else {
-            pprof_profile_period(p, "space", "bytes", period);
-            add_comments(p, period);
+            pprof_profile_period(p, "space", "bytes", told.period);
+            add_comments(p, &told);
             pprof_job_write(job, p, &maps, s != NULL ? "heap-delta" : "heap");
         }
     }
@@ -374,33 +393,11 @@ end(struct pprof_job *job, bool gone)
 static int
 count(const struct pprof_kind *kind, struct pprof_target *target, size_t *n)
 {
-    struct pprof_answer answer = { .status = 0 };
-    int period;
-
     (void) kind;
 
-    if (!target->self) {
-        return -1;
-    }
-
-    void **const rows = pprof_tcmalloc_read(PPROF_TCMALLOC_LIVE, &period,
-                                            &answer);
-
-    pprof_buf_free(&answer.body);
-
-    if (rows == NULL) {
-        return -1;
-    }
-
-    *n = 0;
-
-    for (void **row = rows; row[0] != NULL; row += 3 + (uintptr_t) row[2]) {
-        (*n)++;
-    }
-
-    free(rows);
-
-    return period > 0 ? 0 : -1;
+    return target->self || target->page == NULL
+           || atomic_load(&target->page->ordinary)
+           ? pprof_tcmalloc_count(target, n) : -1;
 }
 
 
@@ -408,9 +405,9 @@ static void
 prepare(const struct pprof_kind *kind, struct pprof_target *target)
 {
     (void) kind;
+    (void) switch_on(target);
 
     if (target->self) {
-        (void) switch_on();
         pprof_tcmalloc_wake();
     }
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/capture.h"
+#include "guest/command.h"
 #include "guest/own.h"
 #include "kinds/code.h"
 #include "kinds/kind.h"
@@ -133,12 +133,14 @@ static void
 before_fork(void)
 {
     pthread_mutex_lock(&own.lock);
+    pprof_command_fork();
 }
 
 
 static void
 after_fork_in_parent(void)
 {
+    pprof_command_forked();
     pthread_mutex_unlock(&own.lock);
 }
 
@@ -155,7 +157,7 @@ after_fork_in_child(void)
     /* held by before_fork(), in a thread that is not this one any more */
     pthread_mutex_init(&own.lock, NULL);
 
-    pprof_capture_child();
+    pprof_command_child();
     pprof_lines_child();
 
     /* who used the tables is not here, unless it goes on recording */
@@ -176,6 +178,7 @@ add_fork_handlers(void)
 {
     (void) pthread_atfork(before_fork, after_fork_in_parent,
                           after_fork_in_child);
+    atomic_store(&pprof_command_kinds, true);
 }
 
 

@@ -166,8 +166,13 @@ pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
 void
 pprof_job_refuse(struct pprof_job *job, int error, const char *what)
 {
-    struct pprof_answer *a = &job->answer;
+    pprof_answer_refuse(&job->answer, error, what);
+}
 
+
+void
+pprof_answer_refuse(struct pprof_answer *a, int error, const char *what)
+{
     switch (error) {
 
     case ESRCH:

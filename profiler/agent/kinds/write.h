@@ -49,6 +49,8 @@ int pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps);
  * pprof_target_call() says it, in words.
  */
 void pprof_job_refuse(struct pprof_job *job, int error, const char *what);
+void pprof_answer_refuse(struct pprof_answer *a, int error,
+    const char *what);
 
 /* The time of day in ns since the epoch, for profiles. */
 int64_t pprof_now_nanos(void);
