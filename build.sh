@@ -640,18 +640,7 @@ fresh)
 
     [ "$(id -u)" = 0 ] || wrong "fresh: only root may mount and chroot"
     need "${PKG_FRESH[@]}"
-    failed=()
-
-    for suite in "$@"; do
-        bash t/fresh.sh "$suite" "$BUILD" || failed+=("$suite")
-    done
-
-    if [ ${#failed[@]} -ne 0 ]; then
-        say "fresh: failed: ${failed[*]}"
-        exit 1
-    fi
-
-    say "fresh: passed: $*"
+    exec bash t/fresh.sh "$BUILD" "$@"
     ;;
 
 nginx-tests)

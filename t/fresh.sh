@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 #
-# The two commands, "build.sh demo" and "build.sh test", on a Debian of SUITE
-# that has nothing yet, made by debootstrap in <build>/fresh-<suite>:
+# The two commands, "build.sh demo" and "build.sh test", on a Debian of each
+# suite that has nothing yet, made by debootstrap in <build>/fresh-<suite>:
 #
-#     t/fresh.sh <suite> <build directory>
+#     t/fresh.sh <build directory> <suite>...
 #
 # All of it runs in a mount and a process namespace of its own.  Nothing is
 # mounted outside, and when the first process in there ends the kernel ends
@@ -17,12 +17,11 @@
 set -euo pipefail
 
 SELF=$(readlink -f "$0")
-SUITE=$1
-BUILD=$2
+CHECKOUT=/root/debug
+BUILD=$1
+SUITE=$2
 ROOT=$BUILD/fresh-$SUITE
 LOG=$ROOT.log
-CHECKOUT=/root/debug
-
 
 say()
 {
@@ -167,19 +166,23 @@ inside()
 }
 
 
-if [ "${3:-}" = inside ]; then
+if [ "${INSIDE:-}" = yes ]; then
     inside
 fi
 
 
 job=
+mine=                       # the lock, and so the directory
+passed=()
+failed=()
 
-# Ends all that runs in there, and then nothing of it is mounted any more.
-end()
+# Ends all that runs in there: then nothing of it is mounted any more, and what
+# is removed is a plain directory.
+clean()
 {
-    local status=$? first=
+    local first=
 
-    trap '' INT TERM HUP
+    [ -n "$mine" ] || return 0
 
     if [ -n "$job" ] && kill -0 "$job" 2> /dev/null; then
         read -r first < "/proc/$job/task/$job/children" || true
@@ -187,34 +190,80 @@ end()
         wait "$job" 2> /dev/null || true
     fi
 
-    if grep -qF " $ROOT/" /proc/self/mountinfo; then
+    job=
+
+    if mounted; then
         say "something is mounted below $ROOT: it stays" >&2
-        exit 1
+        return 1
     fi
 
-    rm -rf --one-file-system "$ROOT"
-    [ -z "$job" ] || say "removed"
+    [ -e "$ROOT" ] || return 0
+    rm -rf --one-file-system "$ROOT" && say removed
+}
+
+
+mounted()
+{
+    grep -qF " $ROOT" /proc/self/mountinfo
+}
+
+
+# Whatever ends us.
+end()
+{
+    local status=$?
+
+    trap '' INT TERM HUP
+    clean || status=1
     exit $status
 }
 
 
-# whoever lives in there holds the lock, too
-exec 9> "$ROOT.lock"
-flock -n 9 || fail "another one runs already"
+one()
+{
+    SUITE=$1
+    ROOT=$BUILD/fresh-$SUITE
+    LOG=$ROOT.log
 
+    # whoever lives in there holds the lock, too
+    mine=
+    exec 9> "$ROOT.lock"
+    flock -n 9 || { say "another one runs already"; return 1; }
+    mine=yes
+
+    clean || return 1
+    : > "$LOG"
+
+    unshare --mount --pid --fork true \
+        || { say "namespaces are not to be had here"; return 1; }
+
+    # with job control it is a process group of its own: Ctrl-C is ours alone;
+    # unshare itself complains when the first process is killed
+    set -m
+    INSIDE=yes unshare --mount --pid --fork --kill-child --mount-proc \
+        --propagation private \
+        bash -c 'exec bash "$@" 2>&3 3>&-' bash "$SELF" "$BUILD" "$SUITE" \
+        3>&2 2> /dev/null < /dev/null &
+    job=$!
+    set +m
+
+    local status=0
+    wait "$job" || status=$?
+    clean || status=1
+
+    return $status
+}
+
+
+shift
 trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-! grep -qF " $ROOT/" /proc/self/mountinfo \
-    || fail "something is mounted below $ROOT"
-rm -rf --one-file-system "$ROOT"
-: > "$LOG"
+for suite in "$@"; do
+    if one "$suite"; then passed+=("$suite"); else failed+=("$suite"); fi
+done
 
-# with job control it is a process group of its own, and Ctrl-C is ours alone
-set -m
-unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
-    bash "$SELF" "$SUITE" "$BUILD" inside < /dev/null &
-job=$!
-set +m
-wait "$job"
+[ ${#passed[@]} -eq 0 ] || printf 'fresh: passed: %s\n' "${passed[*]}"
+[ ${#failed[@]} -eq 0 ] || printf 'fresh: failed: %s\n' "${failed[*]}"
+[ ${#failed[@]} -eq 0 ]
