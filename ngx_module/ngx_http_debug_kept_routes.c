@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_body.h"
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_kept_disk.h"
 #include "ngx_http_debug_kept_take.h"
@@ -500,7 +501,6 @@ ngx_http_debug_kept_post(ngx_http_request_t *r,
     wish->pprof = conf;
     cln->handler = ngx_http_debug_kept_pool_cleanup;
 
-    r->request_body_in_single_buf = 1;
     r->request_body_in_file_only = 0;
 
     rc = ngx_http_read_client_request_body(r, ngx_http_debug_kept_form);
@@ -539,24 +539,36 @@ ngx_http_debug_kept_pool_cleanup(void *data)
 static void
 ngx_http_debug_kept_form(ngx_http_request_t *r)
 {
-    ngx_int_t   rc;
-    ngx_buf_t  *b;
-    ngx_str_t   form;
+    u_char       *p;
+    ngx_int_t     rc;
+    ngx_str_t     form;
+    ngx_chain_t  *cl;
 
-    ngx_str_null(&form);
+    /* a copy: what others want as well is not to be decoded in place */
 
-    if (r->request_body->bufs != NULL) {
-        b = r->request_body->bufs->buf;
+    form.len = 0;
 
-        if (b->in_file || r->request_body->bufs->next != NULL) {
-            rc = ngx_http_debug_answer_literal(r,
-                       NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "too large a form");
-            ngx_http_finalize_request(r, rc);
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        form.len += ngx_buf_size(cl->buf);
+    }
+
+    form.data = ngx_pnalloc(r->pool, form.len + 1);
+
+    if (form.data == NULL) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    p = form.data;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+
+        if (ngx_http_debug_body_copy(r, p, cl->buf) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
             return;
         }
 
-        form.len = b->last - b->pos;
-        form.data = b->pos;
+        p += ngx_buf_size(cl->buf);
     }
 
     rc = ngx_http_debug_kept_take(r, &form);

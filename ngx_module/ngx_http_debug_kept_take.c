@@ -11,6 +11,7 @@
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_kept_take.h"
 #include "ngx_http_debug_peers.h"
+#include "ngx_http_debug_via.h"
 
 
 #define NGX_HTTP_DEBUG_TAKE_FIRST    5000    /* ms after the start */
@@ -440,7 +441,8 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 
 #endif
 
-    b = ngx_create_temp_buf(job->save.pool, 256 + kind->len + name->len);
+    b = ngx_create_temp_buf(job->save.pool, 256 + kind->len + name->len
+                                            + NGX_HTTP_DEBUG_VIA_LINE);
     cl = ngx_alloc_chain_link(job->save.pool);
 
     if (f->name.data == NULL || f->sockaddr == NULL || b == NULL || cl == NULL)
@@ -500,9 +502,11 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     b->last = ngx_sprintf(b->last, "GET /debug/pprof/%V%s HTTP/1.1" CRLF
                                    "Host: %V" CRLF
                                    "Connection: close" CRLF
-                                   "User-Agent: ngx_http_debug_module" CRLF
-                                   CRLF,
+                                   "User-Agent: ngx_http_debug_module" CRLF,
                           kind, args, &host);
+
+    b->last = ngx_http_debug_via_line(b->last, job->request);
+    b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
 
     cl->buf = b;
     cl->next = NULL;
@@ -688,6 +692,11 @@ ngx_http_debug_take_end(ngx_http_debug_fetch_t *f)
 
         ngx_http_debug_disk_fail(&job->save, NGX_HTTP_BAD_GATEWAY, "%V %V",
                                  &f->name, &reason);
+
+    } else if (f->status == NGX_HTTP_DEBUG_LOOP) {
+        ngx_http_debug_disk_fail(&job->save, NGX_HTTP_BAD_GATEWAY,
+                   "%V leads back to this nginx: it answered %ui", &f->name,
+                   f->status);
 
     } else if (f->status != NGX_HTTP_OK) {
         ngx_http_debug_disk_fail(&job->save, NGX_HTTP_BAD_GATEWAY,

@@ -18,6 +18,7 @@
 #include "ngx_http_debug_record.h"
 #include "ngx_http_debug_scrape.h"
 #include "ngx_http_debug_task.h"
+#include "ngx_http_debug_via.h"
 #include "ngx_http_debug_zone.h"
 
 
@@ -273,9 +274,25 @@ ngx_http_debug_handler(ngx_http_request_t *r)
 
     ngx_http_debug_record_forget(r);
 
+    rc = ngx_http_debug_via_check(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
     rc = ngx_http_debug_access(r, &dlcf->access);
     if (rc != NGX_DECLINED) {
         return rc;
+    }
+
+    if (r->uri.len < dlcf->mount.len
+        || ngx_filename_cmp(r->uri.data, dlcf->mount.data, dlcf->mount.len)
+           != 0)
+    {
+        /* "rewrite ... break" */
+
+        return ngx_http_debug_answer_say(r, NGX_HTTP_NOT_FOUND,
+                   "a rewrite in location \"%V\" leads out of it; its routes"
+                   " lie below that prefix", &dlcf->mount);
     }
 
     /* r->uri is decoded and normalized, as the location's match was */
@@ -913,6 +930,7 @@ ngx_http_debug_init_module(ngx_cycle_t *cycle)
     dmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_debug_module);
 
     if (dmcf) {
+        ngx_http_debug_via_init(cycle);
         ngx_http_debug_record_init_module(cycle, &dmcf->record);
     }
 
@@ -987,6 +1005,7 @@ ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 #if (NGX_PCRE)
         || clcf->regex
 #endif
+        || clcf->exact_match
         || clcf->name.len == 0)
     {
         return "needs a location that is given by a prefix,"

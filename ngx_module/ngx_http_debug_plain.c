@@ -10,6 +10,7 @@
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_plain.h"
 #include "ngx_http_debug_record.h"
+#include "ngx_http_debug_send.h"
 
 
 typedef struct {
@@ -159,7 +160,8 @@ ngx_http_debug_plain_body(ngx_http_request_t *r, ngx_chain_t *in)
     }
 
     if (ctx->sent) {
-        return ngx_http_next_body_filter(r, NULL);
+        return ngx_http_debug_send_waits(r)
+               ? ngx_http_next_body_filter(r, NULL) : NGX_OK;
     }
 
     ctx->sent = 1;

@@ -363,20 +363,21 @@ ngx_http_debug_pprof_carry_write(ngx_http_request_t *r)
 
     ctx = ngx_http_debug_pprof_ctx_get(r);
 
-    rc = ngx_http_debug_send_body(r, NULL);
+    /*
+     * The event may be for nothing: with an edge-triggered method, whatever
+     * comes from the client brings it.
+     */
 
-    if (rc == NGX_ERROR) {
+    rc = ngx_http_debug_send_waits(r) ? ngx_http_debug_send_body(r, NULL)
+                                      : NGX_OK;
+
+    if (rc == NGX_ERROR || ngx_http_debug_pprof_carry_arm(r) != NGX_OK) {
         goto failed;
     }
 
     if (rc == NGX_AGAIN
         || !ngx_http_debug_pprof_carry_sent(ctx->fetch.slices))
     {
-
-        if (ngx_http_debug_pprof_carry_arm(r) != NGX_OK) {
-            goto failed;
-        }
-
         return;
     }
 

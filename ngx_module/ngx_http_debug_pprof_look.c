@@ -14,6 +14,7 @@
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
+#include "ngx_http_debug_via.h"
 
 
 #define NGX_HTTP_DEBUG_PPROF_LOOK_TIME    1000     /* ms for all of them */
@@ -284,7 +285,7 @@ ngx_http_debug_pprof_look_request(ngx_http_debug_pprof_looks_t *ctx,
 
     ngx_http_debug_fetch_host(f, &host);
 
-    b = ngx_create_temp_buf(f->pool, 128 + host.len);
+    b = ngx_create_temp_buf(f->pool, 128 + host.len + NGX_HTTP_DEBUG_VIA_LINE);
     cl = ngx_alloc_chain_link(f->pool);
 
     if (b == NULL || cl == NULL) {
@@ -294,9 +295,11 @@ ngx_http_debug_pprof_look_request(ngx_http_debug_pprof_looks_t *ctx,
     b->last = ngx_sprintf(b->last, "HEAD %s/pprof/cmdline HTTP/1.1" CRLF
                                    "Host: %V" CRLF
                                    "Connection: close" CRLF
-                                   "User-Agent: ngx_http_debug_module" CRLF
-                                   CRLF,
+                                   "User-Agent: ngx_http_debug_module" CRLF,
                           ctx->legacy ? "" : "/debug", &host);
+
+    b->last = ngx_http_debug_via_line(b->last, ctx->request);
+    b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
 
     cl->buf = b;
     cl->next = NULL;
@@ -368,7 +371,9 @@ ngx_http_debug_pprof_look_result(ngx_http_debug_pprof_look_ask_t *ask)
         } else {
             look->state = NGX_HTTP_DEBUG_PPROF_LOOK_FOREIGN;
             p = ngx_slprintf(p, text + sizeof(text),
-                             " %ui, not as a profiler", f->status);
+                             (f->status == NGX_HTTP_DEBUG_LOOP)
+                             ? " %ui, it leads back to this nginx"
+                             : " %ui, not as a profiler", f->status);
         }
 
         ngx_http_debug_pprof_look_told(ask, "X-Pprof-Pid", 0, &look->pid);

@@ -9,8 +9,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_body.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
+#include "ngx_http_debug_via.h"
 
 
 #define NGX_HTTP_DEBUG_PPROF_BODY     (8 * 1024 * 1024)  /* of a POST */
@@ -146,7 +148,10 @@ ngx_http_debug_pprof_request_read_body(ngx_http_request_t *r)
 }
 
 
-/* Takes what was read of the body out of nginx's one buffer. */
+/*
+ * Takes what was read of the body out of nginx's one buffer.  A body that was
+ * there already stays: others want it, too.
+ */
 
 static ngx_int_t
 ngx_http_debug_pprof_request_keep_body(ngx_http_request_t *r,
@@ -158,7 +163,7 @@ ngx_http_debug_pprof_request_keep_body(ngx_http_request_t *r,
 
     for (in = r->request_body->bufs; in; in = in->next) {
 
-        size = ngx_buf_in_memory(in->buf) ? in->buf->last - in->buf->pos : 0;
+        size = ngx_buf_size(in->buf);
 
         ctx->body_size += size;
 
@@ -167,11 +172,14 @@ ngx_http_debug_pprof_request_keep_body(ngx_http_request_t *r,
             cl = ngx_alloc_chain_link(r->pool);
             b = ngx_create_temp_buf(r->pool, size);
 
-            if (cl == NULL || b == NULL) {
+            if (cl == NULL
+                || b == NULL
+                || ngx_http_debug_body_copy(r, b->pos, in->buf) != NGX_OK)
+            {
                 return NGX_ERROR;
             }
 
-            b->last = ngx_cpymem(b->last, in->buf->pos, size);
+            b->last += size;
 
             cl->buf = b;
             cl->next = NULL;
@@ -180,10 +188,14 @@ ngx_http_debug_pprof_request_keep_body(ngx_http_request_t *r,
             ctx->last_body = &cl->next;
         }
 
-        in->buf->pos = in->buf->last;
+        if (r->request_body_no_buffering) {
+            in->buf->pos = in->buf->last;
+        }
     }
 
-    r->request_body->bufs = NULL;
+    if (r->request_body_no_buffering) {
+        r->request_body->bufs = NULL;
+    }
 
     return NGX_OK;
 }
@@ -223,6 +235,7 @@ ngx_http_debug_pprof_request_create(ngx_http_debug_pprof_ctx_t *ctx)
           + sizeof("X-Forwarded-For: , " CRLF)
           + r->connection->addr_text.len
           + (forwarded ? forwarded->value.len : 0)
+          + NGX_HTTP_DEBUG_VIA_LINE
           + sizeof("Content-Length: " CRLF) + NGX_OFF_T_LEN
           + sizeof(CRLF);
 
@@ -261,6 +274,8 @@ ngx_http_debug_pprof_request_create(ngx_http_debug_pprof_ctx_t *ctx)
     }
 
     b->last = ngx_sprintf(b->last, "%V" CRLF, &r->connection->addr_text);
+
+    b->last = ngx_http_debug_via_line(b->last, r);
 
     if (r->method == NGX_HTTP_POST) {
         b->last = ngx_sprintf(b->last, "Content-Length: %O" CRLF,

@@ -99,3 +99,10 @@ ngx_http_debug_send_body(ngx_http_request_t *r, ngx_chain_t *in)
 
     return rc;
 }
+
+
+ngx_uint_t
+ngx_http_debug_send_waits(ngx_http_request_t *r)
+{
+    return r->out || r->buffered || r->postponed || r->connection->buffered;
+}

@@ -41,5 +41,12 @@ ngx_int_t ngx_http_debug_send_header(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_debug_send_body(ngx_http_request_t *r, ngx_chain_t *in);
 
+/*
+ * Whether some of what was sent waits for the client.  When not, there is
+ * nothing that a write event could be for, and nginx takes a body of nothing
+ * for a fault ("the http output chain is empty").
+ */
+ngx_uint_t ngx_http_debug_send_waits(ngx_http_request_t *r);
+
 
 #endif /* _NGX_HTTP_DEBUG_SEND_H_INCLUDED_ */

@@ -116,4 +116,97 @@ EOC
     $t->stop();
 }
 
+
+# -- where no route could ever be: nginx -t says so, and where
+
+for my $where (
+    ['an exact location', 'location = /x { debug; }', 'prefix'],
+    ['an exact location of one route', 'location = /debug/stats { debug; }',
+     'prefix'],
+    ['an exact location with a slash', 'location = /debug/ { debug legacy; }',
+     'prefix'],
+    ['a regex', 'location ~ ^/debug/ { debug; }', 'prefix'],
+    ['a regex without case', 'location ~* /debug { debug stats; }', 'prefix'],
+    ['a named location', 'location @x { debug; }', 'prefix'],
+    ['an exact one in a location',
+     'location /a/ { location = /a/b { debug; } }', 'prefix'],
+    ['a regex in a location', 'location /a/ { location ~ b { debug; } }',
+     'prefix'],
+    ['"if"', 'location /debug/ { if ($arg_x) { debug; } }', 'not allowed'],
+    ['"if" of a server', 'if ($arg_x) { debug; }', 'not allowed'],
+    ['limit_except', 'location /debug/ { limit_except GET { debug; } }',
+     'not allowed'],
+    ['a server', 'debug;', 'not allowed'],
+)
+{
+    my ($name, $text, $words) = @$where;
+    my ($exit, $out) = $t->test_config(http(
+        "server {\nlisten 127.0.0.1:%%PORT_1%%;\n$text\n}"));
+
+    is($exit, 1, "$name: refused");
+    like($out, qr/\[emerg\] .*"debug" directive .*$words.* in \S+\.conf:\d+$/m,
+         "$name: says why and where");
+}
+
+# -- paths that are rewritten, to inside and to outside
+
+my $r = Debug::Nginx->new();
+
+$r->run(http(<<"EOC"));
+    upstream app { server $addr; }
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location /debug/ {
+            debug;
+            rewrite ^/debug/gone/(.*)\$ /\$1 break;
+            rewrite ^/debug/empty\$ / break;
+            rewrite ^/debug/short\$ /debug break;
+            rewrite ^/debug/other/(.*)\$ /elsewhere/\$1 break;
+            rewrite ^/debug/in/(.*)\$ /debug/\$1 break;
+        }
+        location /with/a/longer/prefix {
+            debug;
+            rewrite ^/with/a/longer/prefix/(.*)\$ /\$1 break;
+        }
+        location /legacy/pprof/ {
+            debug legacy;
+            rewrite ^/legacy/pprof/(.*)\$ /\$1 break;
+        }
+        location /limited/ {
+            debug;
+            rewrite ^/limited/gone/(.*)\$ /\$1 break;
+            limit_except GET { deny all; }
+            if (\$arg_x) { rewrite ^ /y break; }
+        }
+        location = /from { rewrite ^ /debug/stats last; }
+        error_page 418 = /debug/stats;
+        location = /teapot { return 418; }
+    }
+EOC
+
+for my $path ((map { ("/debug/gone/$_", "/debug/other/$_",
+                      "/with/a/longer/prefix/$_", "/legacy/pprof/$_",
+                      "/limited/gone/$_") }
+               '', 'stats', 'pprof/', 'pprof/cmdline', 'pprof/kept/',
+               'pprof/view', 'charts/', 'charts/data', 'charts/app/0/data',
+               'assets/page.css', 'metrics', 'heap', 'x' x 100),
+              '/debug/empty', '/debug/short', '/limited/stats?x=1')
+{
+    my $got = http_get($path, port => $r->port(0));
+
+    is($got->{status}, 404, "$path: not there") or diag($got->{raw});
+    like($got->{body}, qr/^a rewrite in location "\S+" leads out of it/,
+         "$path: in words");
+}
+
+for my $path ('/debug/in/stats', '/from', '/teapot', '/limited/stats') {
+    my $got = http_get($path, port => $r->port(0));
+
+    is($got->{status}, 200, "$path: served");
+    like($got->{body}, qr/^\{"pid":/, "$path: with what it leads to");
+}
+
+my $got = http_get('/debug/in/pprof/cmdline', port => $r->port(0));
+is($got->{body}, 'b', 'a profile, rewritten');
+
 done_testing();

@@ -214,7 +214,6 @@ accepted('each route', '', join "\n", map {
 } qw/ stats pprof charts legacy /);
 accepted('three of them', '',
          'location /debug/ { debug charts stats pprof; }');
-accepted('an exact location', '', 'location = /debug/stats { debug; }');
 accepted('a ^~ location', '', 'location ^~ /debug/ { debug; }');
 accepted('the root', '', 'location / { debug; }');
 accepted('no debug at all', '', 'location / { }');
