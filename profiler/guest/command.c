@@ -1,10 +1,12 @@
 #include "guest/command.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "guest/allocs.h"
 #include "guest/ask.h"
@@ -27,6 +29,8 @@ static _Atomic uint32_t  lock;
 static __thread unsigned  forks __attribute__((tls_model("initial-exec")));
 
 _Atomic bool  pprof_command_kinds;
+
+static void (*current_state)(void *);   /* gperftools' profiler's */
 
 static char  *code;                     /* the page's area, while in use */
 
@@ -164,6 +168,36 @@ static void
 count_stack(void *arg, const struct pprof_stack *stack)
 {
     *(uint64_t *) arg += stack->count != 0;
+}
+
+
+void
+pprof_command_prepare(void)
+{
+    *(void **) &current_state = dlsym(RTLD_DEFAULT, "ProfilerGetCurrentState");
+}
+
+
+/*
+ * Does the program run gperftools' profiler itself (ProfilerStart(),
+ * CPUPROFILE)?
+ */
+static bool
+is_profiling_itself(void)
+{
+    /* gperftools, src/gperftools/profiler.h */
+    struct {
+        int     enabled;
+        time_t  start_time;
+        char    profile_name[1024];
+        int     samples_gathered;
+    } now = { .enabled = 0 };
+
+    if (current_state != NULL) {
+        current_state(&now);
+    }
+
+    return now.enabled != 0;
 }
 
 
@@ -339,6 +373,10 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
     case PPROF_OP_SAMPLE:
         if (args[0] > PPROF_SAMPLER_HZ_MAX || args[1] > 1) {
             return EINVAL;
+        }
+
+        if (is_profiling_itself()) {
+            return EINPROGRESS;
         }
 
         return pprof_sampler_start((unsigned) args[0], args[1] != 0) == 0

@@ -38,6 +38,14 @@ int pprof_command_execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
     struct pprof_out *out);
 
 /*
+ * Looks for what commands need of the program's, and the resting thread could
+ * not look for.
+ *
+ * Context: constructor or pprof_start().
+ */
+void pprof_command_prepare(void);
+
+/*
  * No command is executed between the first and one of the others, which are
  * called around a fork(), in its child the last: that has none under way, and
  * nothing of what its parent's handlers and threads were doing.

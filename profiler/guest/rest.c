@@ -608,6 +608,7 @@ pprof_rest_attach(int fd, bool ordinary)
     }
 
     pthread_once(&once, add_fork_handlers);
+    pprof_command_prepare();
 
     rest.page = page;
     rest.pid = pid;

@@ -12,6 +12,12 @@
 #include "kinds/kind.h"
 
 
+/* What is said where the program runs gperftools' profiler. */
+#define PPROF_ENGINE_ITSELF                                                   \
+    "the program runs gperftools' CPU profiler (ProfilerStart() or "          \
+    "CPUPROFILE); retry when it has stopped it"
+
+
 struct pprof_engine {
     const char  *name;
 

@@ -127,9 +127,7 @@ begin(struct pprof_job *job)
     if (job->target->self && find_engine() == &pprof_engine_sampler
         && is_profiling_itself())
     {
-        pprof_answer_error(&job->answer, 503, "the program runs gperftools' "
-                           "CPU profiler (ProfilerStart() or CPUPROFILE); "
-                           "retry when it has stopped it");
+        pprof_answer_error(&job->answer, 503, PPROF_ENGINE_ITSELF);
         return -1;
     }
 

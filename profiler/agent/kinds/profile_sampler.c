@@ -43,6 +43,9 @@ start(struct pprof_job *job)
         pprof_answer_error(a, 501, "the program handles every signal that a "
                            "profile could use: SIGPROF and all real-time ones");
 
+    } else if (error == EINPROGRESS) {
+        pprof_answer_error(a, 503, PPROF_ENGINE_ITSELF);
+
     } else {
         pprof_job_refuse(job, error, "the profile cannot start");
     }
