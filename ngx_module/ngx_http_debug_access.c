@@ -37,7 +37,8 @@ static ngx_uint_t ngx_http_debug_access_all_local(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_debug_access_local(ngx_http_request_t *r,
     u_char *p, u_char *last, ngx_uint_t names);
 static ngx_uint_t ngx_http_debug_access_is_loopback(struct sockaddr *sa);
-static ngx_uint_t ngx_http_debug_access_own_name(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_debug_access_own_name(ngx_http_request_t *r,
+    ngx_http_debug_access_conf_t *conf);
 static ngx_uint_t ngx_http_debug_access_server_name(ngx_http_server_name_t *sn,
     ngx_str_t *host);
 static ngx_int_t ngx_http_debug_access_denied(ngx_http_request_t *r,
@@ -170,7 +171,9 @@ ngx_http_debug_access(ngx_http_request_t *r,
 
     /* no page can make a browser open a unix domain socket */
 
-    if (sa->sa_family != AF_UNIX && !ngx_http_debug_access_own_name(r)) {
+    if (sa->sa_family != AF_UNIX
+        && !ngx_http_debug_access_own_name(r, conf))
+    {
         name.len = ngx_min(r->headers_in.server.len,
                            NGX_HTTP_DEBUG_ACCESS_SHOWN);
         name.data = r->headers_in.server.data;
@@ -479,14 +482,14 @@ ngx_http_debug_access_is_loopback(struct sockaddr *sa)
  */
 
 static ngx_uint_t
-ngx_http_debug_access_own_name(ngx_http_request_t *r)
+ngx_http_debug_access_own_name(ngx_http_request_t *r,
+    ngx_http_debug_access_conf_t *conf)
 {
-    ngx_str_t                 *host;
-    ngx_uint_t                 i;
-    ngx_http_server_name_t    *sn;
-    ngx_http_core_srv_conf_t  *cscf;
+    ngx_str_t               *host;
+    ngx_uint_t               i;
+    ngx_http_server_name_t  *sn;
 #if (NGX_HAVE_INET6)
-    struct in6_addr            in6;
+    struct in6_addr          in6;
 #endif
 
     static ngx_str_t  localhost = ngx_string("localhost");
@@ -518,10 +521,9 @@ ngx_http_debug_access_own_name(ngx_http_request_t *r)
         return 1;
     }
 
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-    sn = cscf->server_names.elts;
+    sn = conf->names.elts;
 
-    for (i = 0; i < cscf->server_names.nelts; i++) {
+    for (i = 0; i < conf->names.nelts; i++) {
         if (ngx_http_debug_access_server_name(&sn[i], host)) {
             return 1;
         }
@@ -675,6 +677,38 @@ ngx_http_debug_access_merge_conf(ngx_http_debug_access_conf_t *prev,
 
     ngx_conf_merge_ptr_value(conf->cidrs, prev->cidrs, NULL);
     ngx_conf_merge_value(conf->loopback, prev->loopback, 1);
+}
+
+
+/* nginx's own array of names does not outlive the configuration's reading. */
+
+ngx_int_t
+ngx_http_debug_access_merge_location(ngx_conf_t *cf,
+    ngx_http_debug_access_conf_t *conf)
+{
+    void                      *p;
+    ngx_uint_t                 n;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+    n = cscf->server_names.nelts;
+
+    if (ngx_array_init(&conf->names, cf->pool, n + 1,
+                       sizeof(ngx_http_server_name_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    p = ngx_array_push_n(&conf->names, n);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, cscf->server_names.elts,
+               n * sizeof(ngx_http_server_name_t));
+
+    return NGX_OK;
 }
 
 

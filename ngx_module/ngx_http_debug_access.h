@@ -27,6 +27,7 @@
 typedef struct {
     ngx_array_t  *cidrs;     /* of ngx_cidr_t; NULL: none */
     ngx_flag_t    loopback;  /* with neither, all may */
+    ngx_array_t   names;     /* of ngx_http_server_name_t: the server's */
 } ngx_http_debug_access_conf_t;
 
 
@@ -34,6 +35,13 @@ typedef struct {
 
 void ngx_http_debug_access_create_conf(ngx_http_debug_access_conf_t *conf);
 void ngx_http_debug_access_merge_conf(ngx_http_debug_access_conf_t *prev,
+    ngx_http_debug_access_conf_t *conf);
+
+/*
+ * CONF is of a location of ours, in the server that is being merged.  Returns
+ * NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_debug_access_merge_location(ngx_conf_t *cf,
     ngx_http_debug_access_conf_t *conf);
 
 /* The setter finds the member at the command's "offset". */

@@ -858,6 +858,11 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->routes) {
         ngx_http_debug_pprof_merge_location(cf);
+
+        if (ngx_http_debug_access_merge_location(cf, &conf->access) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
     }
 
     if (ngx_http_debug_pprof_merge_conf(cf, &prev->pprof, &conf->pprof)

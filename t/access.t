@@ -161,6 +161,13 @@ asks($host, 'a regex that takes any name is none', $u, port => $t->port(7),
      headers => { Host => 'evil.example' });
 asks('yes', 'and takes no other away', $u, port => $t->port(7));
 
+# what the configuration was read with is gone, here and after a reload
+
+ok($t->reload(), 'reload');
+asks('yes', 'server_name, after a reload', $u,
+     headers => { Host => 'a.three.example' });
+asks($host, 'and another', $u, headers => { Host => 'evil.example' });
+
 # legacy trees, pages, profiles: the same door
 
 asks($host, $_, $_, headers => { Host => 'evil.example' })

@@ -127,6 +127,13 @@ for my $room (sort keys %knows) {
 		sub { /^#include "/ && !/^#include "(?:$allowed)(?:\/|")/ });
 }
 
+# what the docs name
+
+my %there = map { $_ => 1 } keys %text;
+is(join(' ', grep { !$there{$_} } map { /\bt\/\w+\.t\b/g }
+	map { $text{$_} } grep { /\.md$/ } sort keys %text), '',
+	'every test that the docs name is there');
+
 # what is exported
 
 SKIP: {

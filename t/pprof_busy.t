@@ -35,7 +35,7 @@ my $bad = backend(sub {
     $_[1]->reply(500, "no\n", 'X-Go-Pprof' => 1, 'Content-Type' => 'text/plain');
 });
 
-$t->write('users', "me:{PLAIN}secret\n");
+$t->write('users', "me:{PLAIN}secret\ne\e[2Jvil:{PLAIN}secret\n");
 
 my $made = run_cmd([qw/ openssl req -x509 -newkey rsa:2048 -nodes -days 3
                         -keyout key.pem -out cert.pem -subj \/CN=localhost /],
@@ -148,6 +148,14 @@ $first = begin('/basic/pprof/profile?seconds=1',
 started($b[0], 1);
 like(http_get("$p/profile")->{body}, qr/started by me at 127\.0\.0\.1/,
      'by whom');
+finish($first);
+
+$b[0]->clear();
+$first = begin('/basic/pprof/profile?seconds=1',
+               headers => { Authorization => 'Basic ZRtbMkp2aWw6c2VjcmV0' });
+started($b[0], 1);
+like(http_get("$p/profile")->{body}, qr/started by e\?\[2Jvil at 127\.0\.0\.1/,
+     'whose name does nothing to a terminal');
 finish($first);
 
 # one that leaves makes room
