@@ -22,7 +22,12 @@ my %common = map { $_ => 1 } qw/
 my %own = (
 	'stackmap' => [qw/ mmap munmap /],	# _create and _free only
 	'unwind' => [qw/ pprof_bounds pprof_cfi_shared /],
-	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add /],
+	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add
+		pprof_newborn_row /],
+
+	# the key is made by the serving thread, and set where a thread begins
+	'newborn' => [qw/ pprof_tick_shared pprof_timer_create
+		pprof_timer_delete pthread_key_create pthread_setspecific /],
 
 	# _rate, _clear and what they need run on the serving thread
 	'events' => [qw/ nanosleep pprof_cfi_refresh pprof_own_here
@@ -43,7 +48,7 @@ my %own = (
 		__pthread_rwlock_rdlock __pthread_rwlock_wrlock
 		__pthread_rwlock_unlock /],
 	'create' => [qw/ dlsym pprof_events_created pprof_events_hook
-		pprof_sampler_born /],
+		pprof_newborn_begin pprof_newborn_wanted pprof_own_here /],
 );
 
 foreach my $object (sort keys %own) {

@@ -1,30 +1,117 @@
 /*
- * pthread_create(), and who called it.
+ * Functions that create threads: who called them, and, while a profile runs,
+ * a start of the new thread's own in front of the program's.
  *
  * GUEST ROOM.  For libpprof.so only, as locks.c.
  */
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <threads.h>
 
 #include "guest/events.h"
-#include "guest/sampler.h"
+#include "guest/newborn.h"
+#include "guest/own.h"
+
+
+#define EXPORT  __attribute__((visibility("default"), noinline))
+
+enum { STARTS = 512 };
+
+/*
+ * What a thread is to run when it has begun.  It belongs to the creator until
+ * the thread exists, and to the thread until it has read it: some microseconds
+ * altogether.
+ */
+struct start {
+    atomic_bool  used;
+    void        *run;
+    void        *arg;
+};
 
 
 static int (*libc_create)(pthread_t *, const pthread_attr_t *,
                           void *(*)(void *), void *);
+static int (*libc_thrd)(thrd_t *, thrd_start_t, void *);
+
+static struct start      starts[STARTS];
+static _Atomic unsigned  next_start;
 
 
 __attribute__((constructor(101))) static void
 prepare(void)
 {
     *(void **) &libc_create = dlsym(RTLD_NEXT, "pthread_create");
+    *(void **) &libc_thrd = dlsym(RTLD_NEXT, "thrd_create");
     pprof_events_hook(PPROF_EVENT_CREATE);
 }
 
 
-__attribute__((visibility("default"), noinline)) int
+/* NULL: the thread is to begin as it would without us. */
+static struct start *
+take_start(void *run, void *arg)
+{
+    if (!pprof_newborn_wanted() || pprof_own_here()) {
+        return NULL;
+    }
+
+    struct start *start = &starts[atomic_fetch_add(&next_start, 1) % STARTS];
+
+    if (atomic_exchange_explicit(&start->used, true, memory_order_acquire)) {
+        return NULL;
+    }
+
+    start->run = run;
+    start->arg = arg;
+
+    return start;
+}
+
+
+static void
+give_start(struct start *start)
+{
+    atomic_store_explicit(&start->used, false, memory_order_release);
+}
+
+
+/*
+ * The program's own function is not called but jumped to: what looks at the
+ * thread's stack finds the same frames as ever.
+ */
+static void *
+begin(void *arg)
+{
+    struct start *start = arg;
+
+    void *(*const run)(void *) = (void *(*)(void *)) start->run;
+    void *const run_arg = start->arg;
+
+    give_start(start);
+    pprof_newborn_begin((const void *) run);
+
+    return run(run_arg);
+}
+
+
+static int
+begin_thrd(void *arg)
+{
+    struct start *start = arg;
+
+    const thrd_start_t run = (thrd_start_t) start->run;
+    void *const        run_arg = start->arg;
+
+    give_start(start);
+    pprof_newborn_begin((const void *) run);
+
+    return run(run_arg);
+}
+
+
+EXPORT int
 pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     void *(*run)(void *), void *arg)
 {
@@ -32,11 +119,38 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attr,
         prepare();
     }
 
-    int rc = libc_create(thread, attr, run, arg);
+    struct start *start = take_start((void *) run, arg);
+    const int     rc = start == NULL
+                       ? libc_create(thread, attr, run, arg)
+                       : libc_create(thread, attr, begin, start);
 
     if (rc == 0) {
-        pprof_sampler_born();
         pprof_events_created(__builtin_return_address(0));
+
+    } else if (start != NULL) {
+        give_start(start);
+    }
+
+    return rc;
+}
+
+
+EXPORT int
+thrd_create(thrd_t *thread, thrd_start_t run, void *arg)
+{
+    if (libc_thrd == NULL) {
+        prepare();
+    }
+
+    struct start *start = take_start((void *) run, arg);
+    const int     rc = start == NULL ? libc_thrd(thread, run, arg)
+                                     : libc_thrd(thread, begin_thrd, start);
+
+    if (rc == thrd_success) {
+        pprof_events_created(__builtin_return_address(0));
+
+    } else if (start != NULL) {
+        give_start(start);
     }
 
     return rc;

@@ -7,8 +7,10 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "guest/account.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
+#include "guest/newborn.h"
 #include "guest/own.h"
 #include "guest/raw.h"
 #include "guest/sampler.h"
@@ -22,11 +24,11 @@ enum {
     FRAMES_PER_STACK = 24,              /* on average, when all are used */
     SCAN_SHARE = 200,                   /* a scan may take 1/200 of the time */
     SCAN_MIN = 4000000,                 /* ns between two scans */
-    SCAN_MAX = 100000000,
-    SCAN_IDLE = 100000000,              /* ns to the next, if no thread that
-                                           we hear of is born */
+    SCAN_MAX = 100000000,               /* and where threads begin themselves */
     CHECK_EVERY = 100000000,            /* ns between two looks at modules */
-    LAG_MIN = 50000000                  /* ns without a sample: why? */
+    CLOCK_TRIES = 5,
+    CLOCK_GAP = 1000000                 /* ns between the first and the last
+                                           clock that are meant to be one */
 };
 
 
@@ -34,26 +36,22 @@ enum {
 struct sampler {
     struct pprof_ticks        ticks;
     size_t                    mapped;   /* bytes of ticks.threads */
-    size_t                    n;        /* threads seen */
     uint32_t                 *by_tid;   /* SLOTS of index + 1; 0 is free */
     uint32_t                 *live;     /* indices of those that are */
     size_t                    nlive;
-    bool                      wall;
     bool                      first;    /* the first scan is under way */
+    bool                      told;     /* new threads begin by themselves */
     bool                      taken;
     int                       signo;
     uint64_t                  started;
     uint64_t                  cpu;      /* of the process when it started */
-    uint64_t                  crowd;    /* ns of threads beyond the limit */
+    uint64_t                  crowd;    /* times that there was no row left */
     uint32_t                  seed;
 
     /* the controller's, which is the resting thread or one of our own */
     uint64_t                  scanned;  /* when, CLOCK_MONOTONIC */
     uint64_t                  checked;
     uint64_t                  pause;    /* ns between two scans */
-    uint32_t                  births;   /* as the last scan found them */
-    bool                      told;     /* of every thread that is created */
-    bool                      busy;     /* some were before the last scan */
     bool                      driven;   /* by pprof_sampler_step() */
     pthread_t                 controller;
     _Atomic bool              quit;
@@ -62,10 +60,6 @@ struct sampler {
 
 static _Atomic(struct sampler *)  running;
 static uint32_t                   generation;
-
-/* Threads that were created, and whether somebody waits for the next. */
-static _Atomic uint32_t           births;
-static atomic_bool                expecting;
 
 /* What the controller sleeps on: a futex of its own, or the page's bell. */
 static _Atomic uint32_t           own_bell;
@@ -76,7 +70,7 @@ static _Atomic uint32_t          *bell = &own_bell;
 static uint64_t
 clock_of(const struct sampler *sampler, pid_t tid)
 {
-    return sampler->wall ? pprof_clock(CLOCK_MONOTONIC)
+    return sampler->ticks.wall ? pprof_clock(CLOCK_MONOTONIC)
                          : pprof_thread_clock(tid);
 }
 
@@ -119,54 +113,147 @@ find_tid(struct sampler *sampler, pid_t tid)
 }
 
 
-/*
- * Gives a thread its timer.  The first period begins at a random phase:
- * threads that use less than one are then sampled as often as they should be.
- */
-static void
-add_thread(struct sampler *sampler, size_t index, pid_t tid)
+/* CPU time of the library's own threads, which are no part of the program. */
+static uint64_t
+program_cpu(void)
 {
-    struct pprof_tick_thread *thread = &sampler->ticks.threads[index];
-    uint64_t                  period = sampler->ticks.period;
-    uint64_t                  now = clock_of(sampler, tid);
-    uint64_t                  first = 1 + (uint64_t) rand_r(&sampler->seed)
-                                          % period;
+    return pprof_clock(CLOCK_PROCESS_CPUTIME_ID) - pprof_own_cpu();
+}
 
-    /* a row is used once, so it is still all zeroes */
+
+/* Gives a thread its timer. */
+static void
+start_thread(struct sampler *sampler, struct pprof_tick_thread *thread)
+{
+    struct pprof_ticks *ticks = &sampler->ticks;
+    const size_t        index = (size_t) (thread - ticks->threads);
+
+    /* never at once: that would wake a thread which is asleep by now */
+    uint64_t first = 1, period = ticks->tick / 2;
+
+    if (ticks->wall) {
+        first += (uint64_t) rand_r(&sampler->seed) % ticks->period;
+        period = ticks->period;
+    }
+
+    const int timer = pprof_timer_create(thread->tid,
+                          pprof_tick_value(ticks->generation, index), first,
+                          period, ticks->wall);
+
+    /* gone already, or one timer too many */
+    thread->no_timer = timer == -1;
+    atomic_store(&thread->timer, timer);
+}
+
+
+static void
+add_thread(struct sampler *sampler, struct pprof_tick_thread *thread,
+    pid_t tid)
+{
+    const size_t   index = (size_t) (thread - sampler->ticks.threads);
+    const uint64_t now = clock_of(sampler, tid);
+
     thread->tid = tid;
     thread->seen = true;
-    thread->from = now;
-    thread->last = now;
-
-    if (!sampler->first && !sampler->wall) {
-        /*
-         * It was born since the last scan, and all it used is the profile's.
-         * Not by a timer that has run out: that would wake a thread which
-         * may be asleep by now.
-         */
-        thread->from = 0;
-
-        if (now >= first) {
-            uint64_t missed = (now - first) / period + 1;
-
-            atomic_store(&thread->credit, missed);
-            first += missed * period;
-        }
-
-        first -= now;
-    }
+    atomic_store(&thread->timer, -1);
+    atomic_store(&thread->last, now);
 
     thread->live = true;
     sampler->live[sampler->nlive++] = (uint32_t) index;
 
-    thread->timer = pprof_timer_create(tid,
-                        pprof_tick_value(sampler->ticks.generation, index),
-                        first, period, sampler->wall);
-
-    /* gone already, or one timer too many */
-    thread->no_timer = thread->timer == -1;
+    if (!sampler->first) {
+        /* it was born since, and all it used is the profile's */
+        thread->from = sampler->ticks.wall ? now : 0;
+        atomic_store(&thread->mark, thread->from);
+        start_thread(sampler, thread);
+    }
 
     read_name(thread);
+}
+
+
+/*
+ * Reads the clocks of all live threads, and then the program's.  The two
+ * differ by what was computed meanwhile: again, where that was much.
+ */
+static uint64_t
+read_clocks(struct sampler *sampler)
+{
+    uint64_t before, cpu;
+
+    for (int i = 0; i < CLOCK_TRIES; i++) {
+        before = program_cpu();
+
+        for (size_t k = 0; k < sampler->nlive; k++) {
+            struct pprof_tick_thread *thread;
+
+            thread = &sampler->ticks.threads[sampler->live[k]];
+
+            const uint64_t now = clock_of(sampler, thread->tid);
+
+            if (now != 0 && !atomic_load(&thread->ended)) {
+                atomic_store(&thread->last, now);
+            }
+        }
+
+        cpu = program_cpu();
+
+        if (cpu - before < CLOCK_GAP) {
+            break;
+        }
+    }
+
+    return cpu;
+}
+
+
+/* The threads that are there at the start: ticks begin now, for all. */
+static void
+start_threads(struct sampler *sampler)
+{
+    sampler->cpu = read_clocks(sampler);
+
+    for (size_t i = 0; i < sampler->nlive; i++) {
+        struct pprof_tick_thread *thread;
+
+        thread = &sampler->ticks.threads[sampler->live[i]];
+        thread->from = atomic_load(&thread->last);
+        atomic_store(&thread->mark, thread->from);
+        start_thread(sampler, thread);
+    }
+
+    sampler->first = false;
+}
+
+
+/*
+ * A thread that began by itself.  Returns false when TID did not.
+ */
+static bool
+visit_newborn(struct sampler *sampler, pid_t tid)
+{
+    struct pprof_newborn *place = pprof_newborn_find(sampler->ticks.newborns,
+                                                     tid);
+    if (place == NULL) {
+        return false;
+    }
+
+    const uint32_t row = atomic_load_explicit(&place->row,
+                                              memory_order_acquire);
+
+    if (row != 0) {
+        struct pprof_tick_thread *thread = &sampler->ticks.threads[row - 1];
+
+        thread->seen = true;
+
+        if (!thread->live) {
+            thread->live = true;
+            sampler->live[sampler->nlive++] = row - 1;
+            read_name(thread);
+        }
+    }
+
+    return true;
 }
 
 
@@ -186,22 +273,34 @@ visit_tid(void *arg, pid_t tid)
         }
     }
 
-    if (sampler->n == sampler->ticks.cap) {
+    if (sampler->told && !sampler->first
+        && (visit_newborn(sampler, tid)
+            || pprof_thread_clock(tid) < sampler->ticks.tick))
+    {
+        /* or will do so any moment */
+        return;
+    }
+
+    thread = pprof_tick_row(&sampler->ticks);
+
+    if (thread == NULL) {
         sampler->crowd++;
         return;
     }
 
     /* a number that is used again: the dead thread's row stays as it is */
-    *place = (uint32_t) ++sampler->n;
-    add_thread(sampler, sampler->n - 1, tid);
+    *place = (uint32_t) (thread - sampler->ticks.threads) + 1;
+    add_thread(sampler, thread, tid);
 }
 
 
 static void
 stop_thread(struct pprof_tick_thread *thread)
 {
-    if (!thread->no_timer) {
-        pprof_timer_delete(thread->timer);
+    const int timer = atomic_exchange(&thread->timer, -1);
+
+    if (timer != -1) {
+        pprof_timer_delete(timer);
     }
 }
 
@@ -239,28 +338,10 @@ scan(struct sampler *sampler)
             read_name(thread);
         }
 
-        uint64_t now = clock_of(sampler, thread->tid);
-
-        if (now != 0) {
-            thread->last = now;
-        }
-
         sampler->live[kept++] = index;
     }
 
     sampler->nlive = kept;
-}
-
-
-/* Whole periods that THREAD computed and nothing stands for. */
-static uint64_t
-missing(const struct pprof_tick_thread *thread, uint64_t period)
-{
-    uint64_t due = (thread->last - thread->from) / period;
-    uint64_t had = atomic_load(&thread->ticks) + atomic_load(&thread->credit)
-                   + atomic_load(&thread->held);
-
-    return due > had ? due - had : 0;
 }
 
 
@@ -271,16 +352,16 @@ missing(const struct pprof_tick_thread *thread, uint64_t period)
 static void
 check(struct sampler *sampler, bool last)
 {
-    uint64_t period = sampler->ticks.period;
-
     for (size_t i = 0; i < sampler->nlive; i++) {
         struct pprof_tick_thread *thread;
 
         thread = &sampler->ticks.threads[sampler->live[i]];
 
-        const bool never = last && atomic_load(&thread->signals) == 0;
+        const bool     never = last && atomic_load(&thread->signals) == 0;
+        const uint64_t now = atomic_load(&thread->last);
+        const uint64_t mark = atomic_load(&thread->mark);
 
-        if (missing(thread, period) * period > (never ? 0 : LAG_MIN)) {
+        if (now > mark && now - mark > (never ? 0 : PPROF_ACCOUNT_LAG)) {
             atomic_store(&thread->blocked, pprof_task_blocks(thread->tid));
 
         } else if (atomic_load(&thread->blocked)
@@ -310,68 +391,30 @@ pprof_sampler_bell(_Atomic uint32_t *word)
 }
 
 
-void
-pprof_sampler_born(void)
-{
-    atomic_fetch_add(&births, 1);
-
-    if (atomic_load(&expecting)) {
-        ring();
-    }
-}
-
-
-/*
- * When the next scan is due, by the account of NOW.  Waking costs as much as a
- * scan, so a program whose threads stay is left alone until one is born.
- */
-static uint64_t
-next_scan(struct sampler *sampler, uint64_t now)
-{
-    uint64_t next = sampler->scanned + sampler->pause;
-
-    if (!sampler->told || sampler->busy) {
-        return next;
-    }
-
-    atomic_store(&expecting, true);
-
-    /* looked at behind that: who is born from now on rings */
-    if (atomic_load(&births) == sampler->births
-        && now < sampler->scanned + SCAN_IDLE)
-    {
-        return sampler->scanned + SCAN_IDLE;
-    }
-
-    return next;
-}
-
-
 /* Scans when that is due.  Returns the ns until it is again. */
 static uint64_t
 step(struct sampler *sampler)
 {
-    uint64_t now = pprof_clock(CLOCK_MONOTONIC);
-    uint64_t next = next_scan(sampler, now);
+    const uint64_t now = pprof_clock(CLOCK_MONOTONIC);
+    const uint64_t next = sampler->scanned + sampler->pause;
 
     if (now < next) {
         return next - now;
     }
 
-    atomic_store(&expecting, false);
+    const uint64_t before = pprof_clock(CLOCK_THREAD_CPUTIME_ID);
 
-    uint64_t before = pprof_clock(CLOCK_THREAD_CPUTIME_ID);
-    uint32_t born = atomic_load(&births);
-
-    sampler->busy = born != sampler->births;
-    sampler->births = born;
     scan(sampler);
+    (void) read_clocks(sampler);
 
-    uint64_t pause = (pprof_clock(CLOCK_THREAD_CPUTIME_ID) - before)
-                     * SCAN_SHARE;
+    if (!sampler->told) {
+        uint64_t pause = (pprof_clock(CLOCK_THREAD_CPUTIME_ID) - before)
+                         * SCAN_SHARE;
 
-    pause = pause < SCAN_MIN ? SCAN_MIN : pause;
-    sampler->pause = pause > SCAN_MAX ? SCAN_MAX : pause;
+        pause = pause < SCAN_MIN ? SCAN_MIN : pause;
+        sampler->pause = pause > SCAN_MAX ? SCAN_MAX : pause;
+    }
+
     sampler->scanned = pprof_clock(CLOCK_MONOTONIC);
 
     if (sampler->scanned - sampler->checked >= CHECK_EVERY) {
@@ -413,14 +456,6 @@ control(void *arg)
 }
 
 
-/* CPU time of the library's own threads, which are no part of the program. */
-static uint64_t
-program_cpu(void)
-{
-    return pprof_clock(CLOCK_PROCESS_CPUTIME_ID) - pprof_own_cpu();
-}
-
-
 static void
 free_sampler(struct sampler *sampler)
 {
@@ -444,6 +479,21 @@ map_zeroes(size_t size)
 }
 
 
+/* How long the kernel's tick is, which looks at CPU timers. */
+static uint64_t
+kernel_tick(void)
+{
+    struct timespec ts;
+
+    /* its coarse clocks move by it */
+    if (clock_getres(CLOCK_MONOTONIC_COARSE, &ts) == -1) {
+        return PPROF_SECOND / 250;
+    }
+
+    return pprof_clock_nsec(&ts);
+}
+
+
 static struct sampler *
 new_sampler(unsigned hz, bool wall)
 {
@@ -456,7 +506,10 @@ new_sampler(unsigned hz, bool wall)
     size_t threads = PPROF_SAMPLER_THREADS * sizeof(*sampler->ticks.threads);
     size_t live = PPROF_SAMPLER_THREADS * sizeof(*sampler->live);
 
-    sampler->mapped = threads + live + SLOTS * sizeof(*sampler->by_tid);
+    size_t newborns = sizeof(struct pprof_newborns);
+
+    sampler->mapped = threads + live + newborns
+                      + SLOTS * sizeof(*sampler->by_tid);
     sampler->ticks.threads = map_zeroes(sampler->mapped);
     sampler->ticks.map = pprof_stackmap_create(PPROF_SAMPLER_STACKS,
                                                (size_t) PPROF_SAMPLER_STACKS
@@ -470,38 +523,54 @@ new_sampler(unsigned hz, bool wall)
 
     char *rest = (char *) sampler->ticks.threads + threads;
 
-    sampler->live = (uint32_t *) rest;
-    sampler->by_tid = (uint32_t *) (rest + live);
+    sampler->ticks.newborns = (struct pprof_newborns *) rest;
+    sampler->live = (uint32_t *) (rest + newborns);
+    sampler->by_tid = (uint32_t *) (rest + newborns + live);
     sampler->ticks.cap = PPROF_SAMPLER_THREADS;
-    sampler->ticks.period = 1000000000 / hz;
+    sampler->ticks.wall = wall;
+    sampler->ticks.period = PPROF_SECOND / hz;
+    sampler->ticks.tick = kernel_tick();
     sampler->ticks.generation = generation += 2;
-    sampler->wall = wall;
+    sampler->told = pprof_events_hooked(PPROF_EVENT_CREATE);
     sampler->first = true;
     sampler->seed = (uint32_t) pprof_clock(CLOCK_MONOTONIC);
 
     sampler->scanned = sampler->checked = pprof_clock(CLOCK_MONOTONIC);
-    sampler->pause = SCAN_MIN;
-    sampler->told = pprof_events_hooked(PPROF_EVENT_CREATE);
-    sampler->births = atomic_load(&births);
-    sampler->busy = true;
+    sampler->pause = sampler->told ? SCAN_MAX : SCAN_MIN;
     sampler->driven = pprof_own_raw();
 
     return sampler;
 }
 
 
-/* Takes the profile away from the handlers; false when one is still inside. */
+/*
+ * Takes the profile away from the handlers; false when one is still inside.
+ */
 static bool
-withdraw(struct sampler *sampler)
+silence(void)
+{
+    atomic_store(&pprof_tick_shared.ticks, NULL);
+
+    return pprof_signal_quiesce();
+}
+
+
+/*
+ * When it is QUIET: nobody can be making a timer any more, so all that there
+ * are can be deleted.  Else the signal stays ours: it may come yet.
+ */
+static void
+withdraw(struct sampler *sampler, bool quiet)
 {
     for (size_t i = 0; i < sampler->nlive; i++) {
         stop_thread(&sampler->ticks.threads[sampler->live[i]]);
     }
 
-    pprof_signal_release();
-    atomic_store(&pprof_tick_shared.ticks, NULL);
+    pprof_newborn_stop(sampler->ticks.newborns);
 
-    return pprof_signal_quiesce();
+    if (quiet) {
+        pprof_signal_release();
+    }
 }
 
 
@@ -519,6 +588,10 @@ pprof_sampler_start(unsigned hz, bool wall)
     }
 
     pprof_unwind_init();
+
+    if (pprof_events_hooked(PPROF_EVENT_CREATE)) {
+        pprof_newborn_init();
+    }
 
     if (pprof_cfi_refresh() == -1) {
         return -1;
@@ -541,11 +614,10 @@ pprof_sampler_start(unsigned hz, bool wall)
     atomic_store(&pprof_tick_shared.ticks, &sampler->ticks);
 
     sampler->started = pprof_clock(CLOCK_MONOTONIC);
-    sampler->cpu = program_cpu();
 
     int error = pprof_task_list(visit_tid, sampler) == -1 ? errno : 0;
 
-    sampler->first = false;
+    start_threads(sampler);
 
     if (error == 0 && !sampler->driven) {
         error = pprof_own_create(&sampler->controller, "pprof-sampler",
@@ -553,7 +625,11 @@ pprof_sampler_start(unsigned hz, bool wall)
     }
 
     if (error != 0) {
-        if (withdraw(sampler)) {
+        const bool quiet = silence();
+
+        withdraw(sampler, quiet);
+
+        if (quiet) {
             free_sampler(sampler);
         }
 
@@ -574,219 +650,6 @@ pprof_sampler_running(void)
 }
 
 
-/* Where rows go, and what they sum up to. */
-struct report {
-    struct sampler       *sampler;
-    pprof_sampler_visit  *visit;
-    void                 *arg;
-    uint64_t              samples;
-    uint64_t              lost;
-};
-
-
-static void
-report_stack(void *arg, const struct pprof_stack *row)
-{
-    struct report                  *report = arg;
-    const struct pprof_tick_thread *thread;
-
-    thread = &report->sampler->ticks.threads[row->tag];
-    report->samples += row->count;
-
-    if (report->visit != NULL) {
-        struct pprof_sampler_row sample = {
-            .pcs = row->pcs,
-            .depth = row->depth,
-            .count = row->count,
-            .tid = thread->tid,
-            .thread = thread->name,
-        };
-
-        report->visit(report->arg, &sample);
-    }
-}
-
-
-static void
-report_lost(struct report *report, const struct pprof_tick_thread *thread,
-    uint64_t count, const char *reason)
-{
-    if (count == 0) {
-        return;
-    }
-
-    report->lost += count;
-
-    if (report->visit != NULL) {
-        struct pprof_sampler_row sample = {
-            .count = count,
-            .tid = thread ? thread->tid : 0,
-            .thread = thread ? thread->name : "",
-            .lost = reason,
-        };
-
-        report->visit(report->arg, &sample);
-    }
-}
-
-
-/*
- * The kernel looks at CPU timers when its tick finds the thread running: with
- * more threads than processors, every tens of milliseconds of its time.  What
- * a thread computes between the last such moment and its end has no signal.
- * It is charged to where the last sample was, as the time before each signal
- * is to where that one was.
- */
-static void
-charge(struct sampler *sampler, struct pprof_tick_thread *thread,
-    uint64_t count)
-{
-    uint32_t row = atomic_load(&thread->row);
-
-    if (row != 0 && count > 0) {
-        pprof_stackmap_more(sampler->ticks.map, row, count,
-                            count * sampler->ticks.period);
-        atomic_fetch_add(&thread->ticks, count);
-    }
-}
-
-
-/*
- * Settles each thread's account, as far as its clock was read.  Returns the
- * periods that all of them together now have, with or without a stack.
- */
-static uint64_t
-settle(struct report *report)
-{
-    struct sampler *sampler = report->sampler;
-    uint64_t        period = sampler->ticks.period, told = 0;
-
-    for (size_t i = 0; i < sampler->n; i++) {
-        struct pprof_tick_thread *thread = &sampler->ticks.threads[i];
-        uint64_t                  due = missing(thread, period);
-
-        if (thread->ours) {
-            continue;
-        }
-
-        if (thread->no_timer) {
-            report_lost(report, thread, due, "no timer");
-
-        } else if (atomic_load(&thread->blocked)) {
-            atomic_fetch_add(&thread->held, due);
-
-        } else if (due * period > LAG_MIN) {
-            report_lost(report, thread, due, "no signal came");
-
-        } else {
-            charge(sampler, thread, due);
-        }
-
-        report_lost(report, thread, atomic_load(&thread->held),
-                    "signal blocked");
-        report_lost(report, thread, atomic_load(&thread->credit),
-                    "thread ended unseen");
-
-        told += atomic_load(&thread->ticks);
-    }
-
-    return told + report->lost;
-}
-
-
-/* How long THREAD, which ended, may have computed after its last signal. */
-static uint64_t
-likely_rest(const struct pprof_tick_thread *thread)
-{
-    uint32_t signals = atomic_load(&thread->signals);
-
-    return signals == 0 || thread->live
-           ? 0 : (thread->last - thread->from) / signals;
-}
-
-
-/*
- * Shares GAP periods, which only the process's clock knows of, among the
- * threads that ended: each gets at most what usually lay between two of its
- * signals.  Returns what is left.
- */
-static uint64_t
-share(struct sampler *sampler, uint64_t gap)
-{
-    uint64_t period = sampler->ticks.period, sum = 0, carry = 0, given = 0;
-
-    for (size_t i = 0; i < sampler->n; i++) {
-        sum += likely_rest(&sampler->ticks.threads[i]) / 1000;
-    }
-
-    uint64_t limit = gap * period / 1000;       /* all in microseconds */
-    uint64_t scale = limit < sum ? limit : sum;
-
-    for (size_t i = 0; i < sampler->n && sum > 0; i++) {
-        struct pprof_tick_thread *thread = &sampler->ticks.threads[i];
-        uint64_t                  rest = likely_rest(thread) / 1000;
-
-        if (rest == 0 || atomic_load(&thread->row) == 0) {
-            continue;
-        }
-
-        /* what does not make a period is passed on to the next */
-        carry += (uint64_t) ((double) rest * (double) scale / (double) sum);
-
-        uint64_t count = carry * 1000 / period;
-
-        charge(sampler, thread, count);
-        carry -= count * period / 1000;
-        given += count;
-    }
-
-    return given < gap ? gap - given : 0;
-}
-
-
-/* The square root, rounded down: libm is not worth a dependency. */
-static uint64_t
-root(uint64_t n)
-{
-    uint64_t r = 0;
-
-    while ((r + 1) * (r + 1) <= n) {
-        r++;
-    }
-
-    return r;
-}
-
-
-static void
-report_all(struct report *report, uint64_t cpu)
-{
-    struct sampler *sampler = report->sampler;
-    uint64_t        period = sampler->ticks.period;
-    uint64_t        full = pprof_stackmap_lost(sampler->ticks.map).count;
-
-    report_lost(report, NULL, full, "stack table full");
-
-    /* those are among the threads' ticks, too */
-    uint64_t told = settle(report) - full;
-
-    if (!sampler->wall && cpu / period > told) {
-        uint64_t gap = share(sampler, cpu / period - told);
-
-        /*
-         * The rest is of threads that came and went between two scans, if it
-         * is more than chance: each thread's unfinished period is worth half
-         * of one, and the root of their number for many.
-         */
-        if (gap > 2 + root(sampler->n)) {
-            report_lost(report, NULL, gap, "thread ended unseen");
-        }
-    }
-
-    pprof_stackmap_read(sampler->ticks.map, report_stack, report);
-}
-
-
 int
 pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
     struct pprof_sampler_result *result)
@@ -804,32 +667,38 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
         pthread_join(sampler->controller, NULL);
     }
 
-    atomic_store(&expecting, false);
-
     scan(sampler);
+    (void) read_clocks(sampler);
     check(sampler, true);
 
-    uint64_t cpu = program_cpu() - sampler->cpu;
+    bool     quiet = silence();
+    uint64_t cpu = read_clocks(sampler) - sampler->cpu;
     uint64_t duration = pprof_clock(CLOCK_MONOTONIC) - sampler->started;
 
     for (size_t i = 0; i < sampler->nlive; i++) {
         read_name(&sampler->ticks.threads[sampler->live[i]]);
     }
 
-    bool quiet = withdraw(sampler);
+    withdraw(sampler, quiet);
 
-    struct report report = { .sampler = sampler, .visit = visit, .arg = arg };
+    struct pprof_account account = {
+        .ticks = &sampler->ticks,
+        .cpu = cpu,
+        .taken = sampler->taken,
+        .visit = visit,
+        .arg = arg,
+    };
 
-    report_all(&report, cpu);
+    pprof_account_settle(&account);
 
     if (result != NULL) {
         *result = (struct pprof_sampler_result) {
             .period = sampler->ticks.period,
             .duration = duration,
             .cpu = cpu,
-            .samples = report.samples,
-            .lost = report.lost,
-            .threads = sampler->n,
+            .samples = account.samples,
+            .lost = account.lost,
+            .threads = pprof_tick_rows(&sampler->ticks) + account.young,
             .signo = sampler->signo,
             .taken = sampler->taken,
         };
@@ -852,7 +721,7 @@ pprof_sampler_child(void)
 
     atomic_store(&pprof_tick_shared.ticks, NULL);
     atomic_store(&pprof_tick_shared.inside, 0);
-    atomic_store(&expecting, false);
+    pprof_newborn_child();
 
     if (sampler != NULL) {
         /* timers are not inherited, so there is none to delete */

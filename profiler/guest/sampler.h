@@ -58,15 +58,6 @@ typedef void pprof_sampler_visit(void *arg,
 
 
 /*
- * A thread was created: tells a profile, which then need not look for one all
- * the time.
- *
- * Context: the program's thread that created it.
- */
-void pprof_sampler_born(void);
-
-
-/*
  * Starts a profile at HZ samples for each second of CPU time, 0 meaning
  * PPROF_SAMPLER_HZ.  WALL counts all time of each thread instead; it
  * interrupts system calls, so some of the program's return EINTR.

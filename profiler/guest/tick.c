@@ -1,6 +1,8 @@
 #include <limits.h>
 #include <linux/futex.h>
 
+#include "base/clock.h"
+#include "guest/newborn.h"
 #include "guest/raw.h"
 #include "guest/tick.h"
 #include "guest/unwind.h"
@@ -9,36 +11,89 @@
 struct pprof_tick_shared  pprof_tick_shared;
 
 
+/*
+ * The time until the next sample: the period's half to its one and a half.
+ * Where that is within a tick of the kernel's, each tick is one anyway.
+ */
 static void
-take_sample(struct pprof_ticks *ticks, size_t index, uint64_t periods,
+set_next(const struct pprof_ticks *ticks, int timer, uint64_t now)
+{
+    const uint64_t period = ticks->period;
+
+    if (period + period / 2 <= ticks->tick && !ticks->wall) {
+        return;
+    }
+
+    /* the low digits of a clock, spread */
+    const uint64_t chance = now * 0x9e3779b97f4a7c15 >> 33;
+
+    const struct itimerspec spec = {
+        .it_value = pprof_clock_spec(period / 2 + chance % period),
+        .it_interval = pprof_clock_spec(period),
+    };
+
+    pprof_raw(SYS_timer_settime, (uintptr_t) timer, 0, (uintptr_t) &spec, 0, 0,
+              0);
+}
+
+
+static uint32_t
+add_stack(struct pprof_ticks *ticks, uint64_t tag, uint64_t nsec,
     const ucontext_t *context)
 {
+    uintptr_t pcs[PPROF_STACK_MAX];
+    size_t    depth = pprof_unwind_context(context, pcs, PPROF_STACK_MAX);
+
+    return pprof_stackmap_add(ticks->map, tag, pcs, depth, 1, nsec);
+}
+
+
+static void
+take_sample(struct pprof_ticks *ticks, uint32_t index, const siginfo_t *info,
+    const ucontext_t *context)
+{
+    const uint64_t now = pprof_clock(ticks->wall ? CLOCK_MONOTONIC
+                                                 : CLOCK_THREAD_CPUTIME_ID);
+
+    if (index == PPROF_TICK_SELF) {
+        index = pprof_newborn_row(ticks, now);
+
+        if (index != PPROF_TICK_SELF && index >= PPROF_NEWBORN_TAG) {
+            /* too young for a row: each tick that hits is worth a tick */
+            add_stack(ticks, index, ticks->tick, context);
+            return;
+        }
+    }
+
+    if (index >= ticks->cap) {
+        return;
+    }
+
     struct pprof_tick_thread *thread = &ticks->threads[index];
-    uintptr_t                 pcs[PPROF_STACK_MAX];
+    const uint64_t            mark = atomic_load(&thread->mark);
+    uint64_t                  nsec = now > mark ? now - mark : 0;
 
-    periods += atomic_exchange_explicit(&thread->credit, 0,
-                                        memory_order_relaxed);
-
-    if (periods > 1
+    if (nsec > 2 * ticks->period
         && atomic_load_explicit(&thread->blocked, memory_order_relaxed))
     {
         /*
          * The signal waited for the thread to unblock it: this is where it
          * did so, not where the time went.
          */
-        atomic_fetch_add_explicit(&thread->held, periods - 1,
+        atomic_fetch_add_explicit(&thread->held, nsec - ticks->period,
                                   memory_order_relaxed);
-        periods = 1;
+        nsec = ticks->period;
     }
 
-    size_t depth = pprof_unwind_context(context, pcs, PPROF_STACK_MAX);
-
-    uint32_t row = pprof_stackmap_add(ticks->map, index, pcs, depth, periods,
-                                      periods * ticks->period);
+    const uint32_t row = add_stack(ticks, index, nsec, context);
 
     atomic_store_explicit(&thread->row, row, memory_order_relaxed);
+    atomic_store_explicit(&thread->mark, now, memory_order_relaxed);
     atomic_fetch_add_explicit(&thread->signals, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&thread->ticks, periods, memory_order_relaxed);
+
+    if (ticks->wall || now - thread->from >= PPROF_TICK_DENSE * ticks->tick) {
+        set_next(ticks, info->si_timerid, now);
+    }
 }
 
 
@@ -72,7 +127,7 @@ pprof_tick_handle(int signo, siginfo_t *info, void *context)
 
     uintptr_t value = (uintptr_t) info->si_value.sival_ptr;
     uint32_t  generation = (uint32_t) (value >> 32);
-    size_t    index = (uint32_t) value;
+    uint32_t  index = (uint32_t) value;
 
     /*
      * Sequentially consistent, as is the withdrawal: when it counts nobody
@@ -83,13 +138,8 @@ pprof_tick_handle(int signo, siginfo_t *info, void *context)
     struct pprof_ticks     *ticks = atomic_load(&pprof_tick_shared.ticks);
     struct pprof_tick_dump *dump = atomic_load(&pprof_tick_shared.dump);
 
-    if (ticks != NULL && ticks->generation == generation
-        && index < ticks->cap)
-    {
-        int overrun = info->si_overrun;
-
-        take_sample(ticks, index, overrun > 0 ? (uint64_t) overrun + 1 : 1,
-                    context);
+    if (ticks != NULL && ticks->generation == generation) {
+        take_sample(ticks, index, info, context);
 
     } else if (dump != NULL && dump->generation == generation
                && index < dump->cap)

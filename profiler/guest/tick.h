@@ -24,33 +24,55 @@
 #include "guest/stackmap.h"
 
 
-/* One thread that has a timer.  Written by the controller, but for TICKS. */
+enum {
+    PPROF_TICK_DENSE = 4,               /* of the kernel's ticks: see below */
+    PPROF_TICK_SELF = UINT32_MAX        /* index: "my own", see newborn.h */
+};
+
+/*
+ * One thread that has a timer.  What a sample stands for is what its thread
+ * computed since the last one, by its own clock: MARK moves with each.
+ *
+ * The kernel looks at CPU timers when its tick finds the thread running, so
+ * a sample's place is that of a tick.  Threads that compute little are hit
+ * seldom: in its first PPROF_TICK_DENSE ticks of CPU time a thread is sampled
+ * at each that hits it.  Then it is at the period's half to its one and a
+ * half, by chance, so that work in step with the period is seen whole.
+ */
 struct pprof_tick_thread {
-    _Atomic uint64_t  ticks;            /* periods that samples stand for */
-    _Atomic uint64_t  credit;           /* for the next sample to add */
-    _Atomic uint64_t  held;             /* while the signal was blocked */
+    _Atomic uint64_t  mark;             /* its clock at the last sample, ns */
+    _Atomic uint64_t  last;             /* its clock when last looked at */
+    _Atomic uint64_t  held;             /* ns while the signal was blocked */
     _Atomic uint32_t  signals;          /* that arrived */
     _Atomic uint32_t  row;              /* of the last sample's stack */
+    _Atomic int       timer;            /* -1: none of the controller's */
     _Atomic bool      blocked;          /* the thread blocks the signal */
+    _Atomic bool      ended;            /* it said so itself: LAST is exact */
+    uint64_t          from;             /* its clock when ticks began */
+    pid_t             tid;
+
+    /* the controller's */
     bool              live;
     bool              seen;             /* by the scan under way */
     bool              no_timer;         /* the kernel refused one */
     bool              named;            /* NAME was read a second time */
     bool              ours;             /* it had not said so when it came */
-    int               timer;
-    pid_t             tid;
-    uint64_t          from;             /* its clock when ticks began, ns */
-    uint64_t          last;             /* its clock when last looked at */
     char              name[16];
 };
+
+struct pprof_newborns;
 
 /* One profile. */
 struct pprof_ticks {
     uint32_t                   generation;
+    bool                       wall;    /* all time, not CPU time */
     uint64_t                   period;  /* ns */
-    struct pprof_stackmap     *map;     /* tag: index in THREADS */
-    struct pprof_tick_thread  *threads;
+    uint64_t                   tick;    /* the kernel's, ns */
+    struct pprof_stackmap     *map;     /* tag: index in THREADS, or a class */
+    struct pprof_tick_thread  *threads; /* rows are used once */
     size_t                     cap;
+    _Atomic uint32_t           n;       /* rows taken; may exceed CAP */
+    struct pprof_newborns     *newborns;
 };
 
 /* One thread that is asked for its stack once. */
@@ -83,6 +105,36 @@ static inline uintptr_t
 pprof_tick_value(uint32_t generation, size_t index)
 {
     return (uintptr_t) generation << 32 | (uint32_t) index;
+}
+
+
+/*
+ * The next row of TICKS, all zeroes; NULL when there is none.
+ *
+ * Context: async-signal-safe.
+ */
+static inline struct pprof_tick_thread *
+pprof_tick_row(struct pprof_ticks *ticks)
+{
+    const uint32_t i = atomic_load_explicit(&ticks->n, memory_order_relaxed);
+
+    if (i >= ticks->cap) {
+        return NULL;
+    }
+
+    const uint32_t n = atomic_fetch_add(&ticks->n, 1);
+
+    return n < ticks->cap ? &ticks->threads[n] : NULL;
+}
+
+
+/* How many rows are taken. */
+static inline size_t
+pprof_tick_rows(struct pprof_ticks *ticks)
+{
+    const size_t n = atomic_load(&ticks->n);
+
+    return n < ticks->cap ? n : ticks->cap;
 }
 
 

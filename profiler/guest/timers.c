@@ -195,7 +195,6 @@ pprof_timer_create(pid_t tid, uintptr_t value, uint64_t first, uint64_t period,
     rc = pprof_raw(SYS_timer_create, (uintptr_t) (intptr_t) clock,
                    (uintptr_t) &event, (uintptr_t) &timer, 0, 0, 0);
     if (rc < 0) {
-        errno = (int) -rc;
         return -1;
     }
 
@@ -208,7 +207,6 @@ pprof_timer_create(pid_t tid, uintptr_t value, uint64_t first, uint64_t period,
                    0, 0, 0);
     if (rc < 0) {
         pprof_timer_delete(timer);
-        errno = (int) -rc;
         return -1;
     }
 

@@ -61,15 +61,15 @@ bool pprof_signal_quiesce(void);
  * Makes a timer that sends the signal with VALUE to thread TID, FIRST ns from
  * now and then every PERIOD ns (0: once) of its CPU time; WALL: of time.
  *
- * Returns its number, or -1 with errno.
+ * Returns its number, or -1; errno is left alone.
  *
- * Context: serving thread or controller.
+ * Context: async-signal-safe, while the signal is ours.
  */
 int pprof_timer_create(pid_t tid, uintptr_t value, uint64_t first,
     uint64_t period, bool wall);
 
 
-/* Context: serving thread or controller. */
+/* Context: async-signal-safe. */
 void pprof_timer_delete(int timer);
 
 

@@ -1,0 +1,341 @@
+#include "guest/account.h"
+
+#include "guest/newborn.h"
+
+
+enum {
+    FEW = 4,                            /* samples of a thread hit by chance */
+    STRETCH = 4                         /* times that a sample may stand for
+                                           what none was taken of */
+};
+
+
+/* What the samples of each class say, in ns. */
+struct young {
+    uint64_t  nsec[PPROF_NEWBORN_CLASSES];
+};
+
+
+static void
+add_young(void *arg, const struct pprof_stack *row)
+{
+    struct young *young = arg;
+
+    if (row->tag >= PPROF_NEWBORN_TAG) {
+        young->nsec[row->tag - PPROF_NEWBORN_TAG] += row->value;
+    }
+}
+
+
+/* Periods, of NSEC and what was left over before. */
+static uint64_t
+take_periods(struct pprof_account *account, uint64_t nsec)
+{
+    account->carry += nsec;
+
+    const uint64_t count = account->carry / account->ticks->period;
+
+    account->carry -= count * account->ticks->period;
+
+    return count;
+}
+
+
+static void
+report_stack(void *arg, const struct pprof_stack *row)
+{
+    struct pprof_account     *account = arg;
+    struct pprof_sampler_row  sample = {
+        .pcs = row->pcs,
+        .depth = row->depth,
+        .thread = "",
+    };
+    uint64_t nsec = row->value;
+
+    if (row->tag >= PPROF_NEWBORN_TAG) {
+        nsec = (uint64_t) ((double) nsec
+                           * account->scale[row->tag - PPROF_NEWBORN_TAG]);
+
+    } else {
+        sample.tid = account->ticks->threads[row->tag].tid;
+        sample.thread = account->ticks->threads[row->tag].name;
+    }
+
+    sample.count = take_periods(account, nsec);
+    account->samples += sample.count;
+
+    if (sample.count > 0 && account->visit != NULL) {
+        account->visit(account->arg, &sample);
+    }
+}
+
+
+static void
+report_lost(struct pprof_account *account,
+    const struct pprof_tick_thread *thread, uint64_t nsec, const char *reason)
+{
+    const struct pprof_sampler_row sample = {
+        .count = nsec > 0 ? take_periods(account, nsec) : 0,
+        .tid = thread ? thread->tid : 0,
+        .thread = thread ? thread->name : "",
+        .lost = reason,
+    };
+
+    account->lost += sample.count;
+
+    if (sample.count > 0 && account->visit != NULL) {
+        account->visit(account->arg, &sample);
+    }
+}
+
+
+static void
+charge(struct pprof_account *account, const struct pprof_tick_thread *thread,
+    uint64_t nsec)
+{
+    pprof_stackmap_more(account->ticks->map, atomic_load(&thread->row), 0,
+                        nsec);
+}
+
+
+/* What THREAD computed, as far as its clock was read. */
+static uint64_t
+computed(const struct pprof_tick_thread *thread)
+{
+    return atomic_load(&thread->last) - thread->from;
+}
+
+
+/*
+ * One thread's account.  Returns the ns that none of its samples can stand
+ * for, since it has none.
+ */
+static uint64_t
+settle_thread(struct pprof_account *account, struct pprof_tick_thread *thread)
+{
+    const uint64_t mark = atomic_load(&thread->mark);
+    const bool     sampled = atomic_load(&thread->row) != 0;
+    uint64_t       held = atomic_load(&thread->held), unsampled = 0;
+
+    if (atomic_load(&thread->last) < mark) {
+        atomic_store(&thread->last, mark);
+    }
+
+    const uint64_t rest = atomic_load(&thread->last) - mark;
+
+    if (thread->no_timer) {
+        report_lost(account, thread, rest, "no timer");
+
+    } else if (atomic_load(&thread->blocked)) {
+        held += rest;
+
+    } else if (rest > PPROF_ACCOUNT_LAG
+               && (account->taken || !sampled
+                   || rest > computed(thread) / 2))
+    {
+        report_lost(account, thread, rest, "no signal came");
+
+    } else if (sampled) {
+        charge(account, thread, rest);
+
+    } else if (atomic_load(&thread->signals) == 0) {
+        unsampled = rest;
+    }
+
+    report_lost(account, thread, held, "signal blocked");
+
+    return unsampled;
+}
+
+
+/*
+ * How much more than it computed itself THREAD may stand for.  A tick hits a
+ * thread that computes a tenth of one with the chance of one in ten, and
+ * then stands for all ten.
+ */
+static uint64_t
+stands_for(const struct pprof_account *account,
+    const struct pprof_tick_thread *thread)
+{
+    const uint64_t signals = atomic_load(&thread->signals);
+    const uint64_t ticks = signals * account->ticks->tick;
+
+    return signals > 0 && signals <= FEW && !thread->ours
+           && atomic_load(&thread->row) != 0 && ticks > computed(thread)
+           ? ticks - computed(thread) : 0;
+}
+
+
+/* Where that is not enough: what THREAD's few samples are worth. */
+static uint64_t
+seldom_hit(const struct pprof_account *account,
+    const struct pprof_tick_thread *thread)
+{
+    const uint64_t signals = atomic_load(&thread->signals);
+
+    return signals <= FEW && !thread->ours && atomic_load(&thread->row) != 0
+           ? signals * account->ticks->tick : 0;
+}
+
+
+/*
+ * How long THREAD may have computed after it was last looked at.  Who said
+ * that it ended has told.
+ */
+static uint64_t
+likely_rest(const struct pprof_account *account,
+    const struct pprof_tick_thread *thread)
+{
+    const uint64_t signals = atomic_load(&thread->signals);
+
+    (void) account;
+
+    return signals == 0 || thread->live || thread->ours
+           || atomic_load(&thread->row) == 0 || atomic_load(&thread->ended)
+           ? 0 : computed(thread) / signals;
+}
+
+
+/*
+ * Shares NSEC among the threads by WEIGHT, which is in ns; each gets at most
+ * TIMES its own.  Returns what is left.
+ */
+static uint64_t
+share(struct pprof_account *account, uint64_t nsec, unsigned times,
+    uint64_t (*weight)(const struct pprof_account *,
+                       const struct pprof_tick_thread *))
+{
+    const size_t n = pprof_tick_rows(account->ticks);
+    uint64_t     sum = 0, given = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += weight(account, &account->ticks->threads[i]);
+    }
+
+    if (sum == 0) {
+        return nsec;
+    }
+
+    const double scale = nsec < times * sum ? (double) nsec / (double) sum
+                                            : times;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct pprof_tick_thread *thread = &account->ticks->threads[i];
+
+        const uint64_t part = (uint64_t) (scale
+                                          * (double) weight(account, thread));
+
+        if (part > 0) {
+            charge(account, thread, part);
+            given += part;
+        }
+    }
+
+    return given < nsec ? nsec - given : 0;
+}
+
+
+/* NSEC of threads that began with RUN, and more is not known of them. */
+static void
+report_run(struct pprof_account *account, uintptr_t run, uint64_t nsec)
+{
+    /* as a return address: see pprof_unwind_context() */
+    const uintptr_t pc = run + 1;
+
+    struct pprof_sampler_row sample = {
+        .pcs = &pc,
+        .depth = 1,
+        .thread = "",
+    };
+
+    if (run == 0) {
+        report_lost(account, NULL, nsec, "thread ended unseen");
+        return;
+    }
+
+    sample.count = take_periods(account, nsec);
+    account->samples += sample.count;
+
+    if (sample.count > 0 && account->visit != NULL) {
+        account->visit(account->arg, &sample);
+    }
+}
+
+
+/*
+ * What the process computed, and no row's clock told: GAP.  It is of those
+ * that came and went, who have told it, of those that are young yet, and of
+ * those that were there and ended since they were last looked at.
+ */
+static void
+settle_young(struct pprof_account *account, uint64_t gap)
+{
+    const struct pprof_newborn_class *classes;
+
+    struct young young = { 0 };
+    uint64_t     told = 0;
+
+    classes = account->ticks->newborns->classes;
+    pprof_stackmap_read(account->ticks->map, add_young, &young);
+
+    for (int i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
+        told += atomic_load(&classes[i].nsec);
+    }
+
+    uint64_t rest = gap > told ? share(account, gap - told, 1, likely_rest)
+                               : 0;
+
+    /* who is young yet is so in proportion; and no more than there was */
+    const double more = told == 0 ? 0
+                        : gap < told ? (double) gap / (double) told
+                        : 1 + (double) rest / (double) told;
+
+    for (int i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
+        const double nsec = (double) atomic_load(&classes[i].nsec) * more;
+        const double known = nsec < STRETCH * (double) young.nsec[i]
+                             ? nsec : STRETCH * (double) young.nsec[i];
+
+        if (known > 0) {
+            account->scale[i] = known / (double) young.nsec[i];
+        }
+
+        report_run(account, atomic_load(&classes[i].run),
+                   (uint64_t) (nsec - known));
+    }
+
+    if (told == 0) {
+        report_lost(account, NULL, rest, "thread ended unseen");
+    }
+}
+
+
+void
+pprof_account_settle(struct pprof_account *account)
+{
+    struct pprof_ticks *ticks = account->ticks;
+    uint64_t            told = 0, unsampled = 0;
+
+    account->carry = ticks->period / 2;
+    account->young = atomic_load(&ticks->newborns->count);
+
+    for (size_t i = 0; i < pprof_tick_rows(ticks); i++) {
+        struct pprof_tick_thread *thread = &ticks->threads[i];
+
+        if (!thread->ours) {
+            unsampled += settle_thread(account, thread);
+            told += computed(thread);
+        }
+    }
+
+    unsampled = share(account, unsampled, 1, stands_for);
+    unsampled = share(account, unsampled, STRETCH, seldom_hit);
+    report_lost(account, NULL, unsampled, "too little to be sampled");
+
+    if (!ticks->wall) {
+        settle_young(account, account->cpu > told ? account->cpu - told : 0);
+    }
+
+    report_lost(account, NULL, pprof_stackmap_lost(ticks->map).value,
+                "stack table full");
+    pprof_stackmap_read(ticks->map, report_stack, account);
+}

@@ -1,0 +1,134 @@
+#!/usr/bin/perl
+
+# What a profile says against what is so: the CPU profile of programs that
+# know where their time goes, and the mutex profile of locks whose holder is
+# known.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+use lib 't/lib';
+use Debug::Nginx;
+use Debug::App;
+
+###############################################################################
+
+my $build = $ENV{DEBUG_BUILD} // 'build';
+my $dir = Debug::Nginx::temp_dir('truth');
+my $n = 0;
+
+sub program {
+	my ($name, @args) = @_;
+	my $sock = "$dir/" . ++$n . '.pprof';
+
+	my $app = Debug::App->start(
+		cmd => ["$build/pprof-run", '-l', "unix:$sock",
+			"$build/t/app/$name", @args],
+		ready => { unix => $sock });
+
+	return ($app, $sock);
+}
+
+sub ask {
+	my ($sock, $path) = @_;
+	return Debug::Nginx::http_get("/debug/pprof/$path", unix => $sock,
+		timeout => 60);
+}
+
+# What go tool pprof -raw says: seconds altogether, of those that have no
+# stack, by reason, and of those with each function of WANTED in their stack;
+# and the kernel's account, which the profile tells.
+sub read_profile {
+	my ($r, @wanted) = @_;
+	Debug::Nginx::write_file("$dir/p", $r->{body});
+	my $text = Debug::Nginx::go_pprof('-raw', "$dir/p")->{out};
+
+	my ($samples) = $text =~ /^Samples:\n(.*?)^Locations/ms;
+	my ($locations) = $text =~ /^Locations\n(.*?)^Mappings/ms;
+	my %name = ($locations // '') =~ /^ +(\d+): 0x[0-9a-f]+ (?:M=\d+ )?(\S+)/mg;
+	my %sum = (total => 0, lost => 0, map { $_ => 0 } @wanted);
+
+	for (split /\n/, $samples // '') {
+		my ($value, $stack) = /^\s+\d+\s+(\d+): ([\d ]+)/ or next;
+		my %in = map { $name{$_} => 1 } split ' ', $stack;
+
+		$value /= 1e9;
+		$sum{total} += $value;
+		$sum{$_} += $value for grep { $in{$_} } @wanted;
+
+		my ($lost) = grep { /^\[/ } keys %in or next;
+		$sum{lost} += $value;
+		$sum{why} .= " $lost";
+	}
+
+	($sum{account}) = $text =~ /account: ([\d.]+) s of CPU/;
+
+	return %sum;
+}
+
+# The two numbers that the program keeps.
+sub used {
+	my ($file) = @_;
+	return map { $_ / 1e9 } unpack 'Q2', Debug::Nginx::read_file($file);
+}
+
+# A profile of the program ARGS, NAME, at HZ for SECONDS.
+sub profile {
+	my ($name, $hz, $seconds, @args) = @_;
+	my $file = "$dir/used";
+	my ($app, $sock) = program('truth', $file, @args);
+
+	# all of its threads are there when they all have worked
+	select undef, undef, undef, 0.7;
+
+	my @before = used($file);
+	my $r = ask($sock, "profile?seconds=$seconds&hz=$hz");
+	is($r->{status}, 200, "$name: a profile") or diag($r->{body});
+	my @after = used($file);
+	my ($left, $right) = map { $after[$_] - $before[$_] } 0, 1;
+	my %sum = read_profile($r, qw/ left right /);
+	my ($total, $cpu) = @sum{qw/ total account /};
+	my $known = $sum{left} + $sum{right};
+
+	cmp_ok(abs($total - $cpu), '<', 0.02 * $cpu, sprintf
+		'%s: total %.2f s, the kernel\'s account %.2f', $name, $total, $cpu);
+	cmp_ok($sum{lost}, '<', 0.03 * $total, sprintf
+		'%s: %.3f s without a stack%s', $name, $sum{lost}, $sum{why} // '');
+
+	# a sample is a tick, and on a busy machine there are few of them:
+	# three points, and three of their standard deviations
+	my $told = $known ? 100 * $sum{right} / $known : 0;
+	my $true = $right / (($left + $right) || 1);
+	my $chance = 300 * sqrt($true * (1 - $true) / (1 + $known / 0.004));
+
+	cmp_ok(abs($told - 100 * $true), '<', 3 + $chance, sprintf
+		'%s: right() has %.1f %%, told %.1f', $name, 100 * $true, $told);
+
+	$app->stop();
+
+	return \%sum;
+}
+
+# name, Hz, seconds, the program's arguments
+
+profile("400 sleepers, $_ Hz", $_, 3, 'sleepers', 400, 100, 12)
+	for 100, 250, 1000;
+profile("threads of 2 ms, $_ Hz", $_, 3, 'brief', 2000, 1)
+	for 100, 250, 1000;
+
+profile('1,000 sleepers', 100, 2, 'sleepers', 1000, 1000, 1);
+profile('20 sleepers, 3 awake', 250, 2, 'sleepers', 20, 3, 30);
+profile('threads of 0.5 ms, 8 together', 100, 2, 'brief', 500, 8);
+profile('threads of 5 ms', 250, 2, 'brief', 5000, 3);
+profile('threads of 30 ms', 100, 2, 'brief', 30000, 4);
+profile('threads of C11, 3 ms', 100, 2, 'c11', 3000);
+profile('threads that are canceled', 100, 2, 'cancel', 3000, 2);
+profile('5,000 threads', 100, 3, 'crowd', 5000, 80);
+profile('work in step with the period', 100, 3, 'step', 10000);
+profile('work in step with the tick', 250, 3, 'step', 8000);
+
+done_testing();
