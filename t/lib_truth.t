@@ -120,7 +120,7 @@ profile("400 sleepers, $_ Hz", $_, 3, 'sleepers', 400, 100, 12)
 profile("threads of 2 ms, $_ Hz", $_, 3, 'brief', 2000, 1)
 	for 100, 250, 1000;
 
-profile('1,000 sleepers', 100, 2, 'sleepers', 1000, 1000, 1);
+profile('1,000 sleepers', 100, 2, 'sleepers', 1000, 20, 1);
 profile('20 sleepers, 3 awake', 250, 2, 'sleepers', 20, 3, 30);
 profile('threads of 0.5 ms, 8 together', 100, 2, 'brief', 500, 8);
 profile('threads of 5 ms', 250, 2, 'brief', 5000, 3);

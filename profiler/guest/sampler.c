@@ -203,7 +203,7 @@ read_clocks(struct sampler *sampler)
         }
     }
 
-    return cpu;
+    return before + (cpu - before) / 2;
 }
 
 
