@@ -30,7 +30,7 @@ static ngx_uint_t ngx_http_debug_prometheus_shown(
 static ngx_int_t ngx_http_debug_prometheus_print(
     ngx_http_debug_prometheus_t *p);
 static ngx_http_debug_metric_t *ngx_http_debug_prometheus_family(
-    ngx_http_debug_prometheus_t *p, ngx_uint_t *lines);
+    ngx_http_debug_prometheus_t *p, ngx_uint_t sparse, ngx_uint_t *lines);
 static void ngx_http_debug_prometheus_begin(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_family_t *family);
 static void ngx_http_debug_prometheus_fixed(ngx_http_debug_prometheus_t *p,
@@ -303,7 +303,7 @@ ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p)
         s->named = ngx_http_debug_zone_named(e);
 
         if (e->kind == NGX_HTTP_DEBUG_PEER) {
-            ngx_http_debug_snapshot_state(p->zone, p->peers, &s->row, &state);
+            ngx_http_debug_snapshot_word(p->zone, p->peers, &s->row, &state);
 
             s->weight = e->weight;
             s->state = state.state;
@@ -391,7 +391,7 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
     for (done = 0; done <= NGX_HTTP_DEBUG_PIECE_LINES; /* void */ ) {
 
         lines = 1;
-        m = ngx_http_debug_prometheus_family(p, &lines);
+        m = ngx_http_debug_prometheus_family(p, sparse, &lines);
 
         if (p->family == NULL) {
             return NGX_OK;
@@ -416,7 +416,9 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
             if (p->next == p->n
                 || (line
                     && (!(line->kinds & p->scope->kinds)
-                        || (sparse && p->any[line->metric] == 0))))
+                        || (sparse && (p->any[line->metric] == 0
+                                       || line->metric
+                                          == NGX_HTTP_DEBUG_TIME)))))
             {
                 p->next = 0;
                 p->line++;
@@ -471,12 +473,18 @@ ngx_http_debug_prometheus_print(ngx_http_debug_prometheus_t *p)
 
 static ngx_http_debug_metric_t *
 ngx_http_debug_prometheus_family(ngx_http_debug_prometheus_t *p,
-    ngx_uint_t *lines)
+    ngx_uint_t sparse, ngx_uint_t *lines)
 {
     ngx_uint_t                n, kinds;
     ngx_http_debug_metric_t  *m;
 
     for ( /* void */ ; p->at < NGX_HTTP_DEBUG_FAMILY_TABLE; p->at++) {
+
+        if (sparse && (p->at == NGX_HTTP_DEBUG_FAMILY_LAST
+                       || p->at == NGX_HTTP_DEBUG_FAMILY_CONFIGURED))
+        {
+            continue;
+        }
 
         if (ngx_http_debug_families[p->at].kinds & p->scope->kinds) {
             ngx_http_debug_prometheus_begin(p,
@@ -659,6 +667,20 @@ ngx_http_debug_prometheus_labels(ngx_http_debug_prometheus_t *p,
 
     group = e;
 
+    if (e->kind == NGX_HTTP_DEBUG_PEER
+        && e->group == p->group
+        && p->grouped.len)
+    {
+        /* as most peers, of the same group as the one before */
+
+        dst = ngx_cpymem(dst, p->grouped.data, p->grouped.len);
+
+        return add(dst, "peer", e->name, e->len);
+    }
+
+    p->group = e->group;
+    p->grouped.data = dst;
+
     switch (e->kind) {
 
     case NGX_HTTP_DEBUG_SERVER:
@@ -686,7 +708,10 @@ ngx_http_debug_prometheus_labels(ngx_http_debug_prometheus_t *p,
         dst = add(dst, "overflow", one, 1);
     }
 
+    p->grouped.len = 0;
+
     if (e->kind == NGX_HTTP_DEBUG_PEER) {
+        p->grouped.len = dst - p->grouped.data;
         dst = add(dst, "peer", e->name, e->len);
     }
 

@@ -140,6 +140,9 @@ struct ngx_http_debug_prometheus_s {
     ngx_uint_t                at;        /* the next family */
     ngx_uint_t                line;      /* of its rows in the table */
     ngx_uint_t                next;      /* its next series */
+    ngx_str_t                 grouped;   /* the last peer's labels without
+                                            its own, */
+    uint32_t                  group;     /* and its group */
     uint32_t                  code;      /* that the label is of, or a state
                                             and 1, or 0 */
     u_char                    text[32];

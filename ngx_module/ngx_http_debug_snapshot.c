@@ -495,6 +495,24 @@ ngx_http_debug_snapshot_state(ngx_http_debug_zone_t *zone,
 }
 
 
+void
+ngx_http_debug_snapshot_word(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_row_t *row,
+    ngx_http_debug_state_t *state)
+{
+    ngx_http_debug_outcomes_t  outcomes;
+
+    ngx_http_debug_state_outcomes(&outcomes, row->classes, row->value);
+
+    if (row->active
+        || ngx_http_debug_state_well(zone, row->entity, &outcomes, state)
+           != NGX_OK)
+    {
+        ngx_http_debug_snapshot_state(zone, peers, row, state);
+    }
+}
+
+
 /*
  * The mean time that is usual in a group, looked for once: half of its busy
  * peers take as long or longer.

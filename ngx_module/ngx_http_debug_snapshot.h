@@ -127,6 +127,11 @@ void ngx_http_debug_snapshot_state(ngx_http_debug_zone_t *zone,
     ngx_http_debug_peers_of_t *peers, ngx_http_debug_row_t *row,
     ngx_http_debug_state_t *state);
 
+/* The same, maybe without the reason, which is what takes long. */
+void ngx_http_debug_snapshot_word(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_peers_of_t *peers, ngx_http_debug_row_t *row,
+    ngx_http_debug_state_t *state);
+
 /*
  * The same without percentiles, and what they are made of: BUCKET has room for
  * NGX_HTTP_DEBUG_BUCKETS, of which those from "low" to "high" are set.

@@ -54,6 +54,7 @@ typedef struct {
     uint64_t                   last; /* the second of it; 0: none yet */
     uint64_t                   answered;     /* the last second with one */
     uint64_t                   refused;      /* and one with nothing else */
+    uint64_t                   bad;          /* the last with what is failing */
     uint64_t                   mean;         /* ns, of the minute; 0: not
                                                 known */
     ngx_http_debug_point_t     point[NGX_HTTP_DEBUG_STATE_SECONDS];
@@ -174,6 +175,10 @@ ngx_http_debug_state_note(ngx_http_debug_zone_t *zone,
 
     } else if (point.refused) {
         watch->refused = second;
+    }
+
+    if (point.failed + point.errors) {
+        watch->bad = second;
     }
 
     minute = &watch->minute[second / 60 % NGX_HTTP_DEBUG_STATE_MINUTES];
@@ -343,6 +348,58 @@ ngx_http_debug_state_judge(ngx_http_debug_zone_t *zone,
 }
 
 
+/*
+ * Nearly always a peer is well, and that can be told without its minute: it
+ * was not asked, or answered everything soon, and nothing is under way.
+ */
+
+ngx_int_t
+ngx_http_debug_state_well(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_http_debug_outcomes_t *sums,
+    ngx_http_debug_state_t *state)
+{
+    uint64_t                 now;
+    ngx_http_debug_point_t   point;
+    ngx_http_debug_watch_t  *watch;
+
+    if (e->watch == 0 || ngx_http_debug_load(&e->removed)) {
+        return NGX_DECLINED;
+    }
+
+    watch = ngx_http_debug_zone_at(zone, e->watch);
+    now = ngx_http_debug_now() / 1000000000;
+
+    ngx_http_debug_state_less(sums, &watch->sums, &point);
+
+    if (point.failed + point.errors
+        || watch->bad + NGX_HTTP_DEBUG_STATE_SECONDS > now
+        || watch->refused > watch->answered
+        || watch->mean > NGX_HTTP_DEBUG_STATE_MORE
+        || point.time > point.answers * NGX_HTTP_DEBUG_STATE_MORE)
+    {
+        return NGX_DECLINED;
+    }
+
+    state->up = 1;
+    state->len = 0;
+
+    if (point.answers
+        || watch->answered + NGX_HTTP_DEBUG_STATE_SECONDS > now)
+    {
+        state->state = NGX_HTTP_DEBUG_STATE_UP;
+        return NGX_OK;
+    }
+
+    state->state = NGX_HTTP_DEBUG_STATE_IDLE;
+
+    if (e->marks & NGX_HTTP_DEBUG_DOWN) {
+        state->up = -1;
+    }
+
+    return NGX_OK;
+}
+
+
 static u_char *
 ngx_http_debug_state_failing(u_char *p, u_char *last,
     ngx_http_debug_outcomes_t *all)
@@ -432,7 +489,9 @@ ngx_http_debug_state_recent(ngx_http_debug_zone_t *zone,
             continue;
         }
 
-        ngx_http_debug_state_point(r, p);
+        if (p->answers + p->failed + p->aborts) {
+            ngx_http_debug_state_point(r, p);
+        }
 
         if (!silent) {
             continue;

@@ -83,5 +83,13 @@ void ngx_http_debug_state_judge(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, ngx_http_debug_outcomes_t *sums,
     uint64_t usual, ngx_http_debug_state_t *state);
 
+/*
+ * The same for who has nothing under way, without its reason: NGX_OK, or
+ * NGX_DECLINED, it has to be judged.
+ */
+ngx_int_t ngx_http_debug_state_well(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, ngx_http_debug_outcomes_t *sums,
+    ngx_http_debug_state_t *state);
+
 
 #endif /* _NGX_HTTP_DEBUG_STATE_H_INCLUDED_ */
