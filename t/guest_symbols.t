@@ -42,7 +42,7 @@ my %own = (
 	# and libc's own functions behind those that are interposed
 	'locks' => [qw/ dlsym dlvsym pprof_events_clock pprof_events_hook
 		pprof_events_released pprof_events_releasing
-		pprof_events_self pprof_events_tid pprof_events_waited
+		pprof_events_waited
 		pprof_events_wanted __libc_single_threaded
 		__pthread_mutex_lock __pthread_mutex_unlock
 		__pthread_rwlock_rdlock __pthread_rwlock_wrlock

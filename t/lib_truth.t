@@ -113,6 +113,47 @@ sub profile {
 	return \%sum;
 }
 
+# A lock that one function holds and others want: all their delay is its.
+
+sub holder {
+	my ($name, @args) = @_;
+	my ($app, $sock) = program('truth', "$dir/used", 'holder', @args);
+	my $r = ask($sock, 'mutex?seconds=2');
+	my %sum = read_profile($r, qw/ hold_long take /);
+
+	cmp_ok($sum{total}, '>', 0.5, sprintf '%s: %.2f s of delay', $name,
+		$sum{total});
+	cmp_ok($sum{hold_long}, '>=', 0.9 * $sum{total}, sprintf
+		'%s: %.2f s by who held it', $name, $sum{hold_long});
+
+	$app->stop();
+}
+
+holder("mutex, $_ waiters", $_, 0) for 1, 2, 8;
+holder("$_->[0], 5 waiters", 5, $_->[1])
+	for ['rwlock', 1], ['mtx_t', 2], ['recursive mutex', 3];
+
+{
+	my ($app, $sock) = program('truth', "$dir/used", 'barrier', 3);
+	my %sum = read_profile(ask($sock, 'block?seconds=1'), 'meet');
+	cmp_ok($sum{meet}, '>', 0.2, "barrier: $sum{meet} s in who waits");
+	$app->stop();
+}
+
+# Children of each kind find themselves to be the owner of what they locked:
+# one waited for itself for ever.
+
+for my $env ({}, { LD_PRELOAD => "$build/libpprof.so" },
+	{ LD_PRELOAD => "$build/libpprof.so",
+		PPROF_LISTEN => "unix:$dir/f.%p" })
+{
+	local @ENV{keys %$env} = values %$env;
+	my $r = Debug::Nginx::run_cmd(["$build/t/app/truth", "$dir/used",
+		'forks', 0]);
+	is($r->{out}, "fork 0\n_Fork 0\nclone 0\n", 'locks in forked children, '
+		. (join(' ', map { s!.*/!!r } sort values %$env) || 'bare'));
+}
+
 # name, Hz, seconds, the program's arguments
 
 profile("400 sleepers, $_ Hz", $_, 3, 'sleepers', 400, 100, 12)

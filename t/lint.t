@@ -148,7 +148,7 @@ SKIP: {
 	my ($api) = $text{'profiler/include/pprof.h'};
 	my @api = $api =~ /^PPROF_API [^;(]*?(\w+)\(/mg;
 
-	my @hooks = map { /\bpthread_\w+|\bsem_\w+|\bthrd_\w+/g }
+	my @hooks = map { /\bpthread_\w+|\bsem_\w+|\b(?:thrd|mtx|cnd)_\w+/g }
 		map { $text{"profiler/guest/$_.c"} } qw/ locks create /;
 	push @hooks, qw/ prctl syscall /,
 		$text{'profiler/guest/aside.c'} =~ /^ASIDE\((\w+)/mg;

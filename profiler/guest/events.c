@@ -12,23 +12,33 @@
 
 enum {
     FRAMES_PER_STACK = 24,              /* on average, when all are used */
-    OBJECTS = 1024,                     /* remembered releases */
+    OBJECTS = 1024,                     /* that are remembered */
+    RELEASES = 16,                      /* of each: more share the oldest's */
     INNER = 8                           /* frames of ours on top of a stack */
 };
 
 
 /*
- * Who released an object last: whoever gets it next charges its wait to that
- * stack.  While the releaser still looks at its stack, which it does after the
- * release so that nobody waits for it, ROW is PENDING and waits add up.
+ * Who released an object, and when: the latest times.  Whoever waited for it
+ * charges each part of its wait to the one that held the object in that part,
+ * since with several who wait the one that released it last is mostly another
+ * one that waited.  While a releaser still looks at its stack, which it does
+ * after the release so that nobody waits for it, ROW is PENDING and waits add
+ * up.
  *
  * Two objects may have the same slot, and two threads may meet there: then a
  * wait is charged to nobody.
  */
 struct release {
-    _Atomic uintptr_t  addr;
-    _Atomic uint32_t   row;             /* in the table of mutexes; 0: none */
+    _Atomic uint64_t   when;            /* CLOCK_MONOTONIC, ns; 0: never */
     _Atomic uint64_t   debt;            /* ns */
+    _Atomic uint32_t   row;             /* in the table of mutexes; 0: none */
+};
+
+struct object {
+    _Atomic uintptr_t  addr;
+    _Atomic uint32_t   next;            /* number of the next release */
+    struct release     releases[RELEASES];
 };
 
 #define PENDING  UINT32_MAX
@@ -40,25 +50,13 @@ static _Atomic(struct pprof_stackmap *)  tables[PPROF_EVENTS];
 static _Atomic uint64_t                  rates[PPROF_EVENTS];
 static _Atomic unsigned                  hooked;
 static _Atomic unsigned                  inside;    /* recording right now */
-static struct release                    releases[OBJECTS];
-
-__thread pid_t  pprof_events_self;
+static struct object                     objects[OBJECTS];
 
 static __thread struct {
     uint64_t  random;
+    uint32_t  release;                  /* number of the one under way */
     bool      busy;                     /* recording: our own locks are not */
 } self __attribute__((tls_model("initial-exec")));
-
-
-pid_t
-pprof_events_tid(void)
-{
-    if (pprof_events_self == 0) {
-        pprof_events_self = (pid_t) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
-    }
-
-    return pprof_events_self;
-}
 
 
 uint64_t
@@ -87,10 +85,10 @@ next_random(void)
 }
 
 
-static struct release *
-find_release(uintptr_t addr)
+static struct object *
+find_object(uintptr_t addr)
 {
-    return &releases[(addr >> 4) * 0x9e3779b97f4a7c15 >> 54];
+    return &objects[(addr >> 4) * 0x9e3779b97f4a7c15 >> 54];
 }
 
 
@@ -159,26 +157,64 @@ charge_row(struct pprof_stackmap *map, uint32_t row, uint64_t nsec)
 }
 
 
-/* The current thread has waited NSEC for the object at ADDR. */
+/* A part of a wait: it is RELEASE's, as soon as that has a row. */
 static void
-charge_release(uintptr_t addr, uint64_t nsec)
+charge_release(struct pprof_stackmap *map, struct release *release,
+    uint64_t nsec)
 {
-    struct release *release = find_release(addr);
+    const uint32_t row = atomic_load(&release->row);
 
-    if (atomic_load_explicit(&release->addr, memory_order_acquire) != addr) {
-        return;
-    }
-
-    if (atomic_load(&release->row) == PENDING) {
+    if (row == PENDING) {
         atomic_fetch_add(&release->debt, nsec);
+
+        /* its releaser may have looked for debts a moment ago */
+        const uint32_t now = atomic_load(&release->row);
+
+        if (now != PENDING && now != 0 && map != NULL) {
+            charge_row(map, now, atomic_exchange(&release->debt, 0));
+        }
+
+    } else if (row != 0 && map != NULL) {
+        charge_row(map, row, nsec);
+    }
+}
+
+
+/*
+ * The current thread has waited for the object at ADDR from START to END.
+ * Who released it at the end of each part held it in that part, and also pays
+ * for the time that the hand-over took.
+ */
+static void
+charge_wait(uintptr_t addr, uint64_t start, uint64_t end)
+{
+    struct object *object = find_object(addr);
+
+    if (atomic_load_explicit(&object->addr, memory_order_acquire) != addr) {
         return;
     }
 
     struct pprof_stackmap *map = enter(PPROF_EVENT_MUTEX);
-    uint32_t               row = atomic_exchange(&release->row, 0);
+    uint32_t               number = atomic_load(&object->next);
 
-    if (map != NULL && row != 0 && row != PENDING) {
-        charge_row(map, row, nsec);
+    for (int i = 1; i <= RELEASES && end > start; i++) {
+        struct release *release = &object->releases[(number - (uint32_t) i)
+                                                    % RELEASES];
+        struct release *before = &object->releases[(number - (uint32_t) i - 1)
+                                                   % RELEASES];
+
+        uint64_t from = i < RELEASES ? atomic_load(&before->when) : 0;
+
+        if (atomic_load(&release->when) < start) {
+            break;
+        }
+
+        from = from < start ? start : from;
+
+        if (from < end) {
+            charge_release(map, release, end - from);
+            end = from;
+        }
     }
 
     leave();
@@ -226,7 +262,9 @@ pprof_events_waited(enum pprof_event_object object, const void *addr,
     if ((object == PPROF_ON_MUTEX || object == PPROF_ON_RWLOCK)
         && pprof_events_wanted(PPROF_EVENT_MUTEX))
     {
-        charge_release((uintptr_t) addr, nsec);
+        const uint64_t now = pprof_events_clock();
+
+        charge_wait((uintptr_t) addr, now - nsec, now);
     }
 }
 
@@ -238,58 +276,63 @@ pprof_events_releasing(const void *addr)
         return false;
     }
 
-    struct release *release = find_release((uintptr_t) addr);
-    uint64_t        rate = atomic_load_explicit(&rates[PPROF_EVENT_MUTEX],
-                                                memory_order_relaxed);
+    struct object *object = find_object((uintptr_t) addr);
+    uint64_t       rate = atomic_load_explicit(&rates[PPROF_EVENT_MUTEX],
+                                               memory_order_relaxed);
 
-    if (rate > 1 && next_random() % rate != 0) {
-        /*
-         * Whoever gets it now does so by this release, which is not in the
-         * sample, and not by an earlier one that was.
-         */
-        if (atomic_load_explicit(&release->addr, memory_order_relaxed)
-            == (uintptr_t) addr)
-        {
-            atomic_store_explicit(&release->row, 0, memory_order_relaxed);
+    if (atomic_load_explicit(&object->addr, memory_order_relaxed)
+        != (uintptr_t) addr)
+    {
+        for (int i = 0; i < RELEASES; i++) {
+            atomic_store_explicit(&object->releases[i].when, 0,
+                                  memory_order_relaxed);
+            atomic_store_explicit(&object->releases[i].row, 0,
+                                  memory_order_relaxed);
         }
 
-        return false;
+        atomic_store_explicit(&object->addr, (uintptr_t) addr,
+                              memory_order_release);
     }
 
-    atomic_store_explicit(&release->debt, 0, memory_order_relaxed);
-    atomic_store_explicit(&release->row, PENDING, memory_order_relaxed);
-    atomic_store_explicit(&release->addr, (uintptr_t) addr,
-                          memory_order_release);
+    self.release = atomic_load(&object->next);
 
-    return true;
+    struct release *release = &object->releases[self.release % RELEASES];
+    const bool      sampled = rate <= 1 || next_random() % rate == 0;
+
+    /* one that is not in the sample ends the part of the one before, too */
+    atomic_store(&release->debt, 0);
+    atomic_store(&release->row, sampled ? PENDING : 0);
+    atomic_store(&release->when, pprof_events_clock());
+    atomic_fetch_add(&object->next, 1);
+
+    return sampled;
 }
 
 
 void
-pprof_events_released(enum pprof_event_object object, const void *addr,
+pprof_events_released(enum pprof_event_object object_kind, const void *addr,
     const void *caller)
 {
     uintptr_t              pcs[PPROF_STACK_MAX];
     struct pprof_stackmap *map = enter(PPROF_EVENT_MUTEX);
 
     if (map != NULL) {
-        struct release *release = find_release((uintptr_t) addr);
+        struct object  *object = find_object((uintptr_t) addr);
+        struct release *release = &object->releases[self.release % RELEASES];
         uint32_t        pending = PENDING;
 
-        uint32_t row = pprof_stackmap_add(map, object, pcs,
+        uint32_t row = pprof_stackmap_add(map, object_kind, pcs,
                                           take_stack(pcs, caller), 0, 0);
 
-        if (atomic_load_explicit(&release->addr, memory_order_relaxed)
-            == (uintptr_t) addr)
+        if (atomic_load_explicit(&object->addr, memory_order_relaxed)
+            == (uintptr_t) addr
+            && atomic_compare_exchange_strong(&release->row, &pending, row))
         {
             uint64_t debt = atomic_exchange(&release->debt, 0);
 
             if (debt > 0 && row != 0) {
                 charge_row(map, row, debt);
-                row = 0;
             }
-
-            atomic_compare_exchange_strong(&release->row, &pending, row);
         }
     }
 
@@ -399,8 +442,11 @@ pprof_events_clear(void)
 
     for (int i = 0; i < OBJECTS; i++) {
         /* rows of a table that is gone */
-        atomic_store(&releases[i].addr, 0);
-        atomic_store(&releases[i].row, 0);
+        atomic_store(&objects[i].addr, 0);
+
+        for (int k = 0; k < RELEASES; k++) {
+            atomic_store(&objects[i].releases[k].row, 0);
+        }
     }
 
     for (int i = 0; i < 1000 && atomic_load(&inside) != 0; i++) {
@@ -423,5 +469,4 @@ pprof_events_child(void)
 {
     atomic_store(&inside, 0);
     self.busy = false;
-    pprof_events_self = 0;
 }

@@ -44,6 +44,7 @@ enum pprof_event_object {
     PPROF_ON_COND,
     PPROF_ON_SEM,
     PPROF_ON_JOIN,
+    PPROF_ON_BARRIER,
     PPROF_ON_THREAD                     /* created */
 };
 
@@ -114,18 +115,6 @@ void pprof_events_hook(enum pprof_event event);
  * Context: async-signal-safe.
  */
 bool pprof_events_wanted(enum pprof_event event);
-
-/*
- * The current thread's number, remembered: wrong only in the child of a fork
- * that was not told (pprof_events_child()).
- *
- * Context: async-signal-safe.
- */
-pid_t pprof_events_tid(void);
-
-/* What it remembers; 0: nothing yet. */
-extern __thread pid_t pprof_events_self
-    __attribute__((tls_model("initial-exec")));
 
 /* CLOCK_MONOTONIC in ns. */
 uint64_t pprof_events_clock(void);

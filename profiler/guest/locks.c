@@ -27,10 +27,13 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/single_threaded.h>
+#include <threads.h>
 #include <time.h>
 
 #include "guest/events.h"
+#include "guest/raw.h"
 
 
 #if defined(__x86_64__)
@@ -94,6 +97,14 @@ static struct {
     int  (*timedjoin_np)(pthread_t, void **, const struct timespec *);
     int  (*clockjoin_np)(pthread_t, void **, clockid_t,
                          const struct timespec *);
+    int  (*barrier_wait)(pthread_barrier_t *);
+    int  (*mtx_lock)(mtx_t *);
+    int  (*mtx_timedlock)(mtx_t *restrict, const struct timespec *restrict);
+    int  (*mtx_unlock)(mtx_t *);
+    int  (*cnd_wait)(cnd_t *, mtx_t *);
+    int  (*cnd_timedwait)(cnd_t *restrict, mtx_t *restrict,
+                          const struct timespec *restrict);
+    int  (*thrd_join)(thrd_t, int *);
 } libc;
 
 /* How many threads wait for read-write locks, by their address. */
@@ -136,6 +147,13 @@ find_all(void)
     find(&libc.join, "pthread_join", NULL);
     find(&libc.timedjoin_np, "pthread_timedjoin_np", NULL);
     find(&libc.clockjoin_np, "pthread_clockjoin_np", NULL);
+    find(&libc.barrier_wait, "pthread_barrier_wait", NULL);
+    find(&libc.mtx_lock, "mtx_lock", NULL);
+    find(&libc.mtx_timedlock, "mtx_timedlock", NULL);
+    find(&libc.mtx_unlock, "mtx_unlock", NULL);
+    find(&libc.cnd_wait, "cnd_wait", NULL);
+    find(&libc.cnd_timedwait, "cnd_timedwait", NULL);
+    find(&libc.thrd_join, "thrd_join", NULL);
 }
 
 
@@ -146,6 +164,78 @@ find_all(void)
  */
 static bool  usual_known;
 
+/* Since there is a second thread: with one, libc's own way is the quicker. */
+static bool  usual_ready;
+
+/*
+ * Where libc has a thread's number, from the thread pointer.  It is libc's own
+ * that is written to a mutex, and not what gettid() says: after fork() and
+ * _Fork() libc changes it, after a bare clone() it does not, and whoever takes
+ * a lock once more is then found to be its owner, or not, as without us.
+ */
+static intptr_t  tid_at;
+
+
+static inline int
+own_tid(void)
+{
+    int tid;
+
+#if defined(__x86_64__)
+    __asm__ ("movl %%fs:(%1), %0" : "=r" (tid) : "r" (tid_at));
+#else
+    uintptr_t tp;
+
+    __asm__ ("mrs %0, tpidr_el0" : "=r" (tp));
+    tid = *(const int *) (tp + (uintptr_t) tid_at);
+#endif
+
+    return tid;
+}
+
+
+/*
+ * The kernel clears it when a thread ends, and tells where it is; if not, it
+ * is the one word of the thread's descriptor that has its number.
+ */
+static bool
+find_own_tid(void)
+{
+    enum { DESCRIPTOR = 2304 };         /* bytes */
+
+    const int tid = (int) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    uintptr_t tp, found = 0;
+    unsigned  n = 0;
+
+#if defined(__x86_64__)
+    __asm__ ("movq %%fs:0, %0" : "=r" (tp));
+    const uintptr_t low = tp;
+#else
+    __asm__ ("mrs %0, tpidr_el0" : "=r" (tp));
+    const uintptr_t low = tp - DESCRIPTOR;
+#endif
+
+    if (pprof_raw(SYS_prctl, PR_GET_TID_ADDRESS, (uintptr_t) &found, 0, 0, 0,
+                  0) != 0
+        || found < low || found >= low + DESCRIPTOR)
+    {
+        for (uintptr_t at = low; at < low + DESCRIPTOR; at += sizeof(int)) {
+            if (*(const int *) at == tid) {
+                found = at;
+                n++;
+            }
+        }
+
+        if (n != 1) {
+            return false;
+        }
+    }
+
+    tid_at = (intptr_t) (found - tp);
+
+    return own_tid() == tid;
+}
+
 
 static bool
 is_usual_known(pthread_mutex_t mutex, int kind)
@@ -155,7 +245,7 @@ is_usual_known(pthread_mutex_t mutex, int kind)
     }
 
     const bool taken = mutex.__data.__lock == 1 && mutex.__data.__nusers == 1
-                       && mutex.__data.__owner == (int) pprof_events_tid()
+                       && mutex.__data.__owner == own_tid()
                        && mutex.__data.__count == (kind & 1)
                        && mutex.__data.__kind == kind;
 
@@ -170,7 +260,8 @@ prepare(void)
 {
     find_all();
     usual_known
-        = is_usual_known((pthread_mutex_t) PTHREAD_MUTEX_INITIALIZER,
+        = find_own_tid()
+          && is_usual_known((pthread_mutex_t) PTHREAD_MUTEX_INITIALIZER,
                          PTHREAD_MUTEX_DEFAULT)
           && is_usual_known(
                  (pthread_mutex_t) PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
@@ -229,7 +320,9 @@ is_held(pthread_mutex_t *mutex)
                                                __ATOMIC_RELAXED);
 
     return lock != 0 && !(lock & LOCK_DIED)
-           && mutex->__data.__owner != (int) pprof_events_tid();
+           && mutex->__data.__owner
+              != (tid_at != 0 ? own_tid()
+                  : (int) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0));
 }
 
 
@@ -249,8 +342,7 @@ SLOW static int
 lock_usual(pthread_mutex_t *mutex, const void *caller)
 {
     if (usual_known && !__libc_single_threaded) {
-        /* from now on without libc, which with one thread is the quicker */
-        (void) pprof_events_tid();
+        usual_ready = true;
     }
 
     return lock_mutex(mutex, caller);
@@ -266,14 +358,6 @@ kind_of(const pthread_mutex_t *mutex)
 }
 
 
-/* May this thread do without libc?  It knows its number then. */
-static inline bool
-may_do(void)
-{
-    return usual_known && pprof_events_self != 0;
-}
-
-
 EXPORT int
 pthread_mutex_lock(pthread_mutex_t *mutex)
 {
@@ -286,7 +370,7 @@ pthread_mutex_lock(pthread_mutex_t *mutex)
                ? lock_mutex(mutex, CALLER) : inner_mutex_lock(mutex);
     }
 
-    if (RARE(!may_do()
+    if (RARE(!usual_ready
              || !__atomic_compare_exchange_n(&mutex->__data.__lock, &is_free,
                                              1, false, __ATOMIC_ACQUIRE,
                                              __ATOMIC_RELAXED)))
@@ -294,7 +378,7 @@ pthread_mutex_lock(pthread_mutex_t *mutex)
         return lock_usual(mutex, CALLER);
     }
 
-    mutex->__data.__owner = pprof_events_self;
+    mutex->__data.__owner = own_tid();
     mutex->__data.__nusers++;
     mutex->__data.__count = kind & 1;
 
@@ -379,8 +463,8 @@ release_usual(pthread_mutex_t *mutex, unsigned kind)
 static inline bool
 may_release(const pthread_mutex_t *mutex, unsigned kind)
 {
-    return may_do()
-           && (kind == 0 || (mutex->__data.__owner == pprof_events_self
+    return usual_ready
+           && (kind == 0 || (mutex->__data.__owner == own_tid()
                              && mutex->__data.__count == (kind & 1)));
 }
 
@@ -717,4 +801,124 @@ pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock,
 
     TIMED(PPROF_ON_JOIN, NULL, CALLER,
           libc.clockjoin_np(thread, result, clock, until), rc == 0);
+}
+
+
+/* Who comes last waits for nobody: that is a moment, as such. */
+EXPORT int
+pthread_barrier_wait(pthread_barrier_t *barrier)
+{
+    if (libc.barrier_wait == NULL) {
+        find_all();
+    }
+
+    TIMED(PPROF_ON_BARRIER, barrier, CALLER, libc.barrier_wait(barrier),
+          rc == 0);
+}
+
+
+/*
+ * C11's are pthreads' under other names, but libc does not call those by a
+ * name that could be ours.
+ */
+
+EXPORT int
+mtx_lock(mtx_t *mutex)
+{
+    if (libc.mtx_lock == NULL) {
+        find_all();
+    }
+
+    if (!is_held((pthread_mutex_t *) mutex)) {
+        return libc.mtx_lock(mutex);
+    }
+
+    TIMED(PPROF_ON_MUTEX, mutex, CALLER, libc.mtx_lock(mutex),
+          rc == thrd_success);
+}
+
+
+EXPORT int
+mtx_timedlock(mtx_t *restrict mutex, const struct timespec *restrict until)
+{
+    if (libc.mtx_timedlock == NULL) {
+        find_all();
+    }
+
+    if (!is_held((pthread_mutex_t *) mutex)) {
+        return libc.mtx_timedlock(mutex, until);
+    }
+
+    TIMED(PPROF_ON_MUTEX, mutex, CALLER, libc.mtx_timedlock(mutex, until),
+          rc == thrd_success);
+}
+
+
+SLOW static int
+unlock_mtx(mtx_t *mutex, const void *caller)
+{
+    bool waited = pprof_events_releasing(mutex);
+    int  rc = libc.mtx_unlock(mutex);
+
+    if (rc == thrd_success && waited) {
+        pprof_events_released(PPROF_ON_MUTEX, mutex, caller);
+    }
+
+    return rc;
+}
+
+
+EXPORT int
+mtx_unlock(mtx_t *mutex)
+{
+    if (libc.mtx_unlock == NULL) {
+        find_all();
+    }
+
+    /* 2: somebody waits */
+    if (RARE(__atomic_load_n(&((pthread_mutex_t *) mutex)->__data.__lock,
+                             __ATOMIC_RELAXED) == 2))
+    {
+        return unlock_mtx(mutex, CALLER);
+    }
+
+    return libc.mtx_unlock(mutex);
+}
+
+
+EXPORT int
+cnd_wait(cnd_t *cond, mtx_t *mutex)
+{
+    if (libc.cnd_wait == NULL) {
+        find_all();
+    }
+
+    TIMED(PPROF_ON_COND, cond, CALLER, libc.cnd_wait(cond, mutex),
+          rc == thrd_success);
+}
+
+
+EXPORT int
+cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex,
+    const struct timespec *restrict until)
+{
+    if (libc.cnd_timedwait == NULL) {
+        find_all();
+    }
+
+    TIMED(PPROF_ON_COND, cond, CALLER,
+          libc.cnd_timedwait(cond, mutex, until),
+          rc == thrd_success || rc == thrd_timedout);
+}
+
+
+EXPORT int
+thrd_join(thrd_t thread, int *result)
+{
+    if (libc.thrd_join == NULL) {
+        find_all();
+    }
+
+    TIMED(PPROF_ON_JOIN, NULL, CALLER, libc.thrd_join(thread, result),
+          rc == thrd_success);
 }

@@ -99,6 +99,10 @@ thread_pointer(void)
 }
 
 
+/* Where the library's thread-local variables are. */
+static __thread char  one_of_ours __attribute__((tls_model("initial-exec")));
+
+
 /* How far VAR, a thread-local variable, is from the thread pointer. */
 static size_t
 distance(const void *var)
@@ -116,7 +120,7 @@ distance(const void *var)
 static bool
 make_memory(void)
 {
-    size_t own = distance(&pprof_events_self) + SPARE;
+    size_t own = distance(&one_of_ours) + SPARE;
     const size_t libc = distance(&errno) + SPARE;
 
     if (rest.memory != NULL) {

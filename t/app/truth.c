@@ -10,21 +10,33 @@
  *                                        every USEC
  *     truth FILE c11 USEC                as brief, by thrd_create()
  *     truth FILE cancel USEC             as brief; who has worked is canceled
+ *     truth FILE holder N KIND           a lock that hold_long() holds for 5 ms
+ *                                        at a time, and N threads want as well,
+ *                                        in take(); KIND 0: mutex, 1: rwlock,
+ *                                        2: mtx_t, 3: recursive mutex
+ *     truth FILE barrier N               N threads that meet in meet()
+ *     truth FILE forks 0                 prints how children by fork(), _Fork()
+ *                                        and a bare clone() take a recursive
+ *                                        and an error-checking mutex twice
  *
  * All work is done by left() and right(), right() has a quarter of it.  FILE
  * is mapped and holds two numbers: what each has used so far, in nanoseconds
  * of its thread's own clock.
  */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,13 +166,82 @@ canceled(void *arg)
 }
 
 
-static int
-brief_c11(void *arg)
-{
-    (void) arg;
-    work(work_nsec);
+static unsigned          kind;
+static pthread_mutex_t   mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t   again = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static pthread_rwlock_t  rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static mtx_t             c11;
+static pthread_barrier_t barrier;
 
-    return 0;
+
+static inline __attribute__((always_inline)) void
+hold(unsigned usec)
+{
+    switch (kind) {
+    case 0: pthread_mutex_lock(&mutex); break;
+    case 1: pthread_rwlock_wrlock(&rwlock); break;
+    case 2: mtx_lock(&c11); break;
+    case 3: pthread_mutex_lock(&again); break;
+    }
+
+    if (usec > 0) {
+        sleep_usec(usec);
+    }
+
+    switch (kind) {
+    case 0: pthread_mutex_unlock(&mutex); break;
+    case 1: pthread_rwlock_unlock(&rwlock); break;
+    case 2: mtx_unlock(&c11); break;
+    case 3: pthread_mutex_unlock(&again); break;
+    }
+
+    __asm__ volatile ("" ::: "memory");
+}
+
+
+FRAME static void
+take(void)
+{
+    hold(0);
+}
+
+
+FRAME static void
+hold_long(void)
+{
+    hold(5000);
+}
+
+
+static void *
+waiter(void *arg)
+{
+    for ( ;; ) {
+        take();
+        sleep_usec(300);
+    }
+
+    return arg;
+}
+
+
+FRAME static void
+meet(void)
+{
+    pthread_barrier_wait(&barrier);
+    __asm__ volatile ("" ::: "memory");
+}
+
+
+static void *
+member_of_meeting(void *arg)
+{
+    for ( ;; ) {
+        meet();
+        sleep_usec(rand() % 10000);
+    }
+
+    return arg;
 }
 
 
@@ -179,6 +260,71 @@ start_all(unsigned n, void *(*run)(void *))
             exit(1);
         }
     }
+}
+
+
+/* 0: every lock says what it has to. */
+static int
+lock_twice(void)
+{
+    pthread_mutex_t check = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+    int             bad = 0;
+
+    alarm(10);
+
+    for (int i = 0; i < 3; i++) {
+        bad |= pthread_mutex_lock(&again) | pthread_mutex_lock(&again);
+        bad |= pthread_mutex_unlock(&again) | pthread_mutex_unlock(&again);
+        bad |= pthread_mutex_unlock(&again) != EPERM;
+        bad |= pthread_mutex_lock(&check);
+        bad |= pthread_mutex_lock(&check) != EDEADLK;
+        bad |= pthread_mutex_unlock(&check);
+    }
+
+    return bad;
+}
+
+
+static void *
+forget(void *arg)
+{
+    pause();
+
+    return arg;
+}
+
+
+static void
+fork_in_each_way(void)
+{
+    static const char *const ways[] = { "fork", "_Fork", "clone" };
+    int                      status;
+
+    /* with one thread libc takes locks in another way */
+    start_all(1, forget);
+    lock_twice();
+
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = i == 0 ? fork() : i == 1 ? _Fork()
+                    : (pid_t) syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+        if (pid == 0) {
+            _exit(lock_twice());
+        }
+
+        waitpid(pid, &status, 0);
+        printf("%s %d\n", ways[i], status);
+    }
+}
+
+
+static int
+brief_c11(void *arg)
+{
+    (void) arg;
+    work(work_nsec);
+
+    return 0;
 }
 
 
@@ -219,6 +365,24 @@ main(int argc, char **argv)
             left((uint64_t) a * 750);
             right((uint64_t) a * 250);
         }
+
+    } else if (strcmp(how, "holder") == 0) {
+        kind = b;
+        mtx_init(&c11, mtx_plain);
+        start_all(a, waiter);
+
+        for ( ;; ) {
+            hold_long();
+            sleep_usec(300);
+        }
+
+    } else if (strcmp(how, "forks") == 0) {
+        fork_in_each_way();
+
+    } else if (strcmp(how, "barrier") == 0) {
+        pthread_barrier_init(&barrier, NULL, a);
+        start_all(a, member_of_meeting);
+        pause();
 
     } else if (strcmp(how, "c11") == 0) {
         work_nsec = (uint64_t) a * 1000;

@@ -193,6 +193,7 @@ add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t sign,
         [PPROF_ON_COND] = "condition",
         [PPROF_ON_SEM] = "semaphore",
         [PPROF_ON_JOIN] = "thread's end",
+        [PPROF_ON_BARRIER] = "barrier",
     };
     const int64_t values[] = {
         sign * (int64_t) row->count, sign * (int64_t) row->value
