@@ -67,7 +67,7 @@ static struct {
     struct pprof_page  *page;           /* NULL: nothing is attached */
     pid_t               pid;            /* whose this is */
     bool                ordinary;
-    bool                forked;         /* the page is still the parent's */
+    _Atomic bool        forked;         /* the page is still the parent's */
 
     char               *memory;         /* of the raw thread */
     size_t              mapped;         /* bytes */
@@ -375,14 +375,13 @@ run(void *arg)
 
     pprof_own_enter();
 
-    if (rest.forked) {
+    if (atomic_load(&rest.forked)) {
         struct pprof_page *const parent = page;
 
         page = make_page(parent, tid);
 
         if (page != NULL) {
             rest.page = page;
-            rest.forked = false;
             be_there(page, tid);
             announce(parent, tid);
             pprof_sampler_bell(&page->bell);
@@ -390,6 +389,8 @@ run(void *arg)
         } else {
             rest.page = NULL;
         }
+
+        atomic_store(&rest.forked, false);
 
         (void) call(munmap, parent, PPROF_HEAD_SIZE);
 
@@ -721,12 +722,29 @@ take_lock(void)
 }
 
 
+/* A child's thread is on its way: who gives up its rights waits for it. */
+static void
+await_page(void)
+{
+    struct timespec look = { .tv_nsec = SETTLE_NSEC };
+
+    for (int i = 0; i < 5000 && atomic_load(&rest.forked); i++) {
+        (void) call(nanosleep, &look);
+    }
+}
+
+
 bool
 pprof_rest_aside(void)
 {
     /* a vfork() child has our memory, and is not us */
-    if (rest.page == NULL || rest.forked
-        || rest.pid != (pid_t) call(getpid, 0)
+    if (rest.page == NULL || rest.pid != (pid_t) call(getpid, 0)) {
+        return false;
+    }
+
+    await_page();
+
+    if (rest.page == NULL || atomic_load(&rest.forked)
         || atomic_load(&rest.page->rest) == PPROF_REST_GONE || !take_lock())
     {
         return false;
