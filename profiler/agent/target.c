@@ -533,6 +533,19 @@ wake(_Atomic uint32_t *word)
 }
 
 
+/* Does somebody hold the process (SIGSTOP, a debugger)? */
+static bool
+is_stopped(const struct pprof_target *t)
+{
+    char text[512];
+    const char *name;
+
+    return pprof_target_slurp(t, "stat", text, sizeof(text)) > 0
+           && (name = strrchr(text, ')')) != NULL && name[1] == ' '
+           && (name[2] == 'T' || name[2] == 't');
+}
+
+
 /*
  * Waits until the command ASKED was executed.  Returns 0, or -1 with errno.
  */
@@ -554,6 +567,11 @@ await(struct pprof_target *t, uint32_t asked)
 
         if (!pprof_target_alive(t)) {
             errno = ESRCH;
+            return -1;
+        }
+
+        if (atomic_load(&t->page->done) == done && is_stopped(t)) {
+            errno = ETIMEDOUT;
             return -1;
         }
     }

@@ -32,6 +32,8 @@ _Atomic bool  pprof_command_kinds;
 
 static void (*current_state)(void *);   /* gperftools' profiler's */
 
+static uint64_t  owner;                 /* of the profile that runs */
+
 static char  *code;                     /* the page's area, while in use */
 
 
@@ -379,8 +381,17 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
             return EINPROGRESS;
         }
 
-        return pprof_sampler_start((unsigned) args[0], args[1] != 0) == 0
-               ? 0 : errno;
+        if (args[2] != 0 && args[2] == owner) {
+            (void) pprof_sampler_stop(NULL, NULL, NULL);
+        }
+
+        if (pprof_sampler_start((unsigned) args[0], args[1] != 0) == -1) {
+            return errno;
+        }
+
+        owner = args[2];
+
+        return 0;
 
     case PPROF_OP_SAMPLE_END:
         return end_sample(args[0] != 0, out);
@@ -406,6 +417,8 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
         return 0;
 
     case PPROF_OP_ASK:
+        /* whoever asked before has given up waiting */
+        pprof_ask_end();
         error = pprof_ask_begin(&signo);
         out->results[0] = (uint64_t) signo;
         return error;

@@ -53,7 +53,9 @@ enum pprof_area {
 /* What the resting thread is told.  ARGS and RESULTS in parentheses. */
 enum pprof_op {
     PPROF_OP_NONE,
-    PPROF_OP_SAMPLE,                    /* (hz, wall): start the sampler;
+    PPROF_OP_SAMPLE,                    /* (hz, wall, owner): start the sampler;
+                                           one of the same owner, not 0, is
+                                           dropped: it gave up waiting;
                                            EINPROGRESS: the program profiles
                                            itself */
     PPROF_OP_SAMPLE_END,                /* (drop) → rows; (period, duration,

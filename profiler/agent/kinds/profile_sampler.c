@@ -19,7 +19,9 @@ start(struct pprof_job *job)
 {
     struct pprof_kinds *const kinds = job->target->kinds;
     const unsigned hz = job->ask.hz == 0 ? PPROF_SAMPLER_HZ : job->ask.hz;
-    const uint64_t args[PPROF_ARGS] = { hz, job->ask.wall };
+    const uint64_t args[PPROF_ARGS] = {
+        hz, job->ask.wall, !job->target->self
+    };
     struct pprof_answer *a = &job->answer;
 
     pprof_tables_use(job->target);
