@@ -35,12 +35,33 @@ struct ngx_http_debug_round_s {
                                               and its peer found room */
     ngx_uint_t                  cause;     /* when no peer was had */
     ngx_uint_t                  first;     /* a variable host's first state */
+
+    /* what is counted of the try under way, since it takes long */
+
+    ngx_uint_t                  early;     /* any of it */
+    ngx_uint_t                  connected;
+    ngx_uint_t                  headed;
+    ngx_uint_t                  upgraded;
+    off_t                       received;
+    off_t                       sent;
+
     ngx_http_debug_round_t     *next;      /* in its bucket, or of the free */
 };
 
 
 #define NGX_HTTP_DEBUG_ROUNDS  64          /* allocated at once */
 #define NGX_HTTP_DEBUG_BITS    12          /* of the hash of those under way */
+#define NGX_HTTP_DEBUG_LONG    1000000000  /* ns: counted before it ends */
+
+
+/* What is counted of a request at its server, since it takes long. */
+
+typedef struct {
+    uint64_t                    start;     /* as others keep it, ns */
+    off_t                       received;
+    off_t                       sent;
+    ngx_uint_t                  upgraded;
+} ngx_http_debug_early_t;
 
 
 static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
@@ -73,14 +94,23 @@ static void ngx_http_debug_record_times(ngx_http_debug_cell_t *cell,
     ngx_http_upstream_state_t *state);
 static void ngx_http_debug_record_reached(ngx_http_debug_cell_t *cell,
     ngx_http_upstream_state_t *state);
+static void ngx_http_debug_record_rest(ngx_http_debug_round_t *round,
+    ngx_http_upstream_state_t *state, ngx_http_upstream_state_t *rest);
+static void ngx_http_debug_record_early(ngx_http_debug_round_t *round);
+static void ngx_http_debug_record_early_request(ngx_http_request_t *r,
+    ngx_uint_t upgraded);
+static ngx_http_debug_active_t *ngx_http_debug_record_active(
+    ngx_http_debug_round_t *round);
 static void ngx_http_debug_record_truncated(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, ngx_int_t rc);
-static void ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
-    ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed);
+static void ngx_http_debug_record_outcome(ngx_http_debug_round_t *round,
+    ngx_http_debug_entity_t *e, ngx_http_debug_cell_t *cell,
+    ngx_uint_t outcome, uint64_t elapsed);
 static void ngx_http_debug_record_failed(ngx_http_debug_entity_t *e,
     ngx_uint_t cause);
 static ngx_uint_t ngx_http_debug_record_classify(
-    ngx_http_upstream_state_t *state, ngx_uint_t cached, ngx_int_t rc);
+    ngx_http_upstream_state_t *state, ngx_uint_t code, ngx_uint_t cached,
+    ngx_int_t rc);
 static ngx_uint_t ngx_http_debug_record_code(ngx_http_debug_cell_t *cell,
     ngx_uint_t code);
 static void ngx_http_debug_record_second(ngx_http_debug_cell_t *cell);
@@ -89,6 +119,8 @@ static void ngx_http_debug_record_host_finalize(ngx_http_request_t *r,
     ngx_int_t rc);
 static void ngx_http_debug_record_host_end(ngx_http_debug_round_t **p);
 static void ngx_http_debug_record_host_cleanup(void *data);
+static void ngx_http_debug_record_host_name(
+    ngx_http_upstream_resolved_t *resolved, u_char *text, ngx_str_t *name);
 static ngx_uint_t ngx_http_debug_record_is_group(ngx_http_request_t *r,
     ngx_http_upstream_resolved_t *resolved);
 
@@ -310,6 +342,7 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     round->start = round->begun;
     round->tries = 0;
     round->whole = 0;
+    round->early = 0;
     round->cause = NGX_HTTP_DEBUG_FAIL_OTHER;
 
     u->finalize_request = ngx_http_debug_record_finalize;
@@ -420,7 +453,7 @@ ngx_http_debug_record_again(ngx_http_request_t *r,
         state = r->upstream_states->elts;
         state += r->upstream_states->nelts - 2;
 
-        outcome = ngx_http_debug_record_classify(state,
+        outcome = ngx_http_debug_record_classify(state, 0,
                                        r->upstream->peer.tries == round->left,
                                        NGX_OK);
 
@@ -429,6 +462,7 @@ ngx_http_debug_record_again(ngx_http_request_t *r,
                                       now - round->start);
 
         round->peer.entity = NULL;
+        round->early = 0;
     }
 
     round->start = now;
@@ -503,7 +537,7 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     if (round->whole
         && u->state->header_time != (ngx_msec_t) -1
-        && u->state->status > NGX_HTTP_SWITCHING_PROTOCOLS)
+        && u->state->status >= NGX_HTTP_OK)
     {
         /* nearly always: one try, and it was answered */
 
@@ -538,14 +572,20 @@ ngx_http_debug_record_round(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, uint64_t now, ngx_int_t rc)
 {
     ngx_uint_t                  outcome;
+    ngx_http_upstream_t        *u;
     ngx_http_upstream_state_t  *state;
 
     outcome = round->cause;
 
     if (round->peer.entity) {
-        state = r->upstream->state;
+        u = r->upstream;
+        state = u->state;
         outcome = ngx_http_debug_record_classify(state,
-                                                 r->upstream->peer.cached, rc);
+                                                 u->headers_in.status_n,
+                                                 u->peer.cached
+                                                 || u->peer.tries
+                                                    == round->left,
+                                                 rc);
 
         ngx_http_debug_add(&round->peer.active->active, -1);
         ngx_http_debug_record_last(r, round, state, outcome,
@@ -565,14 +605,16 @@ ngx_http_debug_record_earlier(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
     ngx_uint_t outcome, uint64_t elapsed)
 {
-    ngx_http_debug_cell_t  *cell;
+    ngx_http_debug_cell_t      *cell;
+    ngx_http_upstream_state_t   rest;
 
-    ngx_http_debug_record_part(r, round, state, outcome, elapsed);
+    ngx_http_debug_record_rest(round, state, &rest);
+    ngx_http_debug_record_part(r, round, &rest, outcome, elapsed);
 
     cell = ngx_http_debug_record_cell(r, round->entity);
 
-    ngx_http_debug_record_state(cell, state);
-    ngx_http_debug_record_reached(cell, state);
+    ngx_http_debug_record_state(cell, &rest);
+    ngx_http_debug_record_reached(cell, &rest);
 }
 
 
@@ -583,27 +625,61 @@ ngx_http_debug_record_last(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, ngx_http_upstream_state_t *state,
     ngx_uint_t outcome, uint64_t elapsed)
 {
-    ngx_http_debug_cell_t  *cell;
+    ngx_http_debug_cell_t      *cell;
+    ngx_http_upstream_state_t   rest;
+
+    ngx_http_debug_record_rest(round, state, &rest);
 
     if (round->whole) {
         cell = round->peer.cell;
 
-        ngx_http_debug_record_outcome(round->peer.entity, cell, outcome,
+        ngx_http_debug_record_outcome(round, round->peer.entity, cell, outcome,
                                       elapsed);
 
         if (outcome < NGX_HTTP_CONTINUE) {
             ngx_http_debug_record_failed(round->entity, outcome);
-            ngx_http_debug_record_reached(cell, state);
+            ngx_http_debug_record_reached(cell, &rest);
         }
 
     } else {
-        ngx_http_debug_record_part(r, round, state, outcome, elapsed);
+        ngx_http_debug_record_part(r, round, &rest, outcome, elapsed);
 
         cell = ngx_http_debug_record_cell(r, round->entity);
-        ngx_http_debug_record_reached(cell, state);
+        ngx_http_debug_record_reached(cell, &rest);
     }
 
-    ngx_http_debug_record_state(cell, state);
+    ngx_http_debug_record_state(cell, &rest);
+}
+
+
+/* What of the try is not counted yet; it no longer waits, if it did. */
+
+static void
+ngx_http_debug_record_rest(ngx_http_debug_round_t *round,
+    ngx_http_upstream_state_t *state, ngx_http_upstream_state_t *rest)
+{
+    ngx_http_debug_active_t  *active;
+
+    *rest = *state;
+
+    if (!round->early) {
+        return;
+    }
+
+    rest->bytes_received -= ngx_min(round->received, state->bytes_received);
+    rest->bytes_sent -= ngx_min(round->sent, state->bytes_sent);
+
+    if (round->connected) {
+        rest->connect_time = (ngx_msec_t) -1;
+    }
+
+    if (round->headed) {
+        active = ngx_http_debug_record_active(round);
+        ngx_http_debug_add(&active->headed, -1);
+
+        round->headed = 0;
+        rest->header_time = (ngx_msec_t) -1;
+    }
 }
 
 
@@ -625,7 +701,8 @@ ngx_http_debug_record_sum(ngx_http_request_t *r,
                            round->tries - 1);
     }
 
-    ngx_http_debug_record_outcome(round->entity, cell, outcome, elapsed);
+    ngx_http_debug_record_outcome(round, round->entity, cell, outcome,
+                                  elapsed);
 }
 
 
@@ -648,7 +725,8 @@ ngx_http_debug_record_part(ngx_http_request_t *r,
         return;
     }
 
-    ngx_http_debug_record_outcome(round->peer.entity, cell, outcome, elapsed);
+    ngx_http_debug_record_outcome(round, round->peer.entity, cell, outcome,
+                                  elapsed);
     ngx_http_debug_record_state(cell, state);
     ngx_http_debug_record_reached(cell, state);
 }
@@ -774,12 +852,17 @@ ngx_http_debug_record_reached(ngx_http_debug_cell_t *cell,
 /* OUTCOME is a status code, or why no answer came. */
 
 static ngx_http_debug_seldom void
-ngx_http_debug_record_outcome(ngx_http_debug_entity_t *e,
-    ngx_http_debug_cell_t *cell, ngx_uint_t outcome, uint64_t elapsed)
+ngx_http_debug_record_outcome(ngx_http_debug_round_t *round,
+    ngx_http_debug_entity_t *e, ngx_http_debug_cell_t *cell,
+    ngx_uint_t outcome, uint64_t elapsed)
 {
     if (outcome == NGX_HTTP_SWITCHING_PROTOCOLS) {
 
         /* one WebSocket of eight hours would ruin every average */
+
+        if (round->early && round->upgraded) {
+            return;
+        }
 
         ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], 1);
         return;
@@ -830,24 +913,31 @@ ngx_http_debug_record_failed(ngx_http_debug_entity_t *e, ngx_uint_t cause)
  * which is less than 100.
  *
  * nginx invents a status where none came: 504 for a timeout, 502 for all
- * else.  A header that never came tells the real ones apart.
+ * else.  A header that never came tells the real ones apart.  After "103 Early
+ * Hints" it keeps that one; CODE is that of the last header.
  */
 
 static ngx_http_debug_seldom ngx_uint_t
 ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
-    ngx_uint_t cached, ngx_int_t rc)
+    ngx_uint_t code, ngx_uint_t cached, ngx_int_t rc)
 {
-    if (state->header_time != (ngx_msec_t) -1
-        && state->status >= NGX_HTTP_CONTINUE)
-    {
-        return state->status;
+    ngx_uint_t  status;
+
+    status = state->status;
+
+    if (status > NGX_HTTP_SWITCHING_PROTOCOLS && status < NGX_HTTP_OK) {
+        status = (state->header_time != (ngx_msec_t) -1) ? code : 0;
     }
 
-    if (state->status == NGX_HTTP_GATEWAY_TIME_OUT) {
+    if (state->header_time != (ngx_msec_t) -1 && status >= NGX_HTTP_CONTINUE) {
+        return status;
+    }
+
+    if (status == NGX_HTTP_GATEWAY_TIME_OUT) {
         return NGX_HTTP_DEBUG_FAIL_TIMEOUT;
     }
 
-    if (state->status == NGX_HTTP_BAD_GATEWAY) {
+    if (status == NGX_HTTP_BAD_GATEWAY) {
 
         /* closed by the peer while it was kept: it had nothing to say */
 
@@ -860,7 +950,7 @@ ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
                : NGX_HTTP_DEBUG_FAIL_CONNECT;
     }
 
-    if (state->status == 0
+    if (status == 0
         && (rc == NGX_HTTP_CLIENT_CLOSED_REQUEST || rc == NGX_DONE
             || rc == NGX_HTTP_BAD_REQUEST
             || rc == NGX_HTTP_REQUEST_TIME_OUT))
@@ -967,6 +1057,8 @@ ngx_int_t
 ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    u_char                              text[NGX_HTTP_DEBUG_HOST_LEN + 1];
+    ngx_str_t                           name;
     ngx_pool_cleanup_t                 *cln;
     ngx_http_upstream_t                *u;
     ngx_http_debug_place_t              host;
@@ -1011,11 +1103,15 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
 
     round->finalize = u->finalize_request;
     round->group = NULL;
+
+    ngx_http_debug_record_host_name(u->resolved, text, &name);
+
     round->entity = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_HOST,
-                                               0, &u->resolved->host, 1,
+                                               0, &name, 1,
                                                r->connection->log);
     round->begun = ngx_http_debug_now();
     round->start = round->begun;
+    round->early = 0;
 
     /* a separator will stand before its states, unless they are the first */
 
@@ -1030,6 +1126,30 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_debug_add(&host.active->active, 1);
 
     return NGX_OK;
+}
+
+
+/*
+ * "host:port", as that of a name that is no variable.  TEXT is of one byte
+ * more than a name may have: what is longer is so, too.
+ */
+
+static void
+ngx_http_debug_record_host_name(ngx_http_upstream_resolved_t *resolved,
+    u_char *text, ngx_str_t *name)
+{
+    if (resolved->name.len) {
+
+        /* an address, or the path of a socket */
+
+        *name = resolved->name;
+        return;
+    }
+
+    name->data = text;
+    name->len = ngx_snprintf(text, NGX_HTTP_DEBUG_HOST_LEN + 1, "%V:%ui",
+                             &resolved->host, (ngx_uint_t) resolved->port)
+                - text;
 }
 
 
@@ -1087,7 +1207,7 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
     round->cause = (rc == NGX_HTTP_CLIENT_CLOSED_REQUEST || rc == NGX_DONE)
                    ? NGX_HTTP_DEBUG_FAIL_ABORT : NGX_HTTP_DEBUG_FAIL_NO_LIVE;
     round->tries = 0;
-    round->whole = (round->first + 1 == last);
+    round->whole = (round->first + 1 == last && !round->early);
     round->peer.entity = NULL;
 
     outcome = round->cause;
@@ -1104,7 +1224,9 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
         round->tries++;
 
-        outcome = ngx_http_debug_record_classify(&state[i], u->peer.cached,
+        outcome = ngx_http_debug_record_classify(&state[i],
+                                                 u->headers_in.status_n,
+                                                 u->peer.cached,
                                                  i + 1 == last ? rc : NGX_OK);
 
         /* finer than nginx's, where no resolver and no retry lie between */
@@ -1119,6 +1241,7 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
         if (i + 1 < last) {
             ngx_http_debug_record_earlier(r, round, &state[i], outcome,
                                           elapsed);
+            round->early = 0;
             continue;
         }
 
@@ -1187,14 +1310,208 @@ ngx_http_debug_record_forget(ngx_http_request_t *r)
 
     if (r == r->main && r->variables[rmcf->start].data) {
         r->variables[rmcf->start].data = NULL;
+        r->variables[rmcf->start].escape = 0;
         ngx_http_debug_add(&rscf->place.active->active, -1);
     }
 }
 
 
+/* What takes long is counted while it goes on. */
+
 void
 ngx_http_debug_record_sweep(void)
 {
+    uint64_t                 now;
+    ngx_uint_t               i;
+    ngx_http_debug_round_t  *round;
+
+    now = ngx_http_debug_now();
+
+    for (i = 0; i < (1 << NGX_HTTP_DEBUG_BITS); i++) {
+
+        for (round = ngx_http_debug_under_way[i]; round; round = round->next) {
+
+            if (now - round->start > NGX_HTTP_DEBUG_LONG) {
+                ngx_http_debug_record_early(round);
+            }
+        }
+    }
+}
+
+
+static void
+ngx_http_debug_record_early(ngx_http_debug_round_t *round)
+{
+    off_t                       received, sent;
+    ngx_event_pipe_t           *p;
+    ngx_http_request_t         *r;
+    ngx_http_upstream_t        *u;
+    ngx_http_debug_active_t    *active;
+    ngx_http_upstream_state_t  *state;
+
+    r = round->request;
+    u = round->upstream;
+    state = u->state;
+
+    if (state == NULL || u->peer.connection == NULL) {
+        return;
+    }
+
+    if (round->group == NULL) {
+
+        /* of a variable host, the first try */
+
+        if (state->peer == NULL
+            || r->upstream_states->nelts != round->first + 1)
+        {
+            return;
+        }
+
+        ngx_http_debug_record_find_peer(r, round, state->peer);
+    }
+
+    if (round->peer.entity == NULL) {
+        return;
+    }
+
+    if (!round->early) {
+        round->early = 1;
+        round->connected = 0;
+        round->headed = 0;
+        round->upgraded = 0;
+        round->received = 0;
+        round->sent = 0;
+    }
+
+    /* all of it goes where the reader adds nothing */
+
+    round->whole = 0;
+
+    sent = u->peer.connection->sent;
+    received = state->bytes_received;
+    p = u->pipe;
+
+    if (p && p->read_length > (off_t) p->preread_size) {
+        received += p->read_length - p->preread_size;
+    }
+
+    if (state->connect_time != (ngx_msec_t) -1 && sent && !round->connected) {
+        round->connected = 1;
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_CONNECTS, 1);
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_CONNECT_TIME,
+                                    (uint64_t) state->connect_time * 1000000);
+    }
+
+    if (state->header_time != (ngx_msec_t) -1 && !round->headed) {
+        round->headed = 1;
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_HEADERS, 1);
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_HEADER_TIME,
+                                    (uint64_t) state->header_time * 1000000);
+
+        active = ngx_http_debug_record_active(round);
+        ngx_http_debug_add(&active->headed, 1);
+    }
+
+    if (u->upgrade
+        && state->status == NGX_HTTP_SWITCHING_PROTOCOLS
+        && !round->upgraded)
+    {
+        round->upgraded = 1;
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_UPGRADES, 1);
+    }
+
+    if (received > round->received) {
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_RECEIVED,
+                                    received - round->received);
+        round->received = received;
+    }
+
+    if (sent > round->sent) {
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_SENT,
+                                    sent - round->sent);
+        round->sent = sent;
+    }
+
+    ngx_http_debug_record_early_request(r->main,
+                                        r == r->main && round->upgraded);
+}
+
+
+/* The same for the request, at its server. */
+
+static void
+ngx_http_debug_record_early_request(ngx_http_request_t *r,
+    ngx_uint_t upgraded)
+{
+    ngx_http_debug_cell_t              *cell;
+    ngx_http_debug_early_t             *early;
+    ngx_http_variable_value_t          *v;
+    ngx_http_debug_record_loc_conf_t   *rlcf;
+    ngx_http_debug_record_srv_conf_t   *rscf;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+    rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    v = &r->variables[rmcf->start];
+
+    if (v->data == NULL || !rlcf->record) {
+        return;
+    }
+
+    if (!v->escape) {
+        early = ngx_pcalloc(r->pool, sizeof(ngx_http_debug_early_t));
+        if (early == NULL) {
+            return;
+        }
+
+        early->start = (uintptr_t) v->data;
+
+        v->data = (u_char *) early;
+        v->escape = 1;
+    }
+
+    early = (ngx_http_debug_early_t *) v->data;
+    cell = rscf->place.cell;
+
+    if (r->request_length > early->received) {
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED],
+                           r->request_length - early->received);
+        early->received = r->request_length;
+    }
+
+    if (r->connection->sent > early->sent) {
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT],
+                           r->connection->sent - early->sent);
+        early->sent = r->connection->sent;
+    }
+
+    if (upgraded && !early->upgraded) {
+        early->upgraded = 1;
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], 1);
+    }
+}
+
+
+/* Where the round is under way: a variable host's has no peer before its end */
+
+static ngx_http_debug_active_t *
+ngx_http_debug_record_active(ngx_http_debug_round_t *round)
+{
+    ngx_http_debug_place_t              host;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    if (round->group) {
+        return round->peer.active;
+    }
+
+    rmcf = ngx_http_get_module_main_conf(round->request,
+                                         ngx_http_debug_module);
+
+    ngx_http_debug_zone_place(rmcf->zone, round->entity, ngx_http_debug_lane,
+                              &host);
+    return host.active;
 }
 
 
@@ -1204,9 +1521,13 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     uint64_t                            start, elapsed;
     ngx_uint_t                          status;
     ngx_http_debug_cell_t              *cell;
+    ngx_http_debug_early_t             *early;
+    ngx_http_variable_value_t          *v;
     ngx_http_debug_record_loc_conf_t   *rlcf;
     ngx_http_debug_record_srv_conf_t   *rscf;
     ngx_http_debug_record_main_conf_t  *rmcf;
+
+    static ngx_http_debug_early_t  none;
 
     if (r != r->main) {
         return NGX_OK;
@@ -1216,7 +1537,8 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
-    start = (uintptr_t) r->variables[rmcf->start].data;
+    v = &r->variables[rmcf->start];
+    start = (uintptr_t) v->data;
 
     if (start) {
         ngx_http_debug_add(&rscf->place.active->active, -1);
@@ -1224,6 +1546,16 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 
     if (!rlcf->record) {
         return NGX_OK;
+    }
+
+    early = &none;
+
+    if (v->escape) {
+
+        /* some of it is counted */
+
+        early = (ngx_http_debug_early_t *) v->data;
+        start = early->start;
     }
 
     elapsed = start ? ngx_http_debug_now() - start
@@ -1245,12 +1577,13 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     cell = rscf->place.cell;
 
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED],
-                       r->request_length);
+                       r->request_length - early->received);
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT],
-                       r->connection->sent);
+                       r->connection->sent - early->sent);
 
     if (status == NGX_HTTP_SWITCHING_PROTOCOLS) {
-        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], 1);
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES],
+                           !early->upgraded);
         return NGX_OK;
     }
 

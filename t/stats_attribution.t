@@ -554,12 +554,22 @@ sub flatten {
                        && !/_(?:bytes|sec|time)$/ } keys %$r;
     };
 
+    # "@name" is the group that has an address for a name
+
+    my $who = sub {
+        my ($addr, $at) = @_;
+        my ($name) = grep { $at{$_} eq $addr } sort keys %at;
+        return defined $name ? $at . $name : $addr;
+    };
+
     for my $g (keys %{ $s->{upstreams} }) {
-        $row->($g, $s->{upstreams}{$g});
+        my $group = $who->($g, '@');
+
+        $row->($group, $s->{upstreams}{$g});
 
         for my $p (keys %{ $s->{upstreams}{$g}{peers} }) {
-            my ($who) = grep { $at{$_} eq $p } sort keys %at;
-            $row->("$g/" . ($who // $p), $s->{upstreams}{$g}{peers}{$p});
+            $row->("$group/" . $who->($p, ''),
+                   $s->{upstreams}{$g}{peers}{$p});
         }
     }
 
@@ -885,8 +895,8 @@ EOT
 
 get_books('proxy_pass to an address is a group of its name', '/direct', 200,
           <<"EOT");
-    $at{a}: 200=1 tries=1
-    $at{a}/a: 200=1
+    \@a: 200=1 tries=1
+    \@a/a: 200=1
 EOT
 
 get_books('a variable that names a group', '/var?to=b', 200, <<'EOT');
@@ -896,24 +906,24 @@ EOT
 
 get_books('a variable with an address of the configuration',
           "/var?to=$at{a}", 200, <<"EOT");
-    $at{a}: 200=1 tries=1
-    $at{a}/a: 200=1
+    \@a: 200=1 tries=1
+    \@a/a: 200=1
 EOT
 
 get_books('a variable with an address', "/var?to=$at{b}", 200, <<'EOT');
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/b: 200=1
+    @b: 200=1 tries=1
+    @b/b: 200=1
 EOT
 
 get_books('a variable with an address, refused', "/var?to=$at{refused}", 502,
           <<'EOT');
-    127.0.0.1: fail.connect=1 tries=1
-    127.0.0.1/refused: fail.connect=1
+    @refused: fail.connect=1 tries=1
+    @refused/refused: fail.connect=1
 EOT
 
 books('a variable with an address, and a client that leaves', <<'EOT', sub {
-    127.0.0.1: fail.abort=1 tries=1
-    127.0.0.1/hang: fail.abort=1
+    @hang: fail.abort=1 tries=1
+    @hang/hang: fail.abort=1
 EOT
     http_get("/var?to=$at{hang}", abort => 0.2);
 });
@@ -930,8 +940,8 @@ for (['error_page of a variable host, which is refused', '/var_refused', 200,
     my ($name, $path, $status, $who, $what, $then) = @$_;
 
     get_books($name, $path, $status, <<"EOT");
-        127.0.0.1: $what tries=1
-        127.0.0.1/$who: $what
+        \@$who: $what tries=1
+        \@$who/$who: $what
         $then: 200=1 tries=1
         $then/$then: 200=1
 EOT
@@ -940,8 +950,8 @@ EOT
 get_books('error_page to a variable host', '/to_var', 200, <<'EOT');
     e500: 500=1 tries=1
     e500/e500: 500=1
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/b: 200=1
+    @b: 200=1 tries=1
+    @b/b: 200=1
 EOT
 
 {
@@ -952,8 +962,8 @@ EOT
 
     get_books('a variable host that fails before its handler returns',
               '/var_unix', 200, <<"EOT");
-        $sock: fail.connect=1 tries=1
-        $sock/nobody: fail.connect=1
+        \@nobody: fail.connect=1 tries=1
+        \@nobody/nobody: fail.connect=1
         a: 200=1 tries=1
         a/a: 200=1
 EOT
@@ -962,32 +972,33 @@ EOT
 get_books('mirror to a variable host', '/var_mirror', 200, <<'EOT');
     a: 200=1 tries=1
     a/a: 200=1
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/b: 200=1
+    @b: 200=1 tries=1
+    @b/b: 200=1
 EOT
 
 get_books('SSI of and to variable hosts', '/var_ssi', 200, <<'EOT');
-    127.0.0.1: 200=2 tries=2
-    127.0.0.1/ssi_var: 200=1
+    @ssi_var: 200=1 tries=1
+    @ssi_var/ssi_var: 200=1
     a: 200=1 tries=1
     a/a: 200=1
-    127.0.0.1/b: 200=1
+    @b: 200=1 tries=1
+    @b/b: 200=1
 EOT
 
 SKIP: {
     skip 'no auth_request', 2 unless $auth;
 
     get_books('auth_request to a variable host', '/var_auth', 200, <<'EOT');
-        127.0.0.1: 200=1 tries=1
-        127.0.0.1/b: 200=1
+        @b: 200=1 tries=1
+        @b/b: 200=1
         a: 200=1 tries=1
         a/a: 200=1
 EOT
 }
 
 get_books('a variable host, cache MISS', '/var_cached', 200, <<'EOT');
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/cached: 200=1
+    @cached: 200=1 tries=1
+    @cached/cached: 200=1
 EOT
 
 get_books('and HIT', '/var_cached', 200, '');
@@ -995,25 +1006,25 @@ get_books('and HIT', '/var_cached', 200, '');
 sleep 4.1;
 
 get_books('and a background update', '/var_cached', 200, <<'EOT');
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/cached: 200=1
+    @cached: 200=1 tries=1
+    @cached/cached: 200=1
 EOT
 
 get_books('FastCGI to a variable host', '/var_fcgi', 201, <<'EOT');
-    127.0.0.1: 201=1 tries=1
-    127.0.0.1/fcgi: 201=1
+    @fcgi: 201=1 tries=1
+    @fcgi/fcgi: 201=1
 EOT
 
 books('a variable host in the middle of its answer', <<'EOT', sub {
-    127.0.0.1: 200=1 tries=1 truncated=1
-    127.0.0.1/half_body: 200=1 truncated=1
+    @half_body: 200=1 tries=1 truncated=1
+    @half_body/half_body: 200=1 truncated=1
 EOT
     http_get('/var_half');
 });
 
 books('a variable host, after a body that comes late', <<'EOT', sub {
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/b: 200=1
+    @b: 200=1 tries=1
+    @b/b: 200=1
 EOT
     http_request(["POST /var_b HTTP/1.0\r\nContent-Length: 6\r\n\r\nabc",
                   \0.2, 'def']);
@@ -1025,8 +1036,8 @@ get_books('a location with an if', '/var_if', 200, <<'EOT');
 EOT
 
 get_books('and in it', '/var_if?a=1', 200, <<'EOT');
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/b: 200=1
+    @b: 200=1 tries=1
+    @b/b: 200=1
 EOT
 
 for (['', '127.0.0.1'], ['/fixed', '127.0.0.3'],
@@ -1036,22 +1047,22 @@ for (['', '127.0.0.1'], ['/fixed', '127.0.0.3'],
 
     $r = get_books("a variable host, bound: $path", "/var_bind$path", 200,
                    <<'EOT');
-        127.0.0.1: 200=1 tries=1
-        127.0.0.1/from: 200=1
+        @from: 200=1 tries=1
+        @from/from: 200=1
 EOT
     is($r->{body}, $from, "from $from");
 }
 
 get_books('who evaluates the variable himself', '/var_log', 200, <<'EOT');
-    127.0.0.1: 200=1 tries=1
-    127.0.0.1/b: 200=1
+    @b: 200=1 tries=1
+    @b/b: 200=1
 EOT
 
 is(read_file($t->dir() . '/host.log'), "-\n", 'sees nothing')
     or diag(read_file($t->dir() . '/host.log'));
 
 books('a name that leads nowhere', <<'EOT', sub {
-    nobody.test: fail.no_live=1
+    nobody.test:1: fail.no_live=1
 EOT
     http_get("/var_name?host=nobody.test&port=1");
 });
@@ -1062,12 +1073,12 @@ EOT
     http_get("/var_name?host=pair.test&port=$b_port") for 1 .. 20;
 
     my $s = wait_for(sub {
-        my $row = stats()->{upstreams}{'pair.test'};
+        my $row = stats()->{upstreams}{"pair.test:$b_port"};
         return $row && $row->{total_count} == 20 ? $row : 0;
     });
 
     ok($s, 'a name with two addresses, of which one answers')
-        or diag(explain(stats()->{upstreams}{'pair.test'}));
+        or diag(explain(stats()->{upstreams}{"pair.test:$b_port"}));
     my $other = $s->{peers}{"127.0.0.2:$b_port"};
 
     cmp_ok($s->{retries}, '>', 0, 'is tried again');
@@ -1219,8 +1230,8 @@ is(stats()->{upstreams}{a}{received_bytes} - $bytes, length($answer) + 100,
 
 $before = {};
 $s = stats();
-my $hosts = grep { m!^(127\.[\d.]+|\w+\.test|/.*)$! }
-            keys %{ $s->{upstreams} };
+my $named = qr/nginx_debug_upstream_active\{upstream="([^"]+)",variable="1"\}/;
+my $hosts = () = http_get('/debug/metrics')->{body} =~ /$named/g;
 
 for my $n (1 .. 300) {
     my $ip = sprintf '127.%d.%d.%d', 1 + $n % 4, $n / 250, 1 + $n % 250;
@@ -1233,15 +1244,15 @@ $s = wait_for(sub {
 });
 
 ok($s, 'too many names are dropped');
-is(scalar(grep { m!^(127\.[\d.]+|\w+\.test|/.*)$! }
-               keys %{ $s->{upstreams} }), 256, '256 are told apart');
+is(scalar(() = http_get('/debug/metrics')->{body} =~ /$named/g), 256,
+   '256 are told apart');
 is($s->{upstreams}{overflow}{failures}{connect}, $s->{zone}{dropped},
    'the others are counted as overflow');
 is($s->{upstreams}{overflow}{tries}, 300 - (256 - $hosts), 'all of them');
 
 my @warned = $t->error_log() =~ /^(.*no room for ".*)$/mg;
 is(scalar @warned, 1, 'one warning');
-like($warned[0], qr/\[warn\].*no room for "127\.[\d.]+" .*variable hosts/,
+like($warned[0], qr/\[warn\].*no room for "127\.[\d.]+:1" .*variable hosts/,
      'that says what');
 
 $t->reload();

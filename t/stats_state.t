@@ -178,6 +178,7 @@ my %expect = (
     errors => ['failing', qr/^of 20 in the last minute 1 were 5xx$/],
     late => ['slow', qr/^1\d\d ms on average .*, its sisters \d+ ms$/],
     good => ['up', qr/^30 of 30 answered in the last minute$/],
+    socket => ['up', qr/, 20 under way$/],
     idle => ['idle', qr/^not asked in the last minute$/],
     marked => ['idle', qr/^marked "down" in the configuration$/],
 );
