@@ -66,19 +66,21 @@ ngx_int_t ngx_http_debug_json_stats_step(void *data);
 /*
  * /debug/charts/data: of each series that the filter shows, the points of
  * RING that ended after SINCE (ms since the epoch; 0: all), at most the last
- * N, which is not 0.
+ * N, which is not 0.  Of KINDS, the first MOST have points, the others names.
  *
  *     { "v": 1, "step": 1, "now": ms, "t": [seconds...],
  *       "series": [ { "kind": "peer", "upstream": "acs", "peer": "10.0.0.5:80",
+ *                     "state": "up", "reason": "...",
  *                     "2xx": [...], "p99": [...], ... }, ... ],
- *       "left_out": 0, "marks": [[ms, "reload"],
+ *       "left_out": 1, "others": [ { "kind": "server", "server": "x" } ],
+ *       "marks": [[ms, "reload"],
  *                                [ms, "heap", "acs", "10.0.0.5:80"], ...] }
  *
  * Counts are per point, times in microseconds; what is missing is null.  A
  * mark is "start", "reload" or the kind of a profile that was taken.
  */
 void ngx_http_debug_json_history(ngx_http_debug_json_t *js, ngx_uint_t ring,
-    uint64_t since, ngx_uint_t n);
+    uint64_t since, ngx_uint_t n, ngx_uint_t kinds, ngx_uint_t most);
 ngx_int_t ngx_http_debug_json_history_step(void *data);
 
 /* /debug/metrics */

@@ -17,9 +17,6 @@
 #include "ngx_http_debug_history.h"
 
 
-/* one answer's series: a page can show no more, a script can ask for each */
-#define NGX_HTTP_DEBUG_SERIES  64
-
 /*
  * A mark has the wall clock's time, a row ends up to a second off it: so much
  * before SINCE, in ms, marks are told once more.
@@ -52,7 +49,9 @@ struct ngx_http_debug_json_s {
     ngx_uint_t                n;
     uint64_t                  begin;     /* seconds of the first and the */
     uint64_t                  end;       /* last point */
-    ngx_uint_t                left;      /* series that are left out */
+    ngx_uint_t                kinds;
+    ngx_uint_t                most;      /* series with points */
+    ngx_uint_t                left;      /* and without */
 };
 
 
@@ -84,8 +83,8 @@ static void ngx_http_debug_json_taken(ngx_http_debug_json_t *js,
 static ngx_uint_t ngx_http_debug_json_same(ngx_str_t *filter,
     ngx_str_t *name);
 static void ngx_http_debug_json_history_head(ngx_http_debug_json_t *js);
-static ngx_uint_t ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter);
+static ngx_uint_t ngx_http_debug_json_charted(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e);
 static void ngx_http_debug_json_series(ngx_http_debug_json_t *js,
     ngx_http_debug_entity_t *e);
 static void ngx_http_debug_json_name(ngx_http_debug_json_t *js,
@@ -295,6 +294,7 @@ static void
 ngx_http_debug_json_entity(ngx_http_debug_json_t *js,
     ngx_http_debug_entity_t *e, ngx_uint_t *more)
 {
+    char                 *suffix;
     ngx_str_t             name;
     ngx_http_debug_row_t  row;
 
@@ -304,6 +304,25 @@ ngx_http_debug_json_entity(ngx_http_debug_json_t *js,
 
     name.len = e->len;
     name.data = e->name;
+
+    /* a key stands once: a group of the configuration has it as it is */
+
+    suffix = (e->kind == NGX_HTTP_DEBUG_HOST) ? " (variable)"
+             : (e->kind == NGX_HTTP_DEBUG_OVERFLOW) ? " (overflow)" : NULL;
+
+    if (suffix
+        && ngx_http_debug_zone_find(js->zone, NGX_HTTP_DEBUG_GROUP, 0, &name))
+    {
+        name.data = ngx_pnalloc(js->out->pool, e->len + ngx_strlen(suffix));
+        if (name.data == NULL) {
+            js->out->failed = 1;
+            return;
+        }
+
+        name.len = ngx_sprintf(name.data, "%*s%s", (size_t) e->len, e->name,
+                               suffix)
+                   - name.data;
+    }
 
     ngx_http_debug_json_string(js->out, &name);
     ngx_http_debug_out_literal(js->out, ":{");
@@ -594,8 +613,10 @@ ngx_http_debug_json_row(ngx_http_debug_out_t *out, ngx_http_debug_row_t *row)
 
 void
 ngx_http_debug_json_history(ngx_http_debug_json_t *js, ngx_uint_t ring,
-    uint64_t since, ngx_uint_t n)
+    uint64_t since, ngx_uint_t n, ngx_uint_t kinds, ngx_uint_t most)
 {
+    js->kinds = kinds;
+    js->most = most;
     js->ring = ring;
     js->since = since;
     js->n = ngx_min(n, ngx_http_debug_rings[ring].points);
@@ -608,7 +629,7 @@ ngx_http_debug_json_history_step(void *data)
     ngx_http_debug_json_t *js = data;
 
     uint64_t                  mark;
-    ngx_uint_t                i, n, shown;
+    ngx_uint_t                i, n, rows, shown;
     ngx_http_debug_entity_t  *e;
 
     if (js->out->failed) {
@@ -620,15 +641,23 @@ ngx_http_debug_json_history_step(void *data)
         js->phase = 1;
     }
 
-    for ( /* void */ ; js->id < js->ids; js->id++) {
+    for (rows = 0; js->id < js->ids; js->id++) {
         e = ngx_http_debug_zone_by_id(js->zone, js->id);
 
-        if (!ngx_http_debug_json_charted(js->zone, e, &js->filter)) {
+        if (!ngx_http_debug_json_charted(js, e)) {
             continue;
         }
 
-        if (js->more == NGX_HTTP_DEBUG_SERIES) {
-            js->left++;
+        if (js->more == js->most) {
+
+            if (rows++ == NGX_HTTP_DEBUG_JSON_ROWS) {
+                return NGX_AGAIN;
+            }
+
+            ngx_http_debug_out_print(js->out, "%s",
+                                     js->left++ ? "," : "],\"others\":[");
+            ngx_http_debug_json_name(js, e);
+            ngx_http_debug_out_literal(js->out, "}");
             continue;
         }
 
@@ -642,8 +671,8 @@ ngx_http_debug_json_history_step(void *data)
         return NGX_AGAIN;
     }
 
-    ngx_http_debug_out_print(js->out, "],\"left_out\":%ui,\"marks\":[",
-                             js->left);
+    ngx_http_debug_out_print(js->out, "]%s,\"left_out\":%ui,\"marks\":[",
+                             js->left ? "" : ",\"others\":[]", js->left);
 
     n = ngx_min(js->zone->nmarks, NGX_HTTP_DEBUG_MARKS);
     shown = 0;
@@ -764,20 +793,22 @@ ngx_http_debug_json_history_head(ngx_http_debug_json_t *js)
 
 
 static ngx_uint_t
-ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
-    ngx_http_debug_entity_t *e, ngx_http_debug_filter_t *filter)
+ngx_http_debug_json_charted(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e)
 {
+    ngx_http_debug_filter_t  *filter;
     ngx_http_debug_entity_t  *group;
 
-    if (e == NULL) {
+    filter = &js->filter;
+
+    if (e == NULL || !(e->kind & js->kinds)) {
         return 0;
     }
 
     if (e->kind == NGX_HTTP_DEBUG_PEER) {
-        group = ngx_http_debug_zone_by_id(zone, e->group);
+        group = ngx_http_debug_zone_by_id(js->zone, e->group);
 
         return filter->server.len == 0
-               && group
                && ngx_http_debug_json_shown(group, NGX_HTTP_DEBUG_GROUPS,
                                             &filter->upstream)
                && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_PEER,
@@ -792,7 +823,7 @@ ngx_http_debug_json_charted(ngx_http_debug_zone_t *zone,
 
     return filter->server.len == 0 && filter->peer.len == 0
            && (e->kind != NGX_HTTP_DEBUG_OVERFLOW
-               || ngx_http_debug_load(&zone->dropped))
+               || ngx_http_debug_load(&js->zone->dropped))
            && ngx_http_debug_json_shown(e, NGX_HTTP_DEBUG_GROUPS,
                                         &filter->upstream);
 }

@@ -347,7 +347,7 @@ ngx_http_debug_kept_init(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
     uscfp = kcf->upstreams->upstreams.elts;
 
     for (i = 0; i < kcf->upstreams->upstreams.nelts; i++) {
-        if (uscfp[i]->servers != NULL
+        if (ngx_http_debug_peers_any(uscfp[i])
             && ngx_http_debug_kept_group(kcf, uscfp[i]) != NGX_OK)
         {
             return NGX_ERROR;

@@ -31,6 +31,10 @@
                                   |NGX_HTTP_DEBUG_CHARTS)
 
 
+/* of charts/data: a page can draw no more; who wants more, asks for it */
+#define NGX_HTTP_DEBUG_SERIES    64
+
+
 typedef struct {
     ngx_http_debug_record_main_conf_t  record;     /* the first member */
     ngx_uint_t                         redirects;  /* unsigned  redirects:1; */
@@ -71,6 +75,7 @@ static ngx_int_t ngx_http_debug_metrics_get(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_charts_data(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_uint_t ngx_http_debug_kind_of(ngx_str_t *name);
 static ngx_int_t ngx_http_debug_overview(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf);
 static ngx_int_t ngx_http_debug_charts(ngx_http_request_t *r,
@@ -420,9 +425,9 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
 {
     off_t                     since;
-    ngx_int_t                 rc, n, step;
+    ngx_int_t                 rc, n, step, most;
     ngx_str_t                 arg;
-    ngx_uint_t                ring;
+    ngx_uint_t                ring, kinds;
     ngx_http_debug_json_t    *js;
     ngx_http_debug_out_t     *out;
     ngx_http_debug_filter_t   filter;
@@ -445,6 +450,8 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
     since = 0;
     n = 300;
     ring = 0;
+    most = NGX_HTTP_DEBUG_SERIES;
+    kinds = NGX_HTTP_DEBUG_ANY;
 
     if (ngx_http_arg(r, (u_char *) "since", 5, &arg) == NGX_OK) {
         since = ngx_atoof(arg.data, arg.len);
@@ -465,10 +472,22 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
         }
     }
 
-    if (since == NGX_ERROR || n <= 0 || ring == NGX_HTTP_DEBUG_RINGS) {
+    if (ngx_http_arg(r, (u_char *) "series", 6, &arg) == NGX_OK) {
+        most = ngx_atoi(arg.data, arg.len);
+    }
+
+    if (ngx_http_arg(r, (u_char *) "kind", 4, &arg) == NGX_OK) {
+        kinds = ngx_http_debug_kind_of(&arg);
+    }
+
+    if (since == NGX_ERROR || n <= 0 || ring == NGX_HTTP_DEBUG_RINGS
+        || most < 0 || kinds == 0)
+    {
         return ngx_http_debug_answer_literal(r, NGX_HTTP_BAD_REQUEST,
                   "\"since\" takes milliseconds since the epoch, \"n\" a"
-                  " number of points, \"step\" 1, 10 or 60 seconds");
+                  " number of points, \"step\" 1, 10 or 60 seconds,"
+                  " \"series\" how many have points, \"kind\" server,"
+                  " upstream or peer");
     }
 
     out = ngx_http_debug_out_create(r->pool);
@@ -481,10 +500,38 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ngx_http_debug_json_history(js, ring, since, n);
+    ngx_http_debug_json_history(js, ring, since, n, kinds, most);
 
     return ngx_http_debug_task_run(r, &json, out,
                                    ngx_http_debug_json_history_step, js);
+}
+
+
+/* 0: no kind is called so */
+
+static ngx_uint_t
+ngx_http_debug_kind_of(ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    static struct {
+        ngx_str_t   name;
+        ngx_uint_t  kinds;
+    } kinds[] = {
+        { ngx_string("server"), NGX_HTTP_DEBUG_SERVER },
+        { ngx_string("upstream"), NGX_HTTP_DEBUG_GROUPS },
+        { ngx_string("peer"), NGX_HTTP_DEBUG_PEER }
+    };
+
+    for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (name->len == kinds[i].name.len
+            && ngx_strncmp(name->data, kinds[i].name.data, name->len) == 0)
+        {
+            return kinds[i].kinds;
+        }
+    }
+
+    return 0;
 }
 
 

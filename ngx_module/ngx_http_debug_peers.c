@@ -8,6 +8,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_name.h"
 #include "ngx_http_debug_peers.h"
 
 
@@ -15,10 +16,8 @@
 #define NGX_HTTP_DEBUG_PEERS_SOCKETS  1024
 
 
-static ngx_http_upstream_srv_conf_t *ngx_http_debug_peers_upstream(
-    ngx_http_upstream_main_conf_t *umcf, ngx_str_t *name);
-static ngx_int_t ngx_http_debug_peers_name(ngx_pool_t *pool,
-    ngx_http_upstream_srv_conf_t *uscf, ngx_str_t *name);
+static ngx_int_t ngx_http_debug_peers_upstream(ngx_conf_t *cf,
+    ngx_str_t *name, ngx_http_upstream_srv_conf_t **found);
 static ngx_http_upstream_rr_peers_t *ngx_http_debug_peers_rr(
     ngx_http_upstream_srv_conf_t *uscf);
 static ngx_uint_t ngx_http_debug_peers_count(
@@ -46,9 +45,6 @@ ngx_http_debug_peers_init(ngx_conf_t *cf, ngx_array_t *pass)
     ngx_str_t                      *name;
     ngx_http_debug_pass_t          *p;
     ngx_http_upstream_srv_conf_t   *uscf;
-    ngx_http_upstream_main_conf_t  *umcf;
-
-    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
 
     p = pass->elts;
 
@@ -59,11 +55,21 @@ ngx_http_debug_peers_init(ngx_conf_t *cf, ngx_array_t *pass)
         }
 
         name = &p[i].group;
-        p[i].upstream = ngx_http_debug_peers_upstream(umcf, name);
+
+        if (ngx_http_debug_peers_upstream(cf, name, &p[i].upstream) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
 
         if (p[i].upstream != NULL && p[i].listeners.len) {
             name = &p[i].listeners;
-            p[i].listener = ngx_http_debug_peers_upstream(umcf, name);
+
+            if (ngx_http_debug_peers_upstream(cf, name, &p[i].listener)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
             uscf = p[i].listener;
 
         } else {
@@ -142,10 +148,7 @@ ngx_http_debug_peers_list(ngx_pool_t *pool,
 
     for (i = 0; i < umcf->upstreams.nelts; i++) {
 
-        if (uscfp[i]->servers == NULL) {
-
-            /* "proxy_pass" with a variable names no servers by itself */
-
+        if (!ngx_http_debug_peers_any(uscfp[i])) {
             continue;
         }
 
@@ -251,69 +254,53 @@ ngx_http_debug_peers_prefix(ngx_str_t *path, ngx_str_t *name)
 }
 
 
-static ngx_http_upstream_srv_conf_t *
-ngx_http_debug_peers_upstream(ngx_http_upstream_main_conf_t *umcf,
-    ngx_str_t *name)
+static ngx_int_t
+ngx_http_debug_peers_upstream(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_http_upstream_srv_conf_t **found)
 {
+    ngx_str_t                       group;
     ngx_uint_t                      i;
     ngx_http_upstream_srv_conf_t  **uscfp;
+    ngx_http_upstream_main_conf_t  *umcf;
 
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+
+    *found = NULL;
     uscfp = umcf->upstreams.elts;
 
     for (i = 0; i < umcf->upstreams.nelts; i++) {
-        if ((uscfp[i]->flags & NGX_HTTP_UPSTREAM_CREATE)
-            && uscfp[i]->host.len == name->len
-            && ngx_strncasecmp(uscfp[i]->host.data, name->data, name->len)
-               == 0)
+
+        if (!ngx_http_debug_peers_any(uscfp[i])) {
+            continue;
+        }
+
+        if (ngx_http_debug_name_group(cf->temp_pool, uscfp[i], &group)
+            != NGX_OK)
         {
-            return uscfp[i];
+            return NGX_ERROR;
+        }
+
+        if (group.len == name->len
+            && ngx_strncasecmp(group.data, name->data, name->len) == 0)
+        {
+            *found = uscfp[i];
+            return NGX_OK;
         }
     }
 
-    return NULL;
+    return NGX_OK;
 }
 
 
 /*
- * An "upstream" block's own name; "host:port" or "unix:path" where proxy_pass
- * made the group.
+ * "proxy_pass" to a name that has several addresses, or is one of a variable,
+ * makes a group without servers; the former's peers are the balancer's.
  */
 
-static ngx_int_t
-ngx_http_debug_peers_name(ngx_pool_t *pool,
-    ngx_http_upstream_srv_conf_t *uscf, ngx_str_t *name)
+ngx_uint_t
+ngx_http_debug_peers_any(ngx_http_upstream_srv_conf_t *uscf)
 {
-    u_char                      *p;
-    ngx_http_upstream_server_t  *server;
-
-    if (uscf->flags & NGX_HTTP_UPSTREAM_CREATE) {
-        *name = uscf->host;
-        return NGX_OK;
-    }
-
-    server = uscf->servers->elts;
-
-    if (uscf->port == 0) {
-        if (uscf->servers->nelts && server->naddrs) {
-            *name = server->addrs[0].name;
-
-        } else {
-            *name = uscf->host;
-        }
-
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(pool, uscf->host.len + sizeof(":65535") - 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    name->data = p;
-    name->len = ngx_sprintf(p, "%V:%ui", &uscf->host, (ngx_uint_t) uscf->port)
-                - p;
-
-    return NGX_OK;
+    return uscf->servers != NULL || ngx_http_debug_peers_rr(uscf) != NULL;
 }
 
 
@@ -355,6 +342,10 @@ ngx_http_debug_peers_count(ngx_http_upstream_srv_conf_t *uscf)
     ngx_uint_t                   i, n;
     ngx_http_upstream_server_t  *server;
 
+    if (uscf->servers == NULL) {
+        return 0;
+    }
+
     server = uscf->servers->elts;
     n = 0;
 
@@ -387,7 +378,7 @@ ngx_http_debug_peers_group(ngx_pool_t *pool, ngx_array_t *groups,
 
     group->upstream = uscf;
 
-    if (ngx_http_debug_peers_name(pool, uscf, &group->name) != NGX_OK
+    if (ngx_http_debug_name_group(pool, uscf, &group->name) != NGX_OK
         || ngx_array_init(&group->peers, pool, 4,
                           sizeof(ngx_http_debug_peer_t)) != NGX_OK
         || ngx_array_init(&all, pool, 4,
@@ -579,7 +570,7 @@ ngx_http_debug_peers_copy(ngx_pool_t *pool,
 
     first = ngx_http_debug_peers_rr(uscf);
 
-    if (first == NULL) {
+    if (first == NULL && uscf->servers) {
 
         for (backup = 0; backup < 2; backup++) {
             server = uscf->servers->elts;

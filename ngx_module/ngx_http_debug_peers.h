@@ -69,6 +69,9 @@ typedef struct {
  */
 ngx_int_t ngx_http_debug_peers_init(ngx_conf_t *cf, ngx_array_t *pass);
 
+/* Can its peers be told before requests come? */
+ngx_uint_t ngx_http_debug_peers_any(ngx_http_upstream_srv_conf_t *uscf);
+
 /*
  * Lists the groups of PASS with their peers as they are now, or all groups
  * when PASS is NULL.  Returns an array of ngx_http_debug_peer_group_t, or NULL

@@ -83,6 +83,8 @@ typedef struct {
     ngx_str_t                       name;
     ngx_http_debug_place_t          place;
     ngx_uint_t                      recorded;  /* something of it is */
+    ngx_uint_t                      same;      /* the how-many-th of its name;
+                                                  0: it is the only one */
 
     ngx_http_debug_group_t         *group;     /* of an upstream{} */
 } ngx_http_debug_record_srv_conf_t;

@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_history.h"
+#include "ngx_http_debug_name.h"
 #include "ngx_http_debug_record.h"
 
 
@@ -42,6 +43,14 @@ static ngx_int_t ngx_http_debug_record_hosts(ngx_conf_t *cf,
 static ngx_http_upstream_local_t *ngx_http_debug_record_local(ngx_conf_t *cf,
     ngx_http_upstream_local_t *local);
 static ngx_int_t ngx_http_debug_record_name_servers(ngx_conf_t *cf);
+static in_port_t ngx_http_debug_record_listens(
+    ngx_http_core_main_conf_t *cmcf, ngx_http_core_srv_conf_t *cscf,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_debug_record_same(ngx_conf_t *cf,
+    ngx_http_debug_record_srv_conf_t **rscf, ngx_uint_t n);
+static ngx_int_t ngx_http_debug_record_tell(ngx_conf_t *cf,
+    ngx_http_core_srv_conf_t *cscf, ngx_http_debug_record_srv_conf_t *rscf,
+    ngx_uint_t step);
 static ngx_int_t ngx_http_debug_record_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_http_debug_record_need(
@@ -280,22 +289,11 @@ ngx_http_debug_record_wrap(ngx_conf_t *cf,
 
         group->uscf = uscfp[i];
         group->init = uscfp[i]->peer.init;
-        group->name = uscfp[i]->host;
 
-        if (uscfp[i]->port) {
-
-            /* proxy_pass http://host:port makes a group of that name */
-
-            group->name.data = ngx_pnalloc(cf->pool, uscfp[i]->host.len + 1
-                                                     + NGX_INT_T_LEN);
-            if (group->name.data == NULL) {
-                return NGX_ERROR;
-            }
-
-            group->name.len = ngx_sprintf(group->name.data, "%V:%ui",
-                                          &uscfp[i]->host,
-                                          (ngx_uint_t) uscfp[i]->port)
-                              - group->name.data;
+        if (ngx_http_debug_name_group(cf->pool, uscfp[i], &group->name)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
         }
 
         if (rmcf->recorded) {
@@ -422,49 +420,188 @@ ngx_http_debug_record_local(ngx_conf_t *cf, ngx_http_upstream_local_t *local)
 
 
 /*
- * A server is known by its first name; one without a name by where it
- * listens.
+ * A server is known by its first name, one without a name by where it listens.
+ * Several of one name are told apart by their ports, then by their addresses,
+ * and at last by their order: nginx only warns of those.
  */
 
 static ngx_int_t
 ngx_http_debug_record_name_servers(ngx_conf_t *cf)
 {
-    ngx_uint_t                          i, j, k, s;
-    ngx_http_conf_addr_t               *addr;
-    ngx_http_conf_port_t               *port;
-    ngx_http_core_srv_conf_t          **cscfp, **on;
+    ngx_uint_t                          i, n, step;
+    ngx_http_core_srv_conf_t          **cscfp;
     ngx_http_core_main_conf_t          *cmcf;
-    ngx_http_debug_record_srv_conf_t   *rscf;
+    ngx_http_debug_record_srv_conf_t  **rscf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     cscfp = cmcf->servers.elts;
+    n = cmcf->servers.nelts;
 
-    for (s = 0; s < cmcf->servers.nelts; s++) {
+    rscf = ngx_palloc(cf->temp_pool, n * sizeof(*rscf));
+    if (rscf == NULL) {
+        return NGX_ERROR;
+    }
 
-        rscf = cscfp[s]->ctx->srv_conf[ngx_http_debug_module.ctx_index];
-        rscf->name = cscfp[s]->server_name;
+    for (i = 0; i < n; i++) {
+        rscf[i] = cscfp[i]->ctx->srv_conf[ngx_http_debug_module.ctx_index];
+        rscf[i]->name = cscfp[i]->server_name;
 
-        if (rscf->name.len || cmcf->ports == NULL) {
-            continue;
+        if (rscf[i]->name.len == 0) {
+            (void) ngx_http_debug_record_listens(cmcf, cscfp[i],
+                                                 &rscf[i]->name);
+        }
+    }
+
+    for (step = 0; step < 3; step++) {
+
+        if (ngx_http_debug_record_same(cf, rscf, n) != NGX_OK) {
+            return NGX_ERROR;
         }
 
-        port = cmcf->ports->elts;
+        for (i = 0; i < n; i++) {
+            if (rscf[i]->same
+                && ngx_http_debug_record_tell(cf, cscfp[i], rscf[i], step)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+        }
+    }
 
-        for (i = 0; i < cmcf->ports->nelts && rscf->name.len == 0; i++) {
-            addr = port[i].addrs.elts;
+    return NGX_OK;
+}
 
-            for (j = 0; j < port[i].addrs.nelts; j++) {
-                on = addr[j].servers.elts;
 
-                for (k = 0; k < addr[j].servers.nelts; k++) {
-                    if (on[k] == cscfp[s]) {
-                        rscf->name = addr[j].opt.addr_text;
-                    }
+/* Where a server listens first: its port, 0 for a socket. */
+
+static in_port_t
+ngx_http_debug_record_listens(ngx_http_core_main_conf_t *cmcf,
+    ngx_http_core_srv_conf_t *cscf, ngx_str_t *text)
+{
+    ngx_uint_t                  i, j, k;
+    ngx_http_conf_addr_t       *addr;
+    ngx_http_conf_port_t       *port;
+    ngx_http_core_srv_conf_t  **on;
+
+    ngx_str_null(text);
+
+    port = cmcf->ports ? cmcf->ports->elts : NULL;
+
+    for (i = 0; port && i < cmcf->ports->nelts; i++) {
+        addr = port[i].addrs.elts;
+
+        for (j = 0; j < port[i].addrs.nelts; j++) {
+            on = addr[j].servers.elts;
+
+            for (k = 0; k < addr[j].servers.nelts; k++) {
+
+                if (on[k] == cscf) {
+                    *text = addr[j].opt.addr_text;
+                    return ngx_inet_get_port(addr[j].opt.sockaddr);
                 }
             }
         }
     }
+
+    return 0;
+}
+
+
+/* How many servers before each, and whether any, have the same name. */
+
+static ngx_int_t
+ngx_http_debug_record_same(ngx_conf_t *cf,
+    ngx_http_debug_record_srv_conf_t **rscf, ngx_uint_t n)
+{
+    uint32_t    *first, *count;
+    ngx_uint_t   i, k, size;
+    ngx_str_t   *name;
+
+    for (size = 16; size < 2 * n; size *= 2) { /* void */ }
+
+    /* of those of one name, the first + 1, and how many there are */
+
+    first = ngx_pcalloc(cf->temp_pool, 2 * size * sizeof(uint32_t));
+    if (first == NULL) {
+        return NGX_ERROR;
+    }
+
+    count = first + size;
+
+    for (i = 0; i < n; i++) {
+        name = &rscf[i]->name;
+        rscf[i]->same = 0;
+
+        for (k = ngx_murmur_hash2(name->data, name->len) & (size - 1);
+             first[k];
+             k = (k + 1) & (size - 1))
+        {
+            if (rscf[first[k] - 1]->name.len == name->len
+                && ngx_memcmp(rscf[first[k] - 1]->name.data, name->data,
+                              name->len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (first[k] == 0) {
+            first[k] = i + 1;
+        }
+
+        if (++count[k] > 1) {
+            rscf[first[k] - 1]->same = 1;
+            rscf[i]->same = count[k];
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_debug_record_tell(ngx_conf_t *cf, ngx_http_core_srv_conf_t *cscf,
+    ngx_http_debug_record_srv_conf_t *rscf, ngx_uint_t step)
+{
+    u_char                     *p;
+    in_port_t                   port;
+    ngx_str_t                   text, *name;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    port = ngx_http_debug_record_listens(cmcf, cscf, &text);
+    name = &cscf->server_name;
+
+    if (step == 2 && rscf->same == 1) {
+
+        /* the first one of them, which has the requests */
+
+        return NGX_OK;
+    }
+
+    if (step < 2 && (name->len == 0 || text.len == 0)) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(cf->pool, rscf->name.len + name->len + text.len
+                              + sizeof(" #") - 1 + NGX_INT_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (step == 2) {
+        rscf->name.len = ngx_sprintf(p, "%V #%ui", &rscf->name, rscf->same)
+                         - p;
+
+    } else if (step == 0 && port) {
+        rscf->name.len = ngx_sprintf(p, "%V:%ui", name, (ngx_uint_t) port) - p;
+
+    } else {
+        rscf->name.len = ngx_sprintf(p, "%V %V", name, &text) - p;
+    }
+
+    rscf->name.data = p;
 
     return NGX_OK;
 }

@@ -536,7 +536,7 @@ sub stats { return decode_json(http_get('/debug/stats')->{body}) }
 # their own.
 
 my $implied = qr/^(?:count|total_count|connects|headers|last_second|state
-                  |reason)$/x;
+                  |reason|weight)$/x;
 
 sub flatten {
     my ($s) = @_;

@@ -446,7 +446,7 @@ booked('If-Match', 'http: 200=1 tries=1', '/cached/http');
 booked('If-Unmodified-Since', 'http: 200=1 tries=1', '/cached/http',
        @since);
 booked('host and port', '@direct: 200=1 tries=1', '/cached/direct');
-booked('a variable host', '127.0.0.1: 200=1 tries=1', '/cached/var');
+booked('a variable host', '@var: 200=1 tries=1', '/cached/var');
 booked('a group by a variable', 'http: 200=1 tries=1',
        '/cached/var_group');
 booked('an answer under way', 'slow: 200=1 tries=1', '/cached/slow');
@@ -463,7 +463,7 @@ booked('to the same peer once more', 'http: 200=2 tries=2',
 booked('to another upstream',
        'http: 200=1 tries=1; other: 200=1 tries=1', '/cached/page');
 booked('from a variable host to another',
-       '127.0.0.1: 200=1 tries=1; @direct: 200=1 tries=1',
+       '@direct: 200=1 tries=1; @var: 200=1 tries=1',
        '/cached/var_page');
 booked('to a peer that is dead',
        "$refused: fail.connect=1 tries=1; http: 200=1 tries=1",
@@ -511,7 +511,7 @@ SKIP: {
                headers => {});
     }
 
-    booked('no image, a variable host', '127.0.0.1: 200=1 tries=1',
+    booked('no image, a variable host', '@var: 200=1 tries=1',
            '/image/var', headers => {});
     booked('no image, under way', 'slow: 200=1 tries=1', '/image/slow',
            headers => {});

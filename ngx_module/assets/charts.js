@@ -120,6 +120,7 @@ function build() {
         charts: el('div', { class: 'charts' }),
         marks: el('p', { class: 'muted hint', hidden: true }),
         since: el('p', { class: 'muted hint', hidden: true }),
+        left: el('p', { class: 'banner warn', hidden: true }),
         dialog: el('dialog', { class: 'card', 'aria-labelledby': 'dt' })
     };
 
@@ -134,7 +135,7 @@ function build() {
         el('div', { class: 'head charts-head' }, h1, ui.pill, ui.at,
            el('span', { class: 'sp' }), ui.source, ui.range, ui.reset,
            ui.profiles, ui.pause),
-        ui.banner, ui.tiles, ui.charts, ui.since, ui.marks,
+        ui.banner, ui.left, ui.tiles, ui.charts, ui.since, ui.marks,
         el('p', { class: 'muted hint' },
            'Drag on a chart to zoom all of them; double-click or Esc goes back'
            + ' to live. Space pauses, 1 to 5 choose the range.'),
@@ -270,7 +271,14 @@ function take(data) {
 
     rows.take(data);
 
-    const seen = JSON.stringify([...rows.peers, ...rows.servers]);
+    const left = rows.others.length;
+
+    ui.left.hidden = !left;
+    ui.left.textContent = `${left} more servers, upstreams and peers are not`
+                          + ' drawn; the source can be one of them.';
+
+    const seen = JSON.stringify([...rows.peers, ...rows.servers,
+                                 ...rows.others]);
 
     if (seen === live.seen) {
         return;
@@ -284,6 +292,17 @@ function take(data) {
     if (!live.src || !live.known) {
         live.known = new Map([...live.known ?? [], ...rows.peers]);
         live.servers = rows.servers.length ? rows.servers : live.servers;
+
+        for (const { kind, upstream, peer, server } of rows.others) {
+            if (kind === 'server') {
+                live.servers = [...new Set([...live.servers, server])];
+
+            } else {
+                live.known.set(upstream, [...new Set(
+                    [...live.known.get(upstream) ?? [], ...peer ? [peer] : []]
+                )]);
+            }
+        }
     }
 
     sources();

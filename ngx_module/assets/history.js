@@ -8,8 +8,10 @@
  *   "t": [<unix seconds>, …],          when each row ended
  *   "series": [ { "kind": "server", "server": "…", <columns> },
  *               { "kind": "upstream", "upstream": "…", <columns> },
- *               { "kind": "peer", "upstream": "…", "peer": "…", <columns> } ],
+ *               { "kind": "peer", "upstream": "…", "peer": "…",
+ *                 "state": "…", "reason": "…", <columns> } ],
  *   "left_out": <series that were too many>,
+ *   "others": [ { "kind": … }, … ],    these, without columns
  *   "marks": [[<milliseconds>, "start" | "reload"],
  *             [<milliseconds>, "<kind of a profile>", "<group>", "<peer>"], …]
  * }
@@ -45,12 +47,12 @@ export function sourceArguments(src) {
 }
 
 
-export async function ask({ step, reach, since = 0, src = '' }) {
+export async function ask({ step, reach, since = 0, src = '', ...more }) {
     const url = new URL('charts/data', root());
 
     url.search = new URLSearchParams({
         step, n: Math.min(Math.ceil(reach / step) + 1, 1440),
-        ...(since ? { since } : {}), ...sourceArguments(src)
+        ...(since ? { since } : {}), ...sourceArguments(src), ...more
     });
 
     const res = await fetch(url, { cache: 'no-store',
@@ -131,6 +133,8 @@ export class Rows {
         this.columns = new Map();
         this.peers = new Map();
         this.servers = [];
+        this.others = [];
+        this.states = new Map();
         this.marks = [];
         this.last = this.start = 0;
         this.step = 1;
@@ -184,6 +188,7 @@ export class Rows {
         this.last = this.t.at(-1) ?? 0;
         this.peers = new Map();
         this.servers = [];
+        this.others = data.others ?? [];
 
         for (const s of data.series) {
             let key;
@@ -192,6 +197,7 @@ export class Rows {
                 key = peerKey(s.upstream, s.peer);
                 this.peers.set(s.upstream, [...this.peers.get(s.upstream)
                                                ?? [], s.peer]);
+                this.states.set(key, { state: s.state, reason: s.reason });
 
             } else if (s.kind === 'upstream') {
                 key = `group\n${s.upstream}\n`;

@@ -9,14 +9,13 @@ import { el, root, Table } from './ui.js';
 
 const MINUTE = 60;
 
-/* what a state is called, the worst first */
-const STATES = ['failing', 'errors', 'slow', 'idle', 'up'];
-const LOOK = { failing: 'bad', errors: 'bad', slow: 'warn', idle: '',
-               up: 'ok' };
+/* the server judges; the worst first */
+const STATES = ['down', 'hanging', 'failing', 'slow', 'up', 'idle', 'removed'];
+const LOOK = { down: 'bad', hanging: 'bad', failing: 'bad', slow: 'warn',
+               up: 'ok', idle: '', removed: '' };
 
-/* a peer is slow beyond this, when its sisters are three times as fast, and
- * beyond that in any case */
-const SLOW = 0.5, SLOWER = 2;
+/* with more peers than this there is less to draw of each, and less often */
+const MANY = 64;
 
 let pill, table, host, rows = new Rows(), fails = 0, memory = new Map();
 let picture, shownLook;
@@ -40,7 +39,9 @@ export function start(main) {
 
 async function poll() {
     try {
-        rows.take(await ask({ step: 1, reach: 300, since: rows.since }));
+        rows.take(await ask({ step: 1, reach: peers() > MANY ? MINUTE : 300,
+                              since: rows.since, kind: 'peer',
+                              series: 99999 }));
         fails = 0;
         show();
 
@@ -49,8 +50,12 @@ async function poll() {
         say('bad', 'Reconnecting');
     }
 
-    setTimeout(poll, Math.min(15000, 1000 * 2 ** fails));
+    setTimeout(poll, Math.min(15000, 1000 * 2 ** fails
+                                     * Math.ceil(peers() / MANY / 4 || 1)));
 }
+
+
+const peers = () => host.querySelectorAll('tbody tr').length;
 
 
 function say(cls, text) {
@@ -128,7 +133,8 @@ function judge(group, peer) {
              e4: n ? sum('s4xx') / n : null, e5: n ? sum('s5xx') / n : null,
              fail: n ? sum('fail') / n : null, s5: sum('s5xx'),
              failed: sum('fail'), inflight: col('inflight').at(-1),
-             rss: memory.get(key)?.rss, spark: rows.get(key + 'p99') ?? [] };
+             rss: memory.get(key)?.rss, spark: rows.get(key + 'p99') ?? [],
+             ...rows.states.get(key) };
 }
 
 
@@ -136,20 +142,7 @@ function show() {
     const list = [];
 
     for (const [group, peers] of rows.peers) {
-        const sisters = peers.map(p => judge(group, p));
-
-        for (const p of sisters) {
-            const others = sisters.filter(q => q !== p && q.p99 !== null)
-                                  .map(q => q.p99).sort((a, b) => a - b);
-            const usual = others[others.length >> 1];
-
-            p.slow = p.p99 > SLOWER || p.p99 > SLOW && (usual === undefined
-                                                    || p.p99 > 3 * usual);
-            p.state = p.failed ? 'failing' : p.s5 ? 'errors'
-                    : p.slow ? 'slow' : p.n ? 'up' : 'idle';
-        }
-
-        list.push(...sisters);
+        list.push(...peers.map(p => judge(group, p)));
     }
 
     if (list.length === 0) {
@@ -182,14 +175,14 @@ function show() {
     const worst = STATES.find(s => list.some(p => p.state === s));
     const k = list.filter(p => p.state === worst).length;
     const all = list.length === 1 ? '1 peer' : list.length + ' peers';
-    const what = { errors: 'with errors', idle: 'idle' }[worst] ?? worst;
+    const busy = list.filter(p => p.state === 'up').length;
 
     /* who is only idle takes nothing away from the others */
-    say(worst === 'idle' && k < list.length ? 'ok' : LOOK[worst],
+    say(LOOK[worst],
         k === list.length
-        ? list.length === 1 ? `The peer is ${what}` : `All ${all} ${what}`
-        : worst === 'idle' ? `All busy peers up, ${k} idle`
-                           : `${k} of ${all} ${what}`);
+        ? list.length === 1 ? `The peer is ${worst}` : `All ${all} ${worst}`
+        : worst === 'up' ? `All busy peers up, ${list.length - busy} idle`
+                         : `${k} of ${all} ${worst}`);
     icon(LOOK[worst]).catch(() => shownLook = null);
 }
 
@@ -227,13 +220,13 @@ function make() {
           value: p => p.group ?? '', cell: p => p.group },
         { key: 'state', text: 'State', class: 'l',
           value: p => STATES.length - STATES.indexOf(p.state),
-          cell: p => el('span', { class: 'pill ' + LOOK[p.state] },
-                        p.state) },
+          cell: p => ({ content: el('span', {},
+              el('span', { class: 'pill ' + LOOK[p.state] }, p.state), ' ',
+              el('span', { class: 'muted' }, p.reason)) }) },
         { key: 'p99', text: 'p99', value: p => p.p99,
           title: 'Mean of the last minute',
-          cell: p => bad(dash(p.p99, seconds), p.slow,
-                         `Over ${SLOW * 1000} ms and three times its`
-                         + ` sisters, or over ${SLOWER} s`) },
+          cell: p => bad(dash(p.p99, seconds), p.state === 'slow',
+                         p.reason) },
         { key: 'e5', text: '5xx', value: p => p.e5,
           title: 'Share of the last minute\'s requests',
           cell: p => bad(dash(p.e5, v => percent(v, 1)), p.s5 > 0,

@@ -166,6 +166,8 @@ test('a slow peer is named in the pill', opt, async t => {
             x['5xx'] = x['5xx'].map(() => 0);
 
             if (x.peer === '10.0.0.6:8080') {
+                x.state = 'slow';
+                x.reason = '420 ms on average of the last minute';
                 x.p99 = x.p99.map(v => v === null ? null : 1.42e6);
             } else if (x.p99) {
                 x.p99 = x.p99.map(v => v === null ? null : 9e4);
@@ -177,7 +179,7 @@ test('a slow peer is named in the pill', opt, async t => {
     await p.goto(s.base);
     await p.locator('.pill', { hasText: '1 of 3 peers slow' }).waitFor();
     assert.match(await p.locator('tbody tr').first().innerText(),
-                 /10\.0\.0\.6:8080.*1\.42 s/s);
+                 /10\.0\.0\.6:8080.*slow.*420 ms on average.*1\.42 s/s);
     await until(async () => /\d+ MiB/.test(await p.locator('tbody tr').first()
                                                   .innerText()), 'memory');
 });
@@ -238,10 +240,34 @@ test('all peers slow is no reason to call them up', opt, async t => {
         for (const x of data.series) {
             x['5xx'] = x['5xx'].map(() => 0);
             x.p99 = x.p99.map(() => 5e6);
+            x.state = 'slow';
         }
 
         await route.fulfill({ json: data });
     });
     await p.goto(s.base);
     await p.locator('.pill', { hasText: 'All 3 peers slow' }).waitFor();
+});
+
+
+test('charts: what has no room is said, and can be chosen', opt, async t => {
+    const p = await b.page(t);
+
+    await p.route('**/charts/data?*', async route => {
+        const res = await route.fetch(), data = await res.json();
+
+        data.left_out = 2;
+        data.others = [{ kind: 'peer', upstream: 'more', peer: '10.1.1.1:80' },
+                       { kind: 'server', server: 'last' }];
+        await route.fulfill({ json: data });
+    });
+    await p.goto(s.base + 'charts/');
+    await p.locator('.banner', { hasText: '2 more servers, upstreams and peers'
+                                          + ' are not drawn' }).waitFor();
+
+    const options = await p.getByLabel('Source').locator('option')
+                           .allTextContents();
+
+    assert.ok(options.some(x => x.includes('10.1.1.1:80')), options.join());
+    assert.ok(options.includes('Server last'), options.join());
 });

@@ -179,7 +179,7 @@ test('overview: the peers live, worst first, sorted by a click', opt,
     /* a peer that refuses is the worst */
     await fetchText(`http://127.0.0.1:${s.port}/bare/`);
     await p.goto(s.base);
-    await p.locator('.pill', { hasText: /1 of \d peers failing/ })
+    await p.locator('.pill', { hasText: /1 of \d peers down/ })
            .waitFor({ timeout: 10000 });
 
     const first = () => p.locator('tbody tr').first().textContent();

@@ -113,7 +113,7 @@ history(void)
     ngx_http_debug_json_t  *js;
 
     js = json();
-    ngx_http_debug_json_history(js, 0, 0, 900);
+    ngx_http_debug_json_history(js, 0, 0, 900, NGX_HTTP_DEBUG_ANY, 64);
 
     return js;
 }
