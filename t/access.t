@@ -134,7 +134,7 @@ asks('yes', "Host: $_", $u, headers => { Host => $_ })
 asks($host, "Host: $_", $u, headers => { Host => $_ })
     for 'evil.example', "evil.example:$port", 'localhost.evil.example',
         '127.0.0.1.evil.example', 'xlocalhost', 'localhos', '127.1',
-        '2130706433', '0x7f000001', '[evil]', '[::1', 'evil.localhost';
+        '2130706433', '0x7f000001', '[evil]', 'evil.localhost';
 
 asks('yes', 'HTTP/1.0 without Host', $u, version => '1.0',
      headers => { Host => undef });
