@@ -41,6 +41,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 
 enum {
@@ -254,7 +255,7 @@ has_section(Elf *elf, const char *name)
 }
 
 
-/* Opens PATH when it is O and has debug information. */
+/* Opens PATH when it is O, or O is NULL, and has debug information. */
 static bool
 file_open(struct file *f, const char *path, const struct object *o)
 {
@@ -269,8 +270,10 @@ file_open(struct file *f, const char *path, const struct object *o)
 
     f->elf = elf_begin(f->fd, ELF_C_READ_MMAP, NULL);
 
-    if (f->elf == NULL || elf_kind(f->elf) != ELF_K_ELF || !is_object(f, o)
-        || !has_section(f->elf, ".debug_info"))
+    if (f->elf == NULL || elf_kind(f->elf) != ELF_K_ELF
+        || (o != NULL && !is_object(f, o))
+        || (!has_section(f->elf, ".debug_info")
+            && !has_section(f->elf, ".zdebug_info")))
     {
         file_close(f);
         return false;
@@ -287,6 +290,73 @@ file_open(struct file *f, const char *path, const struct object *o)
 }
 
 
+/* Has the file at PATH that checksum, as a debug link gives it? */
+static bool
+has_checksum(const char *path, GElf_Word expected)
+{
+    FILE    *file = fopen(path, "re");
+    uint8_t  buf[1 << 14];
+    uLong    crc = crc32(0, NULL, 0);
+    size_t   n;
+
+    if (file == NULL) {
+        return false;
+    }
+
+    while ((n = fread(buf, 1, sizeof(buf), file)) > 0) {
+        crc = crc32(crc, buf, n);
+    }
+
+    fclose(file);
+
+    return crc == expected;
+}
+
+
+/*
+ * The debug file that the .gnu_debuglink of the file at PATH names: beside it,
+ * in .debug/ there, or below the debug root.  Where there are no build ids it
+ * must have the link's checksum.
+ */
+static bool
+file_open_link(struct file *f, const char *path, const struct object *o)
+{
+    const char  *slash = strrchr(path, '/');
+    struct file  from = { .fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY
+                                           | O_NONBLOCK) };
+    char         name[256] = "", at[4400];
+    GElf_Word    crc = 0;
+
+    from.elf = from.fd < 0 ? NULL : elf_begin(from.fd, ELF_C_READ_MMAP, NULL);
+
+    if (from.elf != NULL && slash != NULL) {
+        const char  *link = dwelf_elf_gnu_debuglink(from.elf, &crc);
+
+        if (link != NULL && strchr(link, '/') == NULL) {
+            snprintf(name, sizeof(name), "%s", link);
+        }
+    }
+
+    file_close(&from);
+
+    for (int i = 0; i < 3 && name[0] != '\0'; i++) {
+        const int  len = snprintf(at, sizeof(at), "%s%.*s%s/%s",
+                                  i == 2 ? debug_root : "",
+                                  (int) (slash - path), path,
+                                  i == 1 ? "/.debug" : "", name);
+
+        if (len < (int) sizeof(at)
+            && (file_open(f, at, o)
+                || (has_checksum(at, crc) && file_open(f, at, NULL))))
+        {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
 static bool
 object_open(struct file *f, const struct object *o)
 {
@@ -298,15 +368,23 @@ object_open(struct file *f, const struct object *o)
         }
     }
 
-    if (strlen(o->build_id) < 3) {
-        return false;
+    if (strlen(o->build_id) >= 3) {
+        const int  len = snprintf(path, sizeof(path),
+                                  "%s/.build-id/%.2s/%s.debug", debug_root,
+                                  o->build_id, o->build_id + 2);
+
+        if (len < (int) sizeof(path) && file_open(f, path, o)) {
+            return true;
+        }
     }
 
-    const int  len = snprintf(path, sizeof(path),
-                              "%s/.build-id/%.2s/%s.debug", debug_root,
-                              o->build_id, o->build_id + 2);
+    for (size_t i = 0; i < o->npaths; i++) {
+        if (file_open_link(f, o->paths[i], o)) {
+            return true;
+        }
+    }
 
-    return len < (int) sizeof(path) && file_open(f, path, o);
+    return false;
 }
 
 

@@ -35,8 +35,8 @@ my $app = Debug::App->start(
 
 my %raw;
 $raw{profile} = raw('profile?seconds=2&hz=250');
-$raw{block} = raw('block?seconds=2&rate=1');
-$raw{mutex} = raw('mutex?seconds=2&rate=1');
+$raw{block} = raw('block?seconds=4&rate=1');
+$raw{mutex} = raw('mutex?seconds=4&rate=1');
 $raw{goroutine} = raw('goroutine');
 
 my @names = names($raw{profile});

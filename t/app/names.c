@@ -2,7 +2,7 @@
  * Loads shared objects and prints what their functions are called, for
  * t/symbols.t.
  *
- *   names [-d debug-root] [-c command] [-l pprof-lines] [-b] object…
+ *   names [-d debug-root] [-c command] [-l pprof-lines] [-bx] object…
  *
  * Each object exports addresses(), which fills an array with addresses and
  * returns how many; "self" is an address of this program's own, in main().
@@ -10,7 +10,8 @@
  * each address: what pprof_names_find() returned, the start's distance from
  * the address, name, system name.  With -l, that program is asked for lines,
  * and they follow: "| name file:line", the innermost first, and at the end
- * what came of it.  -b: only the first address's build id and file.
+ * what came of it.  -b: only the first address's build id and file.  -x: as in
+ * the agent, where libraries may be loaded.
  */
 
 #include <dlfcn.h>
@@ -38,7 +39,7 @@ main(int argc, char **argv)
     pprof_names_init(&names);
     pprof_lines_init(&lines);
 
-    while ((ch = getopt(argc, argv, "d:c:l:b")) != -1) {
+    while ((ch = getopt(argc, argv, "d:c:l:bx")) != -1) {
         if (ch == 'd') {
             names.debug_root = optarg;
 
@@ -47,6 +48,9 @@ main(int argc, char **argv)
 
         } else if (ch == 'l') {
             program = optarg;
+
+        } else if (ch == 'x') {
+            names.may_load = true;
 
         } else if (ch == 'b') {
             only_id = true;

@@ -6,7 +6,8 @@
  * Fuzzes: agent/symbols/maps.c agent/symbols/names.c agent/symbols/elf.c
  * Fuzzes: agent/symbols/fde.c
  * Fuzzes: agent/symbols/plt.c agent/symbols/demangle.c agent/symbols/lines.c
- * Fuzzes: agent/symbols/child.c agent/symbols/short.c agent/symbols/perfmap.c
+ * Fuzzes: agent/symbols/child.c agent/symbols/short.c agent/symbols/image.c
+ * Fuzzes: agent/symbols/perfmap.c
  */
 
 #include <stdlib.h>

@@ -5,7 +5,7 @@
  * Fuzzes: agent/symbols/elf.c agent/symbols/fde.c agent/symbols/plt.c
  * Fuzzes: agent/symbols/demangle.c
  * Fuzzes: agent/symbols/maps.c agent/symbols/short.c agent/symbols/lines.c
- * Fuzzes: agent/symbols/perfmap.c agent/symbols/child.c
+ * Fuzzes: agent/symbols/image.c agent/symbols/perfmap.c agent/symbols/child.c
  */
 
 #include "symbols/names.c"

@@ -128,6 +128,45 @@ pprof_elf_shdr(const struct pprof_elf *e, size_t i)
 
 
 const uint8_t *
+pprof_elf_section(const struct pprof_elf *e, const char *name, size_t *len)
+{
+    ElfW(Ehdr)      eh;
+    const size_t    size = strlen(name) + 1;
+
+    if (e->shdrs == NULL || e->memory || e->size < sizeof(eh)) {
+        return NULL;
+    }
+
+    memcpy(&eh, e->data, sizeof(eh));
+
+    /* what does not fit is in the link of section 0 */
+    const size_t  at = eh.e_shstrndx == SHN_XINDEX && e->nshdrs > 0
+                       ? pprof_elf_shdr(e, 0).sh_link : eh.e_shstrndx;
+
+    if (at >= e->nshdrs) {
+        return NULL;
+    }
+
+    const ElfW(Shdr)  names = pprof_elf_shdr(e, at);
+    const uint8_t    *text = slice(e, names.sh_offset, names.sh_size);
+
+    for (size_t i = 1; text != NULL && i < e->nshdrs; i++) {
+        const ElfW(Shdr)  sh = pprof_elf_shdr(e, i);
+
+        if (sh.sh_type != SHT_NOBITS && sh.sh_name < names.sh_size
+            && names.sh_size - sh.sh_name >= size
+            && memcmp(text + sh.sh_name, name, size) == 0)
+        {
+            *len = sh.sh_size;
+            return slice(e, sh.sh_offset, sh.sh_size);
+        }
+    }
+
+    return NULL;
+}
+
+
+const uint8_t *
 pprof_elf_at(const struct pprof_elf *e, uint64_t vaddr, size_t *len)
 {
     for (size_t i = 0; i < e->nphdrs; i++) {

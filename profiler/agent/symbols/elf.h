@@ -79,6 +79,13 @@ const uint8_t *pprof_elf_at(const struct pprof_elf *e, uint64_t vaddr,
  */
 const uint8_t *pprof_elf_build_id(const struct pprof_elf *e, size_t *len);
 
+/*
+ * Finds the section called NAME.  Returns its bytes in the file and sets
+ * *LEN, or NULL: there is none, or it has none.
+ */
+const uint8_t *pprof_elf_section(const struct pprof_elf *e, const char *name,
+    size_t *len);
+
 /* Finds .symtab.  Returns whether it is there and not empty. */
 bool pprof_elf_symtab(const struct pprof_elf *e, struct pprof_elf_symbols *s);
 

@@ -2,18 +2,15 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "symbols/demangle.h"
 #include "symbols/elf.h"
 #include "symbols/fde.h"
+#include "symbols/image.h"
 #include "symbols/plt.h"
 #include "symbols/short.h"
 
@@ -22,21 +19,8 @@
 
 
 enum {
-    /* How much of an object whose file is gone is copied from memory. */
-    MEMORY_MAX = 64 << 20,
-
     /* How many symbols before an address may be too short to cover it. */
     NESTING_MAX = 16
-};
-
-
-/* Bytes that are mapped into this process, from a file or copied. */
-struct image {
-    void              *data;
-    size_t             size;
-    void              *phdrs;   /* of a memory image: malloc()ed */
-    struct pprof_elf   elf;
-    bool               usable;
 };
 
 
@@ -58,10 +42,10 @@ struct table {
 
 
 struct pprof_names_file {
-    bool           opened;
-    struct image   image;
-    struct image   debug;
-    struct table   table;
+    bool                opened;
+    struct pprof_image  image;
+    struct pprof_image  debug;
+    struct table        table;
 };
 
 
@@ -96,22 +80,10 @@ pprof_names_init(struct pprof_names *n)
 
 
 static void
-image_free(struct image *im)
-{
-    if (im->data != NULL) {
-        munmap(im->data, im->size);
-    }
-
-    free(im->phdrs);
-    *im = (struct image) {0};
-}
-
-
-static void
 file_close(struct pprof_names_file *f)
 {
-    image_free(&f->image);
-    image_free(&f->debug);
+    pprof_image_free(&f->image);
+    pprof_image_free(&f->debug);
     free(f->table.rows);
     *f = (struct pprof_names_file) {0};
 }
@@ -136,257 +108,6 @@ pprof_names_free(struct pprof_names *n)
 
     pprof_names_init(n);
     n->debug_root = debug_root;
-}
-
-
-/* Getting at an object's bytes. */
-
-
-/* Maps a whole regular file.  ST says what it is. */
-static bool
-map_file(struct image *im, const char *path, struct stat *st)
-{
-    /* what a path leads to now may be a fifo or a terminal */
-    const int  fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-    if (fd < 0) {
-        return false;
-    }
-
-    if (fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_size > 0) {
-        void  *data = mmap(NULL, st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-
-        if (data != MAP_FAILED) {
-            im->data = data;
-            im->size = st->st_size;
-            im->usable = pprof_elf_parse(&im->elf, data, im->size) == 0;
-        }
-    }
-
-    close(fd);
-
-    if (!im->usable) {
-        image_free(im);
-    }
-
-    return im->usable;
-}
-
-
-static bool
-same_build_id(const struct pprof_elf *elf, const struct pprof_object *o)
-{
-    size_t          len;
-    const uint8_t  *id = pprof_elf_build_id(elf, &len);
-
-    return id != NULL && len == o->build_id_len
-           && memcmp(id, o->build_id, len) == 0;
-}
-
-
-/*
- * Maps the file at PATH when it is what was loaded: by its build id, or, for
- * an object without one, by being the same file still.  (Not by the device:
- * btrfs and overlayfs show stat() another than the kernel's own.)
- */
-static bool
-map_loaded(struct image *im, const char *path, const struct pprof_map *map,
-    const struct pprof_object *o)
-{
-    struct stat  st;
-
-    if (!map_file(im, path, &st)) {
-        return false;
-    }
-
-    if (o->build_id_len != 0 ? same_build_id(&im->elf, o)
-                             : st.st_ino == map->inode)
-    {
-        return true;
-    }
-
-    image_free(im);
-
-    return false;
-}
-
-
-/* Copies LEN bytes at VADDR into a memory image. */
-static void
-copy_range(struct image *im, const struct pprof_maps *m,
-    const struct pprof_object *o, uint64_t vaddr, uint64_t len)
-{
-    const uintptr_t  addr = o->bias + vaddr;
-
-    if (addr < o->start || addr > o->end || len > o->end - addr) {
-        return;
-    }
-
-    (void) pprof_maps_fetch(m, addr, (char *) im->data + (addr - o->start),
-                            len);
-}
-
-
-/*
- * Copies what there is to know from memory, for a file that was deleted or
- * replaced: the read-only segments (hash, dynamic symbols, .eh_frame), and
- * the dynamic section.  The code is left out where it has a segment of its
- * own; its pages stay untouched zeros.
- */
-static bool
-copy_memory(struct image *im, const struct pprof_maps *m,
-    const struct pprof_object *o)
-{
-    const size_t  size = o->end - o->start;
-    const size_t  phdrs_size = o->phnum * sizeof(ElfW(Phdr));
-    uint64_t      total = 0;
-
-    im->phdrs = malloc(phdrs_size + 1);
-
-    if (im->phdrs == NULL
-        || pprof_maps_fetch(m, o->phdr, im->phdrs, phdrs_size)
-           != phdrs_size)
-    {
-        image_free(im);
-        return false;
-    }
-
-    void  *data = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (data == MAP_FAILED) {
-        image_free(im);
-        return false;
-    }
-
-    im->data = data;
-    im->size = size;
-
-    pprof_elf_parse_memory(&im->elf, data, size, o->start - o->bias, o->bias,
-                           im->phdrs, o->phnum);
-
-    for (size_t i = 0; i < o->phnum; i++) {
-        const ElfW(Phdr)  ph = pprof_elf_phdr(&im->elf, i);
-        const bool        first = o->bias + ph.p_vaddr == o->start;
-
-        if (ph.p_type == PT_LOAD && (ph.p_flags & PF_R)
-            && (first || (ph.p_flags & (PF_W | PF_X)) == 0)
-            && ph.p_filesz <= MEMORY_MAX - total)
-        {
-            total += ph.p_filesz;
-            copy_range(im, m, o, ph.p_vaddr, ph.p_filesz);
-        }
-
-        if (ph.p_type == PT_DYNAMIC && ph.p_filesz <= MEMORY_MAX - total) {
-            total += ph.p_filesz;
-            copy_range(im, m, o, ph.p_vaddr, ph.p_filesz);
-        }
-    }
-
-    im->usable = true;
-
-    return true;
-}
-
-
-/* The vdso lies in memory as it would in a file, sections and all. */
-static bool
-copy_vdso(struct image *im, const struct pprof_maps *m,
-    const struct pprof_map *map)
-{
-    const size_t  size = map->limit - map->start;
-    void         *data = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (data == MAP_FAILED) {
-        return false;
-    }
-
-    im->data = data;
-    im->size = size;
-
-    const size_t  len = pprof_maps_fetch(m, map->start, data, size);
-
-    im->usable = pprof_elf_parse(&im->elf, data, len) == 0;
-
-    if (!im->usable) {
-        image_free(im);
-    }
-
-    return im->usable;
-}
-
-
-static bool
-open_image(struct image *im, const struct pprof_maps *m,
-    const struct pprof_map *map, const struct pprof_object *o, bool is_main)
-{
-    char  path[4200], self[24] = "self";
-
-    if (m->source != NULL) {
-        snprintf(self, sizeof(self), "%d", (int) m->source->pid);
-    }
-
-    if (strcmp(map->file, "[vdso]") == 0) {
-        return copy_vdso(im, m, map);
-    }
-
-    if (!map->deleted && map->file[0] == '/') {
-        /* another process's root may be another */
-        snprintf(path, sizeof(path), "/proc/%s/root%.4096s", self, map->file);
-
-        if ((m->source != NULL && map_loaded(im, path, map, o))
-            || map_loaded(im, map->file, map, o))
-        {
-            return true;
-        }
-    }
-
-    /* the file that was loaded, whatever its path is now; it wants privilege */
-
-    snprintf(path, sizeof(path), "/proc/%s/map_files/%lx-%lx", self,
-             (unsigned long) map->start, (unsigned long) map->limit);
-
-    if (map_loaded(im, path, map, o)) {
-        return true;
-    }
-
-    snprintf(path, sizeof(path), "/proc/%s/exe", self);
-
-    if (is_main && map_loaded(im, path, map, o)) {
-        return true;
-    }
-
-    return copy_memory(im, m, o);
-}
-
-
-/* The separate debug file of that build id, when it is installed. */
-static bool
-open_debug(struct image *im, const char *root, const char *hex,
-    const struct pprof_object *o)
-{
-    char         path[4096];
-    struct stat  st;
-
-    if (o->build_id_len < 2) {
-        return false;
-    }
-
-    const int  len = snprintf(path, sizeof(path),
-                              "%s/.build-id/%.2s/%s.debug", root, hex,
-                              hex + 2);
-
-    if (len >= (int) sizeof(path) || !map_file(im, path, &st)) {
-        return false;
-    }
-
-    if (!same_build_id(&im->elf, o)) {
-        image_free(im);
-        return false;
-    }
-
-    return true;
 }
 
 
@@ -627,13 +348,11 @@ static bool
 open_file(struct pprof_names *n, struct pprof_names_file *f,
     const struct pprof_maps *maps, const struct pprof_map *map)
 {
-    const struct pprof_object  *o = pprof_maps_object(maps, map);
-    char                        hex[2 * PPROF_BUILD_ID_MAX + 1];
-    struct table               *t = &f->table;
+    struct table  *t = &f->table;
 
     f->opened = true;
 
-    (void) open_image(&f->image, maps, map, o, map->object == 0);
+    (void) pprof_image_open(&f->image, maps, map);
 
     if (f->image.usable) {
         t->elf = &f->image.elf;
@@ -643,9 +362,9 @@ open_file(struct pprof_names *n, struct pprof_names_file *f,
         }
     }
 
-    pprof_maps_build_id(maps, map, hex);
-
-    if (open_debug(&f->debug, n->debug_root, hex, o)) {
+    if (pprof_image_debug(&f->debug, &f->image, n->debug_root,
+                          maps->source != NULL || n->may_load, maps, map))
+    {
         t->elf = &f->debug.elf;
 
         if (pprof_elf_symtab(t->elf, &t->symbols)) {

@@ -39,6 +39,8 @@ struct pprof_names {
     const struct pprof_lines  *lines;   /* for whoever encodes; NULL: nobody
                                            asked for them */
 
+    bool                       may_load;    /* libraries may be loaded into
+                                           this process, as into the agent */
     bool                       unnamed_jit; /* an address lay in code that is
                                            of no file, and had no name */
 

@@ -1,6 +1,7 @@
 #include "failing.h"
 
 #include "symbols/demangle.c"
+#include "symbols/image.c"
 #include "symbols/names.c"
 
 #include <gnu/libc-version.h>
