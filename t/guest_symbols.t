@@ -23,7 +23,7 @@ my %own = (
 	'stackmap' => [qw/ mmap munmap /],	# _create and _free only
 	'unwind' => [qw/ pprof_bounds pprof_cfi_shared /],
 	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add
-		pprof_newborn_row /],
+		pprof_newborn_row mmap /],
 
 	# the key is made by the serving thread, and set where a thread begins
 	'newborn' => [qw/ pprof_tick_shared pprof_timer_create
@@ -48,7 +48,10 @@ my %own = (
 		__pthread_rwlock_rdlock __pthread_rwlock_wrlock
 		__pthread_rwlock_unlock /],
 	'create' => [qw/ dlsym pprof_events_created pprof_events_hook
-		pprof_newborn_begin pprof_newborn_wanted pprof_own_here /],
+		pprof_newborn_begin pprof_newborn_wanted pprof_own_here
+		pprof_mask_believes pprof_mask_inherit /],
+	'mask' => [qw/ dlsym sigismember sigdelset sigaddset sigaction
+		__libc_current_sigrtmax pprof_signal_is_ours /],
 );
 
 foreach my $object (sort keys %own) {

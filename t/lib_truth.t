@@ -140,6 +140,44 @@ holder("$_->[0], 5 waiters", 5, $_->[1])
 	$app->stop();
 }
 
+# Small stacks: the kernel's frame alone is up to 3,376 bytes, and took what
+# lay below an alternate stack of 2,048 or 4,096; what follows on it is ours.
+
+for (['altstack', 2048], ['altstack', 4096], ['altstack', 8192],
+	['coroutine', 4096], ['coroutine', 6144])
+{
+	my ($how, $size) = @$_;
+	my ($app, $sock) = program('truth', "$dir/used", $how, $size);
+	my %sum = read_profile(ask($sock, 'profile?seconds=1&hz=1000'),
+		qw/ left right /);
+
+	ask($sock, 'goroutine') for 1 .. 5;
+
+	is((unpack 'Q3', Debug::Nginx::read_file("$dir/used"))[2], 0,
+		"$how of $size: nothing below it is overwritten");
+	cmp_ok($sum{left} + $sum{right}, '>', 0.9 * $sum{account},
+		"$how of $size: the stacks are there");
+	ok($app->alive(), "$how of $size: the program lives");
+	$app->stop();
+	unlink "$dir/used";
+}
+
+# Threads that block all signals: they had no stack at all.  What they read of
+# their mask is what they set.
+
+for my $how (0 .. 2) {
+	my ($app, $sock) = program('truth', "$dir/used", 'blocked', $how);
+	my %sum = read_profile(ask($sock, 'profile?seconds=1'),
+		qw/ left right /);
+
+	cmp_ok($sum{left} + $sum{right}, '>', 0.9 * $sum{account},
+		"blocked $how: the stacks are there");
+	is((unpack 'Q3', Debug::Nginx::read_file("$dir/used"))[2], 0,
+		"blocked $how: masks are read as they were set");
+	$app->stop();
+	unlink "$dir/used";
+}
+
 # Children of each kind find themselves to be the owner of what they locked:
 # one waited for itself for ever.
 

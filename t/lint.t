@@ -148,8 +148,8 @@ SKIP: {
 	my ($api) = $text{'profiler/include/pprof.h'};
 	my @api = $api =~ /^PPROF_API [^;(]*?(\w+)\(/mg;
 
-	my @hooks = map { /\bpthread_\w+|\bsem_\w+|\b(?:thrd|mtx|cnd)_\w+/g }
-		map { $text{"profiler/guest/$_.c"} } qw/ locks create /;
+	my @hooks = map { /\bpthread_\w+|\bsem_\w+|\b(?:thrd|mtx|cnd)_\w+|\bsigprocmask/g }
+		map { $text{"profiler/guest/$_.c"} } qw/ locks create mask /;
 	push @hooks, qw/ prctl syscall /,
 		$text{'profiler/guest/aside.c'} =~ /^ASIDE\((\w+)/mg;
 	my %may = map { $_ => 1 } @api, @hooks;

@@ -6,12 +6,14 @@
 #include "guest/events.h"
 #include "guest/own.h"
 #include "guest/sampler.h"
+#include "guest/tick.h"
 
 
 void
 pprof_capture_child(void)
 {
     pprof_own_child();
+    pprof_tick_child();
     pprof_cfi_child();
     pprof_sampler_child();
     pprof_ask_child();

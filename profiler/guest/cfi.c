@@ -164,6 +164,35 @@ find_eh_frame(const struct dl_phdr_info *info, const ElfW(Phdr) *header,
 }
 
 
+/* Go's linker leaves a note of its own, in programs and in libraries. */
+static bool
+has_go_note(uintptr_t addr, size_t size)
+{
+    uint8_t            bytes[4096];
+    struct pprof_dwarf in, note;
+
+    size = copy_memory(bytes, addr, size < sizeof(bytes) ? size
+                                                         : sizeof(bytes));
+    in = pprof_dwarf_open(bytes, size, addr);
+
+    while (!in.failed && in.p < in.end) {
+        const uint64_t name = (pprof_dwarf_fixed(&in, 4) + 3) & ~3ul;
+        const uint64_t desc = (pprof_dwarf_fixed(&in, 4) + 3) & ~3ul;
+
+        (void) pprof_dwarf_fixed(&in, 4);
+        note = pprof_dwarf_block(&in, name);
+
+        if (!note.failed && name == 4 && memcmp(note.p, "Go\0", 4) == 0) {
+            return true;
+        }
+
+        (void) pprof_dwarf_block(&in, desc);
+    }
+
+    return false;
+}
+
+
 /*
  * Called under the loader's lock, which the allocator's unwinder may want
  * while it holds its own: nothing here may allocate with malloc.
@@ -202,6 +231,11 @@ visit_module(struct dl_phdr_info *info, size_t size, void *arg)
 
         } else if (phdr->p_type == PT_GNU_EH_FRAME) {
             header = phdr;
+
+        } else if (phdr->p_type == PT_NOTE && has_go_note(low,
+                                                          phdr->p_memsz))
+        {
+            atomic_store(&pprof_cfi_shared.go, true);
         }
     }
 

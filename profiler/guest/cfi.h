@@ -115,6 +115,7 @@ struct pprof_cfi_stats {
 extern struct pprof_cfi_shared {
     _Atomic(struct pprof_cfi *)  current;
     _Atomic unsigned             readers;
+    _Atomic bool                 go;    /* a Go runtime was seen */
 } pprof_cfi_shared;
 
 

@@ -1,6 +1,7 @@
 /*
- * Functions that create threads: who called them, and, while a profile runs,
- * a start of the new thread's own in front of the program's.
+ * Functions that create threads: who called them, and, where that is
+ * needed, a start of the new thread's own in front of the program's: while a
+ * profile runs, and for what the creator believes of its signal mask.
  *
  * GUEST ROOM.  For libpprof.so only, as locks.c.
  */
@@ -8,10 +9,12 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <threads.h>
 
 #include "guest/events.h"
+#include "guest/mask.h"
 #include "guest/newborn.h"
 #include "guest/own.h"
 
@@ -27,6 +30,7 @@ enum { STARTS = 512 };
  */
 struct start {
     atomic_bool  used;
+    bool         blocked;               /* see mask.h */
     void        *run;
     void        *arg;
 };
@@ -53,7 +57,9 @@ prepare(void)
 static struct start *
 take_start(void *run, void *arg)
 {
-    if (!pprof_newborn_wanted() || pprof_own_here()) {
+    const bool blocked = pprof_mask_believes();
+
+    if ((!pprof_newborn_wanted() && !blocked) || pprof_own_here()) {
         return NULL;
     }
 
@@ -65,6 +71,7 @@ take_start(void *run, void *arg)
 
     start->run = run;
     start->arg = arg;
+    start->blocked = blocked;
 
     return start;
 }
@@ -89,6 +96,7 @@ begin(void *arg)
     void *(*const run)(void *) = (void *(*)(void *)) start->run;
     void *const run_arg = start->arg;
 
+    pprof_mask_inherit(start->blocked);
     give_start(start);
     pprof_newborn_begin((const void *) run);
 
@@ -104,6 +112,7 @@ begin_thrd(void *arg)
     const thrd_start_t run = (thrd_start_t) start->run;
     void *const        run_arg = start->arg;
 
+    pprof_mask_inherit(start->blocked);
     give_start(start);
     pprof_newborn_begin((const void *) run);
 

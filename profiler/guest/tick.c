@@ -1,5 +1,6 @@
 #include <limits.h>
 #include <linux/futex.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "guest/newborn.h"
@@ -8,7 +9,18 @@
 #include "guest/unwind.h"
 
 
+enum {
+    STACKS = 64,                        /* handlers at one moment */
+    STACK = 16384                       /* bytes of each; 5000 are used */
+};
+
 struct pprof_tick_shared  pprof_tick_shared;
+
+/* Made once, and never freed. */
+static struct {
+    char              *memory;
+    _Atomic uint64_t   used;            /* a bit for each */
+} stacks;
 
 
 /*
@@ -116,15 +128,9 @@ give_stack(struct pprof_tick_dump *dump, size_t index,
 }
 
 
-void
-pprof_tick_handle(int signo, siginfo_t *info, void *context)
+static void
+handle(siginfo_t *info, void *context)
 {
-    (void) signo;
-
-    if (info->si_code != SI_TIMER) {
-        return;
-    }
-
     uintptr_t value = (uintptr_t) info->si_value.sival_ptr;
     uint32_t  generation = (uint32_t) (value >> 32);
     uint32_t  index = (uint32_t) value;
@@ -149,4 +155,103 @@ pprof_tick_handle(int signo, siginfo_t *info, void *context)
 
     atomic_fetch_sub_explicit(&pprof_tick_shared.inside, 1,
                               memory_order_release);
+}
+
+
+bool
+pprof_tick_prepare(void)
+{
+    if (stacks.memory == NULL) {
+        void *p = mmap(NULL, STACKS * STACK, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+                       | MAP_STACK, -1, 0);
+
+        stacks.memory = p == MAP_FAILED ? NULL : p;
+    }
+
+    return stacks.memory != NULL;
+}
+
+
+void
+pprof_tick_child(void)
+{
+    atomic_store(&pprof_tick_shared.inside, 0);
+    atomic_store(&stacks.used, 0);
+}
+
+
+/* The lowest that is free, so that few of them are ever touched; or -1. */
+static inline int
+take_own_stack(void)
+{
+    uint64_t used = atomic_load_explicit(&stacks.used, memory_order_relaxed);
+
+    while (~used != 0) {
+        const uint64_t bit = ~used & (used + 1);
+
+        if (atomic_compare_exchange_weak(&stacks.used, &used, used | bit)) {
+            return __builtin_ctzll(bit);
+        }
+    }
+
+    return -1;
+}
+
+
+/* Runs handle() with INFO and CONTEXT on the stack that ends at TOP. */
+static inline void
+call_on(char *top, siginfo_t *info, void *context)
+{
+#if defined(__x86_64__)
+
+    __asm__ volatile("movq %%rsp, %%rbx\n\t"
+                     "movq %[top], %%rsp\n\t"
+                     "call *%[handle]\n\t"
+                     "movq %%rbx, %%rsp"
+                     : "+D" (info), "+S" (context)
+                     : [top] "r" (top), [handle] "r" (handle)
+                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11",
+                       "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+                       "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+                       "xmm13", "xmm14", "xmm15", "memory", "cc");
+
+#else
+
+    register siginfo_t *x0 __asm__("x0") = info;
+    register void      *x1 __asm__("x1") = context;
+
+    __asm__ volatile("mov x19, sp\n\t"
+                     "mov sp, %[top]\n\t"
+                     "blr %[handle]\n\t"
+                     "mov sp, x19"
+                     : "+r" (x0), "+r" (x1)
+                     : [top] "r" (top), [handle] "r" (handle)
+                     : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",
+                       "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18",
+                       "x19", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
+                       "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",
+                       "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",
+                       "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+                       "v31", "memory", "cc");
+#endif
+}
+
+
+void
+pprof_tick_handle(int signo, siginfo_t *info, void *context)
+{
+    (void) signo;
+
+    if (info->si_code != SI_TIMER) {
+        return;
+    }
+
+    const int i = take_own_stack();
+
+    /* so many at once: the next sample stands for this one, too */
+    if (i != -1) {
+        call_on(stacks.memory + (size_t) (i + 1) * STACK, info, context);
+        atomic_fetch_and(&stacks.used, ~((uint64_t) 1 << i));
+    }
 }

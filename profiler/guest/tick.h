@@ -139,7 +139,25 @@ pprof_tick_rows(struct pprof_ticks *ticks)
 
 
 /*
- * The handler.
+ * Makes the stacks that the handler runs on.  Returns false when memory lacks.
+ *
+ * Context: serving thread.
+ */
+bool pprof_tick_prepare(void);
+
+
+/*
+ * To be called in the child of a fork, which has none of the threads that were
+ * in the handler.
+ *
+ * Context: the child's only thread.
+ */
+void pprof_tick_child(void);
+
+
+/*
+ * The handler.  Of the stack that it interrupts it takes the kernel's frame
+ * and some dozen bytes; the rest it does on a stack of its own.
  *
  * Context: async-signal-safe; that is its only context.
  */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "guest/cfi.h"
 #include "guest/own.h"
 #include "guest/raw.h"
 #include "guest/tick.h"
@@ -32,37 +33,36 @@ static struct {
 } signal_state;
 
 
-static bool
-is_ours(const struct sigaction *action)
+bool
+pprof_signal_is_ours(const struct sigaction *action)
 {
     return (action->sa_flags & SA_SIGINFO)
            && action->sa_sigaction == pprof_tick_handle;
 }
 
 
-/* A signal that nobody has an action for. */
-static int
-choose_signal(void)
+/* Has nobody an action for SIGNO? */
+static bool
+is_free(int signo)
 {
     struct sigaction action;
 
-    if (sigaction(SIGPROF, NULL, &action) == 0
-        && !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
-    {
-        return SIGPROF;
-    }
+    return sigaction(signo, NULL, &action) == 0
+           && !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL;
+}
 
+
+static int
+choose_signal(void)
+{
     /* programs count from SIGRTMIN, some tools use SIGRTMAX */
-    for (int signo = SIGRTMAX - 3; signo > SIGRTMIN + 2; signo--) {
-        if (sigaction(signo, NULL, &action) == 0
-            && !(action.sa_flags & SA_SIGINFO)
-            && action.sa_handler == SIG_DFL)
-        {
+    for (int signo = PPROF_SIGNAL; signo > SIGRTMIN + 2; signo--) {
+        if (is_free(signo)) {
             return signo;
         }
     }
 
-    return -1;
+    return is_free(SIGPROF) ? SIGPROF : -1;
 }
 
 
@@ -77,14 +77,23 @@ pprof_signal_acquire(void)
     int              signo = choose_signal();
     struct sigaction action = {
         .sa_sigaction = pprof_tick_handle,
-        /* a Go runtime in the process insists on SA_ONSTACK */
-        .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK,
+        .sa_flags = SA_SIGINFO | SA_RESTART,
     };
+
+    /*
+     * A Go runtime insists on an alternate stack, since its own stacks are
+     * small.  Elsewhere the program's alternate stacks are what is small: the
+     * kernel's frame alone is 3 KiB where there is AVX-512, and takes no notice
+     * of where a stack of 2 KiB ends.
+     */
+    if (atomic_load(&pprof_cfi_shared.go)) {
+        action.sa_flags |= SA_ONSTACK;
+    }
 
     /* the program's handlers wait for the microseconds that ours takes */
     sigfillset(&action.sa_mask);
 
-    if (signo == -1
+    if (signo == -1 || !pprof_tick_prepare()
         || sigaction(signo, &action, &signal_state.before) == -1)
     {
         errno = EBUSY;
@@ -107,7 +116,9 @@ pprof_signal_release(void)
         return;
     }
 
-    if (sigaction(signal_state.signo, NULL, &now) == -1 || !is_ours(&now)) {
+    if (sigaction(signal_state.signo, NULL, &now) == -1
+        || !pprof_signal_is_ours(&now))
+    {
         /* the program took it over: so be it */
         return;
     }
@@ -126,7 +137,8 @@ pprof_signal_ours(void)
 {
     struct sigaction now;
 
-    return sigaction(signal_state.signo, NULL, &now) == 0 && is_ours(&now);
+    return sigaction(signal_state.signo, NULL, &now) == 0
+           && pprof_signal_is_ours(&now);
 }
 
 

@@ -12,6 +12,7 @@
 #ifndef PPROF_GUEST_TIMERS_H
 #define PPROF_GUEST_TIMERS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,8 +20,15 @@
 
 
 /*
- * Installs pprof_tick_handle() and tells the signal it is on: SIGPROF, or,
- * where the program uses that itself, a free real-time signal.  Calls nest.
+ * The signal, if it is free: one that nobody sends, and that can be kept out of
+ * the masks of threads which block all there are (mask.c).
+ */
+#define PPROF_SIGNAL  (SIGRTMAX - 3)
+
+
+/*
+ * Installs pprof_tick_handle() and tells the signal it is on: PPROF_SIGNAL or,
+ * where the program uses that itself, another that is free.  Calls nest.
  *
  * Returns the signal's number, or -1 with EBUSY when every one is taken.
  *
@@ -37,6 +45,10 @@ int pprof_signal_acquire(void);
  * Context: serving thread or controller; the child of a fork.
  */
 void pprof_signal_release(void);
+
+
+/* Is ACTION our handler?  Context: async-signal-safe. */
+bool pprof_signal_is_ours(const struct sigaction *action);
 
 
 /*

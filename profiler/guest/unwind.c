@@ -666,7 +666,7 @@ pprof_unwind_context(const ucontext_t *context, uintptr_t *pcs, size_t max)
 #endif
 
     /* not so on an alternate stack */
-    uintptr_t here = (uintptr_t) &walker;
+    uintptr_t here = (uintptr_t) context;
 
     set_stack(&walker, here < walker.sp && walker.sp - here < OWN_FRAMES);
 

@@ -10,18 +10,26 @@
  *                                        every USEC
  *     truth FILE c11 USEC                as brief, by thrd_create()
  *     truth FILE cancel USEC             as brief; who has worked is canceled
- *     truth FILE holder N KIND           a lock that hold_long() holds for 5 ms
- *                                        at a time, and N threads want as well,
+ *     truth FILE holder N KIND           a lock that hold_long() holds for 5
+ *                                        ms at a time, and N threads want,
  *                                        in take(); KIND 0: mutex, 1: rwlock,
  *                                        2: mtx_t, 3: recursive mutex
  *     truth FILE barrier N               N threads that meet in meet()
+ *     truth FILE altstack SIZE           threads with an alternate stack of
+ *                                        SIZE
+ *     truth FILE blocked HOW             threads that block all signals, by
+ *                                        themselves (0), all but two (1), or
+ *                                        inherited from their creator (2)
+ *     truth FILE coroutine SIZE          threads whose work is on stacks of
+ *                                        their own, of SIZE
  *     truth FILE forks 0                 prints how children by fork(), _Fork()
  *                                        and a bare clone() take a recursive
  *                                        and an error-checking mutex twice
  *
  * All work is done by left() and right(), right() has a quarter of it.  FILE
  * is mapped and holds two numbers: what each has used so far, in nanoseconds
- * of its thread's own clock.
+ * of its thread's own clock; and a third: bytes below a stack of its own that
+ * are not as they were.
  */
 
 #include <errno.h>
@@ -39,6 +47,7 @@
 #include <sys/wait.h>
 #include <threads.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 
@@ -113,6 +122,7 @@ sleep_usec(unsigned usec)
 }
 
 
+static unsigned  kind;
 static sem_t     awake;
 static uint64_t  work_nsec;
 static unsigned  pause_usec;
@@ -166,7 +176,6 @@ canceled(void *arg)
 }
 
 
-static unsigned          kind;
 static pthread_mutex_t   mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t   again = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static pthread_rwlock_t  rwlock = PTHREAD_RWLOCK_INITIALIZER;
@@ -263,6 +272,147 @@ start_all(unsigned n, void *(*run)(void *))
 }
 
 
+/* What is read back is what was set, bit by bit: or the third number grows. */
+static void
+expect_mask(const sigset_t *set)
+{
+    sigset_t now;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &now);
+
+    for (int i = 1; i < 65; i++) {
+        /* nobody can block two, and libc keeps two for itself */
+        if (i != SIGKILL && i != SIGSTOP && i != 32 && i != 33
+            && sigismember(&now, i) != sigismember(set, i))
+        {
+            atomic_fetch_add(&used[2], 1);
+        }
+    }
+}
+
+
+static void *
+blocked(void *arg)
+{
+    sigset_t set, none, few;
+
+    sigfillset(&set);
+    sigemptyset(&none);
+    sigemptyset(&few);
+    sigaddset(&few, SIGTERM);
+    sigaddset(&few, SIGRTMAX - 3);
+
+    if (kind == 1) {
+        sigdelset(&set, SIGTERM);
+        sigdelset(&set, SIGPROF);
+    }
+
+    if (kind != 2) {
+        expect_mask(&none);
+        pthread_sigmask(SIG_BLOCK, &few, NULL);
+        expect_mask(&few);
+        pthread_sigmask(SIG_UNBLOCK, &few, NULL);
+        expect_mask(&none);
+        pthread_sigmask(SIG_SETMASK, &set, NULL);
+    }
+
+    for ( ;; ) {
+        expect_mask(&set);
+        work(2000000);
+
+        /* as who protects some lines from handlers does */
+        sigset_t all, before;
+
+        sigfillset(&all);
+        sigprocmask(SIG_BLOCK, &all, &before);
+        expect_mask(&all);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    }
+
+    return arg;
+}
+
+
+/* A stack of its own for one thread, and what lies below it. */
+enum { BELOW = 4096 };
+
+static unsigned  stack_size;
+
+
+static char *
+make_stack(void)
+{
+    char *p = aligned_alloc(4096, BELOW + 65536);
+
+    memset(p, 0x5a, BELOW + 65536);
+
+    return p;
+}
+
+
+static void
+check_stack(const char *p)
+{
+    for (size_t i = 0; i < BELOW; i++) {
+        if (p[i] != 0x5a) {
+            atomic_fetch_add(&used[2], 1);
+        }
+    }
+}
+
+
+static void *
+with_alternate(void *arg)
+{
+    char   *p = make_stack();
+    stack_t ss = { .ss_sp = p + BELOW, .ss_size = stack_size };
+
+    if (sigaltstack(&ss, NULL) == -1) {
+        perror("sigaltstack");
+        exit(1);
+    }
+
+    for ( ;; ) {
+        work(2000000);
+        check_stack(p);
+    }
+
+    return arg;
+}
+
+
+static _Thread_local ucontext_t  outside, inside;
+
+
+static void
+on_own_stack(void)
+{
+    for ( ;; ) {
+        work(2000000);
+        swapcontext(&inside, &outside);
+    }
+}
+
+
+static void *
+coroutine(void *arg)
+{
+    char *p = make_stack();
+
+    getcontext(&inside);
+    inside.uc_stack.ss_sp = p + BELOW;
+    inside.uc_stack.ss_size = stack_size;
+    makecontext(&inside, on_own_stack, 0);
+
+    for ( ;; ) {
+        swapcontext(&outside, &inside);
+        check_stack(p);
+    }
+
+    return arg;
+}
+
+
 /* 0: every lock says what it has to. */
 static int
 lock_twice(void)
@@ -348,7 +498,25 @@ main(int argc, char **argv)
     used = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
 
-    if (strcmp(how, "sleepers") == 0) {
+    if (strcmp(how, "blocked") == 0) {
+        sigset_t all, before;
+
+        kind = a;
+        sigfillset(&all);
+
+        if (kind == 2) {
+            pthread_sigmask(SIG_SETMASK, &all, &before);
+        }
+
+        start_all(2, blocked);
+
+        if (kind == 2) {
+            pthread_sigmask(SIG_SETMASK, &before, NULL);
+        }
+
+        pause();
+
+    } else if (strcmp(how, "sleepers") == 0) {
         work_nsec = (uint64_t) atoi(argv[5]) * 1000000;
         pause_usec = 1000;
         sem_init(&awake, 0, b);
@@ -375,6 +543,16 @@ main(int argc, char **argv)
             hold_long();
             sleep_usec(300);
         }
+
+    } else if (strcmp(how, "altstack") == 0) {
+        stack_size = a;
+        start_all(2, with_alternate);
+        pause();
+
+    } else if (strcmp(how, "coroutine") == 0) {
+        stack_size = a;
+        start_all(2, coroutine);
+        pause();
 
     } else if (strcmp(how, "forks") == 0) {
         fork_in_each_way();

@@ -315,28 +315,28 @@ taken(void)
     struct sigaction             action = { .sa_handler = on_their_signal };
     struct sigaction             now;
 
-    sigaction(SIGPROF, &action, NULL);
+    sigaction(PPROF_SIGNAL, &action, NULL);
     pprof_sampler_start(1000, false);
     burn(200000000);
-    raise(SIGPROF);
+    raise(PPROF_SIGNAL);
     pprof_sampler_stop(collect, &seen, &result);
 
-    ok(result.signo != SIGPROF && result.signo > SIGRTMIN,
-       "SIGPROF is taken: signal %d instead", result.signo);
-    ok(theirs == SIGPROF, "the program's SIGPROF still arrives");
+    ok(result.signo != PPROF_SIGNAL && result.signo > SIGRTMIN,
+       "the signal is taken: signal %d instead", result.signo);
+    ok(theirs == PPROF_SIGNAL, "the program's own still arrives");
     ok(result.samples > 150, "and so do samples: %lu", result.samples);
     sigaction(result.signo, NULL, &now);
     ok(now.sa_handler == SIG_DFL, "the signal is given back");
 
-    signal(SIGPROF, SIG_DFL);
+    signal(PPROF_SIGNAL, SIG_DFL);
     pprof_sampler_start(1000, false);
-    sigaction(SIGPROF, &action, NULL);
+    sigaction(PPROF_SIGNAL, &action, NULL);
     burn(200000000);
     pprof_sampler_stop(NULL, NULL, &result);
-    ok(result.taken, "the program takes SIGPROF meanwhile: told");
-    sigaction(SIGPROF, NULL, &now);
+    ok(result.taken, "the program takes it meanwhile: told");
+    sigaction(PPROF_SIGNAL, NULL, &now);
     ok(now.sa_handler == on_their_signal, "and left to it");
-    signal(SIGPROF, SIG_DFL);
+    signal(PPROF_SIGNAL, SIG_DFL);
 }
 
 
@@ -359,7 +359,7 @@ forks(void)
         pprof_sampler_child();
 
         struct sigaction now;
-        sigaction(SIGPROF, NULL, &now);
+        sigaction(PPROF_SIGNAL, NULL, &now);
 
         bool good = !pprof_sampler_running() && now.sa_handler == SIG_DFL
                     && pprof_sampler_start(250, false) == 0;
@@ -417,7 +417,7 @@ count_lines(const char *file)
 int
 main(void)
 {
-    signal(SIGPROF, SIG_DFL);
+    signal(PPROF_SIGNAL, SIG_DFL);
 
     ok(pprof_sampler_stop(NULL, NULL, NULL) == -1 && errno == ESRCH,
        "none to stop");

@@ -372,7 +372,7 @@ main(void)
     not_dumpable();
 
     struct sigaction action;
-    sigaction(SIGPROF, NULL, &action);
+    sigaction(PPROF_SIGNAL, NULL, &action);
     ok(action.sa_handler == SIG_DFL, "the signal is given back");
 
     pprof_code_drop(pprof_target_self());
