@@ -74,6 +74,13 @@ begin_locked(struct pprof_job *job)
         return -1;
     }
 
+    if (engine == &pprof_engine_gperftools && !job->target->self) {
+        pprof_answer_error(a, 501, "gperftools' profiler works in its own "
+                           "process alone, and this program is looked at from "
+                           "outside; take PPROF_CPU_ENGINE away");
+        return -1;
+    }
+
     if (engine == NULL) {
         pprof_answer_error(a, 501, "PPROF_CPU_ENGINE names no engine; take "
                            "\"sampler\" or \"gperftools\"");

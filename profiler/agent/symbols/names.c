@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "symbols/demangle.h"
 #include "symbols/elf.h"
@@ -482,6 +483,11 @@ static char *(*loaded_demangler)(const char *, char *, size_t *, int *);
 static void
 load_runtime(void)
 {
+    if (getauxval(AT_BASE) == 0) {
+        /* no loader: in a static program dlopen() is a way to crash */
+        return;
+    }
+
     void *const  runtime = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_LOCAL);
 
     if (runtime != NULL) {
