@@ -512,9 +512,8 @@ ngx_http_debug_record_find_peer(ngx_http_request_t *r,
 
         /* balancers have peers that no line of the configuration names */
 
-        e->marks |= NGX_HTTP_DEBUG_NAMED;
-
         if (ngx_http_debug_load(&e->generation) < rmcf->generation) {
+            e->marks |= NGX_HTTP_DEBUG_NAMED;
             __atomic_store_n(&e->generation, rmcf->generation,
                              __ATOMIC_RELAXED);
         }

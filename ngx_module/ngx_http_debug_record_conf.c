@@ -661,7 +661,7 @@ ngx_http_debug_record_size(ngx_cycle_t *cycle,
     /* its head, and what is under way in workers, old and new ones */
 
     size = ngx_align(sizeof(ngx_http_debug_zone_t), 64)
-           + 2 * ngx_http_debug_zone_entity_size(NGX_HTTP_DEBUG_OVERFLOW, 8, 1)
+           + 2 * ngx_http_debug_zone_entity_size(NGX_HTTP_DEBUG_GONE, 8, 1)
            + 2 * ccf->worker_processes
              * (need.names / NGX_HTTP_DEBUG_PAGE + 1)
              * NGX_HTTP_DEBUG_PAGE * sizeof(ngx_http_debug_active_t)

@@ -259,6 +259,10 @@ ngx_http_debug_zone_entity_size(ngx_uint_t kind, size_t len, ngx_uint_t cells)
         size += cell + NGX_HTTP_DEBUG_WATCH;
     }
 
+    if (kind & (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_GONE)) {
+        size += 2 * cell;
+    }
+
     return size;
 }
 
@@ -281,7 +285,7 @@ static ngx_http_debug_entity_t *
 ngx_http_debug_zone_append(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
     uint32_t group, ngx_str_t *name, uint64_t hash, ngx_uint_t cells)
 {
-    size_t                    head, stride, watch;
+    size_t                    head, stride, watch, sums;
     uint64_t                  id, offset;
     ngx_time_t               *tp;
     ngx_http_debug_entity_t  *e;
@@ -294,8 +298,12 @@ ngx_http_debug_zone_append(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
                      + ngx_max(name->len, NGX_HTTP_DEBUG_NAME), 64);
     stride = ngx_align(sizeof(ngx_http_debug_cell_t), 64);
     watch = (kind == NGX_HTTP_DEBUG_PEER) ? NGX_HTTP_DEBUG_WATCH : 0;
+    sums = (kind & (NGX_HTTP_DEBUG_GROUP|NGX_HTTP_DEBUG_GONE)) ? 2 * stride
+                                                              : 0;
 
-    offset = ngx_http_debug_zone_alloc(zone, head + cells * stride + watch, 0);
+    offset = ngx_http_debug_zone_alloc(zone, head + cells * stride + watch
+                                             + sums,
+                                       0);
     if (offset == 0) {
         return NULL;
     }
@@ -317,6 +325,8 @@ ngx_http_debug_zone_append(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
     e->stride = stride;
     e->cell = offset + head;
     e->watch = watch ? offset + head + cells * stride : 0;
+    e->sum[0] = sums ? offset + head + cells * stride : 0;
+    e->sum[1] = sums ? e->sum[0] + stride : 0;
     e->created = (uint64_t) tp->sec * 1000 + tp->msec;
     e->size = head - offsetof(ngx_http_debug_entity_t, name);
     e->len = name->len;
@@ -347,7 +357,8 @@ ngx_http_debug_zone_reuse(ngx_http_debug_zone_t *zone, ngx_uint_t kind,
         e = ngx_http_debug_zone_at(zone, *prev);
 
         if (e->size >= name->len
-            && (kind == NGX_HTTP_DEBUG_PEER) == (e->watch != 0))
+            && (kind == NGX_HTTP_DEBUG_PEER) == (e->watch != 0)
+            && (kind == NGX_HTTP_DEBUG_GROUP) == (e->sum[0] != 0))
         {
             break;
         }
@@ -1200,16 +1211,6 @@ ngx_http_debug_zone_fold(ngx_http_debug_zone_t *zone,
     }
 
     other = !ngx_http_debug_valid(fold);
-
-    for (i = 0; i < 2; i++) {
-        if (parent->sum[i] == 0) {
-            parent->sum[i] = ngx_http_debug_zone_alloc(zone,
-                                         sizeof(ngx_http_debug_cell_t), 0);
-            if (parent->sum[i] == 0) {
-                return NGX_DECLINED;
-            }
-        }
-    }
 
     sum = ngx_http_debug_zone_at(zone, parent->sum[other]);
     was = ngx_http_debug_zone_at(zone, parent->sum[!other]);
