@@ -1,5 +1,6 @@
 #include "symbols/lines.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -571,6 +572,22 @@ converse(int fd, const struct text *question, struct text *answer,
 }
 
 
+/* Writes the file that this code was loaded from, in an agent's process. */
+static void
+find_own(char *file, size_t size)
+{
+    const ssize_t  len = readlink("/proc/self/exe", file, size - 1);
+    Dl_info        own;
+
+    file[len > 0 ? len : 0] = '\0';
+
+    /* with a loader the executable may be that; without, nobody can tell */
+    if (getauxval(AT_BASE) != 0 && dladdr((void *) find_own, &own) != 0) {
+        snprintf(file, size, "%s", own.dli_fname);
+    }
+}
+
+
 /*
  * Writes the path of pprof-lines, SIZE bytes: beside what this code was
  * loaded from, or where "make install" puts it.  The environment's PATH is
@@ -586,14 +603,23 @@ find_program(const struct pprof_maps *maps, char *path, size_t size)
         "/usr/local/libexec/", "/usr/libexec/", NULL
     };
 
-    const struct pprof_map  *map = pprof_maps_find(maps,
-                                                   (uintptr_t) find_program);
-    const char              *slash = map == NULL ? NULL
-                                     : strrchr(map->file, '/');
+    char                     own[4096];
+    const struct pprof_map  *map = maps->source != NULL ? NULL
+                                   : pprof_maps_find(maps,
+                                         (uintptr_t) find_program);
+    const char              *file = map == NULL ? own : map->file;
+
+    own[0] = '\0';
+
+    if (maps->source != NULL) {
+        find_own(own, sizeof(own));
+    }
+
+    const char              *slash = strrchr(file, '/');
 
     for (size_t i = 0; slash != NULL && places[i] != NULL; i++) {
         const int  len = snprintf(path, size, "%.*s%spprof-lines",
-                                  (int) (slash - map->file), map->file,
+                                  (int) (slash - file), file,
                                   places[i]);
 
         if (len < (int) size && access(path, X_OK) == 0) {
