@@ -178,6 +178,27 @@ for my $how (0 .. 2) {
 	unlink "$dir/used";
 }
 
+# Assembly without frame tables, that uses rbp for something else: its stacks
+# ended there, or had callers that never called it.
+
+SKIP: {
+	skip 'no such assembly here', 12 unless `uname -m` =~ /x86_64/;
+
+	for my $how (0 .. 2) {
+		my ($app, $sock) = program('truth', "$dir/used", 'assembly', $how);
+		my %sum = read_profile(ask($sock, 'profile?seconds=1'),
+			qw/ no_rows call_assembly decoy main called /);
+
+		cmp_ok($sum{no_rows}, '>', 0.8 * $sum{total}, "assembly $how: seen");
+		cmp_ok($sum{call_assembly}, '>', 0.95 * $sum{no_rows},
+			"assembly $how: its caller is found");
+		cmp_ok($sum{main}, '>', 0.95 * $sum{no_rows},
+			"assembly $how: and all further up");
+		is($sum{decoy}, 0, "assembly $how: nobody who did not call it");
+		$app->stop();
+	}
+}
+
 # Children of each kind find themselves to be the owner of what they locked:
 # one waited for itself for ever.
 

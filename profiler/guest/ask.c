@@ -102,7 +102,7 @@ pprof_ask_thread(size_t index, pid_t tid)
                           false);
 
     if (timer == -1) {
-        return errno;
+        return EAGAIN;
     }
 
     ask.threads[index].timer = timer;

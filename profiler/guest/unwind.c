@@ -20,6 +20,7 @@ enum {
     MAIN_STACK = 128 * 1024 * 1024,     /* what the kernel keeps free for it */
     RED_ZONE = 128,                     /* bytes below sp that are in use */
     OWN_FRAMES = 64 * 1024,             /* the signal's frame and ours */
+    SEARCH_MAX = 512,                   /* words looked at for a caller */
     UNKNOWN_MAX = 16,                   /* frames in a row without a module */
     SCAN_MAX = 4096                     /* words looked at for a lost fp */
 };
@@ -37,6 +38,7 @@ struct walker {
     bool                      fp_known;
     bool                      exact;    /* pc was interrupted, not called */
     bool                      copied;   /* memory is a copy: no other stack */
+    bool                      searched; /* for a return address, once */
     const struct pprof_memory *memory;  /* that copy */
 
     /* words from low to high are at address + bias */
@@ -271,62 +273,6 @@ step_signal(struct walker *walker)
 }
 
 
-/*
- * The chain of frame pointers, for code without rows: JIT, assembly.
- */
-static bool
-step_chain(struct walker *walker)
-{
-    uintptr_t fp = walker->fp, next, pc;
-
-    if (!walker->fp_known || fp < walker->sp
-        || !read_word(walker, fp, &next)
-        || !read_word(walker, fp + sizeof(uintptr_t), &pc))
-    {
-        return false;
-    }
-
-    pc = strip_signature(pc);
-
-    if (!is_plausible(walker, pc)) {
-        return false;
-    }
-
-    walker->pc = pc;
-    walker->sp = fp + 2 * sizeof(uintptr_t);
-    walker->fp = next;
-    walker->exact = false;
-    walker->context = NULL;
-
-    return true;
-}
-
-
-/*
- * A step out of code without rows.
- */
-static bool
-step_unknown(struct walker *walker)
-{
-#if defined(__aarch64__)
-    /*
-     * Where code was interrupted, the link register leads out of what calls
-     * nobody: the linker's stubs, most assembly.
-     */
-    if (walker->exact && walker->cfi != NULL
-        && pprof_cfi_find(walker->cfi, walker->link) != NULL)
-    {
-        walker->pc = walker->link;
-        walker->exact = false;
-        walker->context = NULL;
-        return true;
-    }
-#endif
-
-    return step_chain(walker);
-}
-
-
 /* Does CODE, the 8 bytes before a return address, end in a call? */
 static bool
 ends_in_call(const uint8_t *code)
@@ -393,6 +339,101 @@ is_return_address(const struct walker *walker, uintptr_t pc)
     return pprof_raw(SYS_process_vm_readv, (uintptr_t) pid, (uintptr_t) &local,
                      1, (uintptr_t) &remote, 1, 0) == (long) sizeof(code)
            && ends_in_call(code);
+}
+
+
+/*
+ * The chain of frame pointers, for code without rows: JIT, assembly.
+ */
+static bool
+step_chain(struct walker *walker)
+{
+    uintptr_t fp = walker->fp, next, pc;
+
+    if (!walker->fp_known || fp < walker->sp
+        || !read_word(walker, fp, &next)
+        || !read_word(walker, fp + sizeof(uintptr_t), &pc))
+    {
+        return false;
+    }
+
+    pc = strip_signature(pc);
+
+    if (!is_plausible(walker, pc)) {
+        return false;
+    }
+
+    /* code without rows may use the register for anything */
+    if (walker->cfi != NULL && pprof_cfi_find(walker->cfi, pc) != NULL
+        && !is_return_address(walker, pc))
+    {
+        return false;
+    }
+
+    walker->pc = pc;
+    walker->sp = fp + 2 * sizeof(uintptr_t);
+    walker->fp = next;
+    walker->exact = false;
+    walker->context = NULL;
+
+    return true;
+}
+
+
+/*
+ * Assembly without rows that has changed the frame pointer: the first word on
+ * the stack that a call returns to is, nearly always, where it returns to.
+ */
+static bool
+step_search(struct walker *walker)
+{
+    uintptr_t addr = walker->sp, pc;
+
+    for (size_t i = 0; i < SEARCH_MAX; i++, addr += sizeof(uintptr_t)) {
+        if (!read_word(walker, addr, &pc)) {
+            return false;
+        }
+
+        pc = strip_signature(pc);
+
+        if (is_plausible(walker, pc) && is_return_address(walker, pc)) {
+            walker->pc = pc;
+            walker->sp = addr + sizeof(uintptr_t);
+            walker->fp_known = false;
+            walker->searched = true;
+            walker->exact = false;
+            walker->context = NULL;
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+/*
+ * A step out of code without rows, which is in a MODULE or, as JIT code, in
+ * none.
+ */
+static bool
+step_unknown(struct walker *walker, const struct pprof_cfi_module *module)
+{
+#if defined(__aarch64__)
+    /*
+     * Where code was interrupted, the link register leads out of what calls
+     * nobody: the linker's stubs, most assembly.
+     */
+    if (walker->exact && walker->cfi != NULL
+        && pprof_cfi_find(walker->cfi, walker->link) != NULL)
+    {
+        walker->pc = walker->link;
+        walker->exact = false;
+        walker->context = NULL;
+        return true;
+    }
+#endif
+
+    return step_chain(walker) || (module != NULL && step_search(walker));
 }
 
 
@@ -476,7 +517,9 @@ find_cfa(struct walker *walker, const struct pprof_cfi_row *row,
 
     case PPROF_CFI_FP:
     case PPROF_CFI_DEREF_FP:
-        if (!walker->fp_known && (!walker->copied || !find_fp(walker))) {
+        if (!walker->fp_known
+            && !((walker->copied || walker->searched) && find_fp(walker)))
+        {
             return false;
         }
 
@@ -630,7 +673,11 @@ walk(struct walker *walker, uintptr_t *pcs, size_t max)
         }
 
         if (row == NULL || pprof_cfi_row_kind(row) == PPROF_CFI_NONE) {
-            if (!step_unknown(walker)) {
+            if (!step_unknown(walker, module)) {
+                if (module != NULL && n < max) {
+                    pcs[n++] = PPROF_UNWIND_UNKNOWN;
+                }
+
                 break;
             }
 
@@ -652,6 +699,7 @@ pprof_unwind_context(const ucontext_t *context, uintptr_t *pcs, size_t max)
     walker.fp_known = true;
     walker.exact = true;
     walker.copied = false;
+    walker.searched = false;
 
 #if defined(__x86_64__)
     walker.pc = (uintptr_t) context->uc_mcontext.gregs[REG_RIP];
@@ -703,6 +751,7 @@ pprof_unwind_here(uintptr_t *pcs, size_t max, size_t skip)
     walker.fp_known = true;
     walker.exact = true;
     walker.copied = false;
+    walker.searched = false;
 
     set_stack(&walker, true);
 
@@ -745,6 +794,7 @@ pprof_unwind_copy(const struct pprof_regs *regs,
     walker.fp_known = regs->fp_known;
     walker.exact = regs->exact;
     walker.copied = true;
+    walker.searched = false;
     walker.windowed = false;
     walker.low = memory->low;
     walker.high = memory->high;

@@ -26,6 +26,12 @@
 #include "guest/stackmap.h"
 
 
+/*
+ * In place of a caller: there was one, in code without rows, and it was not
+ * found.  Less one it is in no mapping.
+ */
+enum { PPROF_UNWIND_UNKNOWN = 2 };
+
 /* What is known of the registers where a walk starts. */
 struct pprof_regs {
     uintptr_t         pc;

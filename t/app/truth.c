@@ -20,6 +20,10 @@
  *     truth FILE blocked HOW             threads that block all signals, by
  *                                        themselves (0), all but two (1), or
  *                                        inherited from their creator (2)
+ *     truth FILE assembly HOW            code without frame tables: a leaf with
+ *                                        rubbish in rbp (0), with rbp at words
+ *                                        that look like a frame of decoy()'s
+ *                                        (1), one that calls called() (2)
  *     truth FILE coroutine SIZE          threads whose work is on stacks of
  *                                        their own, of SIZE
  *     truth FILE forks 0                 prints how children by fork(), _Fork()
@@ -333,6 +337,70 @@ blocked(void *arg)
 }
 
 
+#if defined(__x86_64__)
+
+/*
+ * No .cfi_… stands in here, as in the assembly of codecs.  The decoy's address
+ * is where rbp says that a return address is.
+ */
+__asm__ (".text\n"
+         ".type no_rows, @function\n"
+         "no_rows:\n\t"
+         "push %rbp\n\t"
+         "push %rbx\n\t"
+         "sub $40, %rsp\n\t"
+         "movq $0x1234567, %rbp\n\t"
+         "cmp $1, %rsi\n\t"
+         "jne 1f\n\t"
+         "lea decoy(%rip), %rbp\n\t"
+         "mov %rbp, 24(%rsp)\n\t"
+         "lea 64(%rsp), %rbp\n\t"
+         "mov %rbp, 16(%rsp)\n\t"
+         "lea 16(%rsp), %rbp\n"
+         "1:\n\t"
+         "cmp $2, %rsi\n\t"
+         "jne 2f\n\t"
+         "call called\n\t"
+         "jmp 3f\n"
+         "2:\n\t"
+         "dec %rdi\n\t"
+         "jnz 2b\n"
+         "3:\n\t"
+         "add $40, %rsp\n\t"
+         "pop %rbx\n\t"
+         "pop %rbp\n\t"
+         "ret\n"
+         ".size no_rows, . - no_rows\n");
+
+void no_rows(uint64_t rounds, uint64_t how);
+void decoy(void);
+void called(uint64_t rounds);
+
+
+FRAME void
+decoy(void)
+{
+    __asm__ volatile ("nop");
+}
+
+
+FRAME void
+called(uint64_t rounds)
+{
+    for (volatile uint64_t i = 0; i < rounds / 4; i++) { /* void */ }
+}
+
+
+FRAME static void
+call_assembly(void)
+{
+    no_rows(10000000, kind);
+    __asm__ volatile ("" ::: "memory");
+}
+
+#endif
+
+
 /* A stack of its own for one thread, and what lies below it. */
 enum { BELOW = 4096 };
 
@@ -515,6 +583,15 @@ main(int argc, char **argv)
         }
 
         pause();
+
+#if defined(__x86_64__)
+    } else if (strcmp(how, "assembly") == 0) {
+        kind = a;
+
+        for ( ;; ) {
+            call_assembly();
+        }
+#endif
 
     } else if (strcmp(how, "sleepers") == 0) {
         work_nsec = (uint64_t) atoi(argv[5]) * 1000000;

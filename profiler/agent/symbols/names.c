@@ -794,9 +794,12 @@ int
 pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
     uintptr_t addr, struct pprof_name *out)
 {
+    /* guest/unwind.h: the walker's word for a caller it did not find */
+    const char  *const nowhere = addr < 16 ? "[unknown caller]" : "[unknown]";
+
     *out = (struct pprof_name) {
-        .name = "[unknown]",
-        .system_name = "[unknown]"
+        .name = nowhere,
+        .system_name = nowhere
     };
 
     const struct pprof_map  *map = pprof_maps_find(maps, addr);
