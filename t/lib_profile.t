@@ -76,16 +76,22 @@ my ($app, $sock, $r, $text);
 # go tool pprof itself asks, over TCP
 
 SKIP: {
-	skip 'no go', 9 unless Debug::Nginx::have_bin('go');
+	skip 'no go', 10 unless Debug::Nginx::have_bin('go');
 
 	my $port = Debug::Nginx::free_port();
 
 	($app) = program($burn, listen => "127.0.0.1:$port",
 		ready => { port => $port });
 
-	my $before = cpu($app->pid());
-	$text = listing('-top', '-nodecount=5', '-seconds=2',
-		"http://127.0.0.1:$port/debug/pprof/profile");
+	my $before;
+
+	# a machine that has more to do may give it nothing for two seconds
+	for (1 .. 20) {
+		$before = cpu($app->pid());
+		$text = listing('-top', '-nodecount=5', '-seconds=2',
+			"http://127.0.0.1:$port/debug/pprof/profile");
+		last if total($text) > 0.05;
+	}
 
 	like($text, qr/^File: perl$/m, 'File');
 	like($text, qr/^Build ID: [0-9a-f]{40}$/m, 'Build ID');
@@ -96,12 +102,14 @@ SKIP: {
 	unlike($text, qr/Profile(Data|Handler)|CpuProfiler|__restore_rt|pprof_/,
 		'not those of the profiler');
 
-	# go spends a while after the profile, and the program goes on
-	# of a processor that it may have to share with many
+	# go spends a while after the profile, and the program goes on with
+	# more or less of a processor that it shares: what it had in the window,
+	# the profile tells, or it is one sample at least
 	my $total = total($text);
 	my $used = cpu($app->pid()) - $before;
-	cmp_ok($total, '>', $used < 0.25 ? $used / 5 : 0.05,
-		'CPU time of a busy program');
+	my ($window) = $text =~ /account: ([\d.]+) s of CPU/;
+	cmp_ok($total, '>=', ($window // 0.1) / 2, 'CPU time of a busy program');
+	cmp_ok($window // 0, '<', 1.2 * $used + 0.1, 'the window is part of it');
 	cmp_ok($total, '<', 1.2 * $used + 0.1, 'and no more than there was');
 
 	is($app->err(), '', 'nothing on stderr');

@@ -97,58 +97,58 @@ my %client = (
     # longer than all others, so that nothing else keeps its worker
     'big answer, a reader that pauses' => sub {
         my $paused;
-        my $r = http_get('/debug/pprof/acs/0/growth', timeout => 40,
+        my $r = http_get('/debug/pprof/acs/0/growth', timeout => 100,
                          port => $port, recv => sub { $paused++ or sleep 7 });
         return ($r->{complete} && $r->{body} eq $big, $r);
     },
     'big answer, slow reader' => sub {
-        my $r = http_get('/debug/pprof/acs/0/growth', timeout => 40,
+        my $r = http_get('/debug/pprof/acs/0/growth', timeout => 100,
                          port => $port, recv => $slowly->());
         return ($r->{complete} && $r->{body} eq $big, $r);
     },
     'profile' => sub {
         my $r = http_get('/debug/pprof/acs/1/profile?seconds=3',
-                         port => $port, timeout => 40);
+                         port => $port, timeout => 100);
         return ($r->{complete} && $r->{body} =~ /profile of 3 s/, $r);
     },
     'shared, who began and leaves' => sub {
         http_get('/share/pprof/acs/2/profile?seconds=3', port => $port,
-                 timeout => 40, abort => 1.5);
+                 timeout => 100, abort => 1.5);
         return 1;
     },
     'shared, joined' => sub {
         sleep 0.3;
         my $r = http_get('/share/pprof/acs/2/profile?seconds=3',
-                         port => $port, timeout => 40);
+                         port => $port, timeout => 100);
         return ($r->{complete} && $r->{body} =~ /profile of 3 s/, $r);
     },
     'kept alive' => sub {
         my $r = http_get('/share/pprof/acs/3/profile?seconds=3',
-                         port => $port, timeout => 40);
+                         port => $port, timeout => 100);
         return ($r->{complete} && $r->{body} =~ /profile of 3 s/
                && length $r->{body} > 50, $r);
     },
     'snapshot' => sub {
         my $r = http_get('/debug/pprof/kept/', method => 'POST', port => $port,
-                         timeout => 40, body => 'group=acs&kind=heap&peer=' . $b[0]->addr());
+                         timeout => 100, body => 'group=acs&kind=heap&peer=' . $b[0]->addr());
         return ($r->{complete} && $r->{status} == 201, $r);
     },
     'page with silent peers' => sub {
-        my $r = http_get('/debug/pprof/', port => $port, timeout => 40);
+        my $r = http_get('/debug/pprof/', port => $port, timeout => 100);
         return ($r->{complete} && $r->{body} =~ /nothing within 1 s/, $r);
     },
     'stats, slow reader' => sub {
-        my $r = http_get('/debug/stats', port => $port, timeout => 40,
+        my $r = http_get('/debug/stats', port => $port, timeout => 100,
                          recv => $slowly->());
         return ($r->{complete} && decode_json($r->{body})->{upstreams}{many},
                 $r);
     },
     'symbol, slow writer' => sub {
-        my $s = http_open(port => $port, timeout => 40);
+        my $s = http_open(port => $port, timeout => 100);
         my $r = http_request(["POST /debug/pprof/acs/0/symbol HTTP/1.1\r\n"
             . "Host: localhost\r\nConnection: close\r\nContent-Length: 30\r\n\r\n",
             map { ("0x1234567+", \0.8) } 1 .. 3],
-            sock => $s, timeout => 40);
+            sock => $s, timeout => 100);
         return ($r->{complete} && $r->{body} eq "app\n", $r);
     },
     'HTTP/2' => sub {
@@ -182,12 +182,23 @@ sub start {
     return \%pid;
 }
 
+# A peer that has no processor for ten seconds more than it was asked for is
+# given up, and nginx says so: on such a machine that client shows nothing.
+
 sub finish {
     my ($pid, $when) = @_;
 
     for my $name (sort keys %$pid) {
         waitpid $pid->{$name}, 0;
-        is($?, 0, "$when: $name") or diag(read_file(why($name)));
+        my ($status, $why) = ($?, read_file(why($name)));
+
+        SKIP: {
+            skip "$when: $name: the machine is too busy for its peer", 1
+                if $status && $why =~ /closed=1 complete=0/
+                && $t->error_log() =~ /answered nothing in time/;
+
+            is($status, 0, "$when: $name") or diag($why);
+        }
     }
 }
 
