@@ -105,12 +105,15 @@ ngx_str_t  ngx_http_debug_history_names[NGX_HTTP_DEBUG_H_COARSE] = {
 
 static ngx_event_t               ngx_http_debug_history_event;
 static ngx_event_t               ngx_http_debug_history_next;
+static void                    (*ngx_http_debug_history_tick)(void *data);
+static void                     *ngx_http_debug_history_tick_data;
 static ngx_connection_t          ngx_http_debug_history_dumb;
 static ngx_http_debug_filling_t  ngx_http_debug_history_filling;
 
 
 void
-ngx_http_debug_history_start(ngx_http_debug_zone_t *zone, ngx_cycle_t *cycle)
+ngx_http_debug_history_start(ngx_http_debug_zone_t *zone, ngx_cycle_t *cycle,
+    void (*tick)(void *data), void *data)
 {
     ngx_event_t  *ev;
 
@@ -120,6 +123,9 @@ ngx_http_debug_history_start(ngx_http_debug_zone_t *zone, ngx_cycle_t *cycle)
 
     ngx_http_debug_history_dumb.fd = (ngx_socket_t) -1;
     ngx_http_debug_history_dumb.data = zone;
+
+    ngx_http_debug_history_tick = tick;
+    ngx_http_debug_history_tick_data = data;
 
     ngx_memzero(ev, sizeof(ngx_event_t));
 
@@ -142,18 +148,18 @@ ngx_http_debug_history_timer(ngx_event_t *ev)
     ngx_connection_t       *c;
     ngx_http_debug_zone_t  *zone;
 
-    if (ngx_exiting || ngx_terminate || ngx_quit) {
-        return;
-    }
-
     c = ev->data;
     zone = c->data;
+
+    ngx_http_debug_history_tick(ngx_http_debug_history_tick_data);
 
     /* the second that has just ended */
 
     now = ngx_http_debug_now() / 1000000;
 
-    if (ngx_http_debug_history_begin(zone, now / 1000 - 1) == NGX_OK) {
+    if (!ngx_exiting && !ngx_terminate && !ngx_quit
+        && ngx_http_debug_history_begin(zone, now / 1000 - 1) == NGX_OK)
+    {
         ngx_http_debug_history_posted(&ngx_http_debug_history_next);
     }
 

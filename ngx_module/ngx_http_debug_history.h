@@ -83,9 +83,13 @@ ngx_int_t ngx_http_debug_history_begin(ngx_http_debug_zone_t *zone,
  */
 ngx_int_t ngx_http_debug_history_step(void);
 
-/* Starts this process's timer.  Context: worker start. */
+/*
+ * Starts this process's timer, which calls TICK with DATA, too, while the
+ * process drains as well: one timer costs requests less than two.  Context:
+ * worker start.
+ */
 void ngx_http_debug_history_start(ngx_http_debug_zone_t *zone,
-    ngx_cycle_t *cycle);
+    ngx_cycle_t *cycle, void (*tick)(void *data), void *data);
 
 /*
  * A profile of KIND is taken now; charts mark it.  One whose names are longer

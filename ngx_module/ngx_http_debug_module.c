@@ -1007,8 +1007,9 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
 
     if (dmcf) {
         ngx_http_debug_record_init_process(cycle, &dmcf->record);
-        ngx_http_debug_record_start(cycle, &dmcf->record);
-        ngx_http_debug_history_start(dmcf->record.zone, cycle);
+        ngx_http_debug_history_start(dmcf->record.zone, cycle,
+                                     ngx_http_debug_record_tick,
+                                     &dmcf->record);
         ngx_http_debug_kept_start(&dmcf->kept, cycle);
     }
 

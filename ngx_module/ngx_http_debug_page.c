@@ -279,6 +279,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
         "<th class=\"l\" scope=\"col\">Peer</th>"
         "<th class=\"l\" scope=\"col\">Upstream</th>"
         "<th class=\"l\" scope=\"col\">State</th>"
+        "<th class=\"l\" scope=\"col\">Why</th>"
         "<th scope=\"col\">Answers</th><th scope=\"col\">p50</th>"
         "<th scope=\"col\">p99</th><th scope=\"col\">4xx</th>"
         "<th scope=\"col\">5xx</th><th scope=\"col\">No answer</th>"
@@ -294,7 +295,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
 
     if (peers.nelts == 0) {
         ngx_http_debug_out_literal(out,
-            "<tr><td class=\"l\" colspan=\"11\">No upstream is configured:"
+            "<tr><td class=\"l\" colspan=\"12\">No upstream is configured:"
             " proxy_pass names none.</td></tr>\n");
     }
 
@@ -388,8 +389,8 @@ ngx_http_debug_page_row(ngx_http_debug_out_t *out,
     reason.data = peer->state.reason;
 
     ngx_http_debug_out_print(out,
-        "</td><td class=\"l\"><span class=\"state %V\">%V</span> ",
-        state, state);
+        "</td><td class=\"l\"><span class=\"state %V\">%V</span></td>"
+        "<td class=\"l why\">", state, state);
     ngx_http_debug_page_text(out, &reason);
     ngx_http_debug_out_print(out, "</td><td>%uL</td><td>", peer->row.count);
 

@@ -141,6 +141,11 @@ static ngx_http_debug_round_t  *
     ngx_http_debug_under_way[1 << NGX_HTTP_DEBUG_BITS];
 
 
+/* The one that began last, whose first try comes next, nearly always. */
+
+static ngx_http_debug_round_t  *ngx_http_debug_latest;
+
+
 /*
  * Where the round of U is hung up.  Upstreams lie at much the same place of
  * their pools, so that the lowest bits tell little: hashed by multiplication.
@@ -189,6 +194,8 @@ ngx_http_debug_record_take(ngx_http_request_t *r)
     round->next = *p;
     *p = round;
 
+    ngx_http_debug_latest = round;
+
     return round;
 }
 
@@ -203,6 +210,7 @@ ngx_http_debug_record_give(ngx_http_debug_round_t **p)
     round = *p;
     *p = round->next;
 
+    round->upstream = NULL;
     round->next = ngx_http_debug_rounds;
     ngx_http_debug_rounds = round;
 }
@@ -391,7 +399,12 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
     u = (ngx_http_upstream_t *) ((u_char *) pc
                                  - offsetof(ngx_http_upstream_t, peer));
 
-    round = *ngx_http_debug_record_find(u);
+    round = ngx_http_debug_latest;
+
+    if (round->upstream != u) {
+        round = *ngx_http_debug_record_find(u);
+    }
+
     r = round->request;
 
     if (round->tries) {
@@ -1366,7 +1379,9 @@ ngx_http_debug_record_early(ngx_http_debug_round_t *round)
             return;
         }
 
-        ngx_http_debug_record_find_peer(r, round, state->peer);
+        if (!round->early) {
+            ngx_http_debug_record_find_peer(r, round, state->peer);
+        }
     }
 
     if (round->peer.entity == NULL) {
@@ -1517,16 +1532,15 @@ ngx_http_debug_record_active(ngx_http_debug_round_t *round)
 ngx_int_t
 ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 {
+    off_t                               received, sent;
     uint64_t                            start, elapsed;
-    ngx_uint_t                          status;
+    ngx_uint_t                          status, upgrades;
     ngx_http_debug_cell_t              *cell;
     ngx_http_debug_early_t             *early;
     ngx_http_variable_value_t          *v;
     ngx_http_debug_record_loc_conf_t   *rlcf;
     ngx_http_debug_record_srv_conf_t   *rscf;
     ngx_http_debug_record_main_conf_t  *rmcf;
-
-    static ngx_http_debug_early_t  none;
 
     if (r != r->main) {
         return NGX_OK;
@@ -1547,7 +1561,9 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    early = &none;
+    received = r->request_length;
+    sent = r->connection->sent;
+    upgrades = 1;
 
     if (v->escape) {
 
@@ -1555,6 +1571,9 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 
         early = (ngx_http_debug_early_t *) v->data;
         start = early->start;
+        received -= early->received;
+        sent -= early->sent;
+        upgrades -= early->upgraded;
     }
 
     elapsed = start ? ngx_http_debug_now() - start
@@ -1575,14 +1594,11 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 
     cell = rscf->place.cell;
 
-    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED],
-                       r->request_length - early->received);
-    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT],
-                       r->connection->sent - early->sent);
+    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED], received);
+    ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT], sent);
 
     if (status == NGX_HTTP_SWITCHING_PROTOCOLS) {
-        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES],
-                           !early->upgraded);
+        ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_UPGRADES], upgrades);
         return NGX_OK;
     }
 

@@ -139,9 +139,8 @@ void ngx_http_debug_record_name(ngx_http_debug_record_main_conf_t *rmcf,
  */
 void ngx_http_debug_record_name_live(ngx_http_debug_record_main_conf_t *rmcf);
 
-/* Starts this process's timer.  Context: worker start. */
-void ngx_http_debug_record_start(ngx_cycle_t *cycle,
-    ngx_http_debug_record_main_conf_t *rmcf);
+/* Once a second, with the main configuration.  Context: worker, timer. */
+void ngx_http_debug_record_tick(void *data);
 
 /* Takes a lane, and finds where it counts.  Context: worker start. */
 void ngx_http_debug_record_init_process(ngx_cycle_t *cycle,

@@ -7,52 +7,18 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_event.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_record.h"
 
 
-static void ngx_http_debug_record_timer(ngx_event_t *ev);
 static void ngx_http_debug_record_names(
     ngx_http_debug_record_main_conf_t *rmcf);
 
 
-static ngx_event_t       ngx_http_debug_record_event;
-static ngx_connection_t  ngx_http_debug_record_dumb;
-
-
 void
-ngx_http_debug_record_start(ngx_cycle_t *cycle,
-    ngx_http_debug_record_main_conf_t *rmcf)
+ngx_http_debug_record_tick(void *data)
 {
-    ngx_event_t  *ev;
-
-    ev = &ngx_http_debug_record_event;
-
-    /* the log of events wants a descriptor */
-
-    ngx_http_debug_record_dumb.fd = (ngx_socket_t) -1;
-    ngx_http_debug_record_dumb.data = rmcf;
-
-    ngx_memzero(ev, sizeof(ngx_event_t));
-
-    ev->handler = ngx_http_debug_record_timer;
-    ev->data = &ngx_http_debug_record_dumb;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
-
-    ngx_add_timer(ev, 500);
-}
-
-
-static void
-ngx_http_debug_record_timer(ngx_event_t *ev)
-{
-    ngx_connection_t                   *c;
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
-    c = ev->data;
-    rmcf = c->data;
+    ngx_http_debug_record_main_conf_t *rmcf = data;
 
     /* a worker that drains still has what takes long */
 
@@ -61,8 +27,6 @@ ngx_http_debug_record_timer(ngx_event_t *ev)
     if (!ngx_exiting && !ngx_quit && !ngx_terminate) {
         ngx_http_debug_record_names(rmcf);
     }
-
-    ngx_add_timer(ev, 1000);
 }
 
 

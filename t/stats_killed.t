@@ -61,7 +61,7 @@ EOC
 # -- clients, each of which counts for itself
 
 my $dir = temp_dir('count');
-my %path = (app => '/', dead => '/retry', '127.0.0.1' => '/var');
+my %path = (app => '/', dead => '/retry', $b->addr() => '/var');
 my @pid;
 
 sub child {

@@ -183,7 +183,8 @@ my (%page, @order);
 my $html = http_get('/debug/')->{body};
 
 while ($html =~ m!<tr><th[^>]*>([^<]+)</th><td[^>]*>many</td>
-                  <td[^>]*><span[^>]*>(\w+)</span>[^<]*</td><td>(\d+)</td>
+                  <td[^>]*><span[^>]*>(\w+)</span></td><td[^>]*>[^<]*</td>
+                  <td>(\d+)</td>
                   (.*?)</tr>!xg)
 {
     my ($peer, $state, $count, $rest) = ($1, $2, $3, $4);

@@ -117,7 +117,8 @@ sub in_page {
     my $html = http_get('/debug/')->{body};
 
     while ($html =~ m!scope="row">([^<]+)</th><td\ class="l">\w+</td><td\ class="l">
-                      <span\ class="state\ (\w+)">(\w+)</span>\ ([^<]+)</td>!xg)
+                      <span\ class="state\ (\w+)">(\w+)</span></td>
+                      <td\ class="l\ why">([^<]+)</td>!xg)
     {
         my ($peer, $class, $state, $reason) = ($1, $2, $3, $4);
         $reason =~ s/&quot;/"/g;

@@ -12,7 +12,7 @@
 # divided by N, so that what happens once is not in them.  "net" leaves out
 # what malloc() and its kin take, which depends on what was allocated before.
 # What happens once a second, which under valgrind is every few requests, is
-# in neither: two timers of ours, and nginx's texts of the time.  IDLE other
+# in neither: the history's timer, and nginx's texts of the time.  IDLE other
 # clients are connected, as they would be: each has a timer, and without them
 # the tree of timers would be so small that one more is half a level more.
 
@@ -209,7 +209,6 @@ sub parse {
             $calls = 0;
             $sum{timer} += $n
                 if $callee eq 'ngx_http_debug_history_timer'
-                   || $callee eq 'ngx_http_debug_record_timer'
                    || ($callee eq 'ngx_http_debug_history_posted'
                        && $fn ne 'ngx_http_debug_history_timer')
                    || ($fn eq 'ngx_time_update' && $callee =~ /^ngx_/);

@@ -239,7 +239,7 @@ test('overview on a phone: everything of a peer without scrolling', opt,
 
     assert.deepEqual(out, [], 'in sight');
     assert.equal(await p.locator('tbody tr').first().evaluate(tr =>
-        getComputedStyle(tr.cells[3], '::before').content), '"p99"');
+        getComputedStyle(tr.cells[4], '::before').content), '"p99"');
 });
 
 
