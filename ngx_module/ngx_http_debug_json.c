@@ -641,10 +641,14 @@ ngx_http_debug_json_history_step(void *data)
         js->phase = 1;
     }
 
-    for (rows = 0; js->id < js->ids; js->id++) {
-        e = ngx_http_debug_zone_by_id(js->zone, js->id);
+    /* servers and groups first: of what is left out they have the sums */
 
-        if (!ngx_http_debug_json_charted(js, e)) {
+    for (rows = 0; js->id < 2 * js->ids; js->id++) {
+        e = ngx_http_debug_zone_by_id(js->zone, js->id % js->ids);
+
+        if (!ngx_http_debug_json_charted(js, e)
+            || (e->kind == NGX_HTTP_DEBUG_PEER) != (js->id >= js->ids))
+        {
             continue;
         }
 

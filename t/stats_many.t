@@ -218,6 +218,9 @@ is(scalar @{ $d->{series} }, 64, 'charts: 64 have points by themselves');
 is($d->{left_out}, 1 + 16 + 30 + @peers - 64, 'charts: it says how many not');
 is(scalar @{ $d->{others} }, $d->{left_out}, 'charts: and who');
 
+is(scalar(grep { $_->{kind} ne 'peer' } @{ $d->{series} }), 1 + 16,
+   'charts: servers and groups come first');
+
 my %named = map { ($_->{upstream} // '') . ' ' . ($_->{peer} // '') => 1 }
             @{ $d->{series} }, @{ $d->{others} };
 is(scalar(grep { !$named{"many $_"} } @peers), 0, 'charts: each is named');

@@ -571,6 +571,8 @@ function layout() {
                                            add) }] : []),
         ...(lines.length ? [] : [{ name: alone, color: 'c1', dash: [],
                                    get: what(name, add) }])];
+    const each = ', by peer' + (peers.length < list.length
+        ? `: ${peers.length} of ${list.length}` : '');
     const by = manyGroups ? ', by upstream' : one ? '' : ', by peer';
 
     const byPeer = name => peers.map((p, i) => ({ name: label(p),
@@ -596,12 +598,12 @@ function layout() {
                                           + k[1], dash: DASHES[i],
                                           get: what(k, add) })) },
         { id: 'mem', title: 'Memory', format: bytes, scale: 'bytes',
-          unit: one ? 'of the process' : 'resident, by peer',
+          unit: one ? 'of the process' : 'resident' + each,
           series: onePeerOr([['RSS', 'rss', 'c1'],
                              ['heap in use', 'heap', 'c3'],
                              ['heap held', 'held', 'c4']], 'rss') },
         { id: 'cpu', title: 'CPU', format: share,
-          unit: one ? 'of one core' : 'of one core, user, by peer',
+          unit: one ? 'of one core' : 'of one core, user' + each,
           series: onePeerOr([['user', 'user', 'c1'], ['system', 'sys', 'c2']],
                             'user') },
         one
