@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use FindBin;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw/ sleep time /;
 
@@ -315,6 +316,24 @@ for my $line ('[alert] 1#1: x', '[crit] 1#1: x', '[emerg] 1#1: x',
                . "'/error.log'; print \$f '$line'; close \$f; $done");
     isnt($r->{exit}, 0, "\"$line\" fails the test");
     like($r->{err}, qr/\Q$line\E/, 'and is shown');
+}
+
+# a debug log: what is looked for in each line took a minute
+
+{
+    my $line = '2026/12/01 03:57:00 [debug] 1#1: *1 http upstream process'
+               . " header: \"Content-Length: 100\"\n";
+    my $text = $line x 400_000;
+    my @t = POSIX::times();
+
+    is(scalar Debug::Nginx::sanitizer_reports($text), 0, '36 MB of a log');
+    is(scalar Debug::Nginx::sanitizer_reports($text
+           . "x\n1: runtime error: y\nz"), 1, 'and a report at its end');
+
+    my @e = POSIX::times();
+
+    cmp_ok(($e[1] - $t[1]) / POSIX::sysconf(POSIX::_SC_CLK_TCK()), '<', 5,
+           'are looked through at once');
 }
 
 $r = child("\$t->run(\$conf); kill 'STOP', \$t->worker_pids();"

@@ -1081,15 +1081,36 @@ sub _sanitizers {
 }
 
 
+# The first three, each with the 40 lines that follow.  TEXT may be a debug
+# log of 50 MB, in which a pattern would try each of its words at each byte.
+
 sub sanitizer_reports {
     my ($text) = @_;
-    my @reports;
+    my ($pos, @reports) = (0);
 
-    while ($text =~ /^.*(?:(?:Address|Thread|Leak|UndefinedBehavior|Memory)
-                     Sanitizer|runtime\ error:).*(?:\n.*){0,40}/mgx)
-    {
-        push @reports, $&;
-        last if @reports == 3;
+    while (@reports < 3) {
+        my ($at) = sort { $a <=> $b } grep { $_ >= 0 }
+                   map { index($text, $_, $pos) }
+                       'Sanitizer', 'runtime error:';
+
+        last unless defined $at;
+
+        my $from = rindex($text, "\n", $at) + 1;
+
+        $pos = $at;
+
+        for (0 .. 40) {
+            my $end = index($text, "\n", $pos);
+
+            $pos = $end == -1 ? length $text : $end + 1;
+            last if $end == -1;
+        }
+
+        my $report = substr($text, $from, $pos - $from);
+
+        push @reports, $report =~ s/\n\z//r
+            if $report =~ /(?:Address|Thread|Leak|UndefinedBehavior|Memory)
+                           Sanitizer|runtime\ error:/x;
     }
 
     return @reports;
