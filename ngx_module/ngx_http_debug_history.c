@@ -549,6 +549,10 @@ ngx_http_debug_history_cell(ngx_http_debug_cell_t *cell,
             break;
         }
 
+        if (code >= NGX_HTTP_DEBUG_GRPC) {
+            continue;
+        }
+
         n = ngx_http_debug_load(&cell->count[i]);
         code /= 100;
 

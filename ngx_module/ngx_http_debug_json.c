@@ -472,7 +472,7 @@ ngx_http_debug_json_codes(ngx_http_debug_out_t *out,
         code = &row->code[i];
         n = second ? code->second : code->count;
 
-        if (n == 0) {
+        if (n == 0 || code->code >= NGX_HTTP_DEBUG_GRPC) {
             continue;
         }
 
@@ -589,6 +589,21 @@ ngx_http_debug_json_row(ngx_http_debug_out_t *out, ngx_http_debug_row_t *row)
 
         ngx_http_debug_out_print(out, "%s\"%V\":%uL", more++ ? "," : "",
                                  &m->json, row->value[m->metric]);
+    }
+
+    if (e->kind != NGX_HTTP_DEBUG_SERVER) {
+
+        ngx_http_debug_out_literal(out, "},\"grpc_failures\":{");
+
+        for (i = 0, more = 0; i < row->ncodes; i++) {
+
+            if (row->code[i].code >= NGX_HTTP_DEBUG_GRPC) {
+                ngx_http_debug_out_print(out, "%s\"%uD\":%uL",
+                                   more++ ? "," : "",
+                                   row->code[i].code - NGX_HTTP_DEBUG_GRPC,
+                                   row->code[i].count);
+            }
+        }
     }
 
     ngx_http_debug_out_literal(out, "},\"last_failure\":");

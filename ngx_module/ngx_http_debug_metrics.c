@@ -79,6 +79,8 @@ ngx_http_debug_metric_t  ngx_http_debug_metrics[] = {
     failure(ABORT, UPSTREAM, "abort"),
     failure(NO_LIVE, GROUPS, "no_live"),
     failure(LOST, ANY, "lost"),
+    failure(GRPC, UPSTREAM, "grpc"),
+    failure(CALL, UPSTREAM, "grpc_call"),
     failure(OTHER, UPSTREAM, "other"),
 
     { 0, 0, 0, 0, ngx_null_string, ngx_null_string, ngx_null_string,

@@ -58,6 +58,8 @@ enum {
     NGX_HTTP_DEBUG_FAIL_ABORT,
     NGX_HTTP_DEBUG_FAIL_NO_LIVE,
     NGX_HTTP_DEBUG_FAIL_LOST,
+    NGX_HTTP_DEBUG_FAIL_GRPC,      /* one came, and said that it is none */
+    NGX_HTTP_DEBUG_FAIL_CALL,      /* the same, by the fault of who called */
     NGX_HTTP_DEBUG_FAIL_OTHER,
 
     NGX_HTTP_DEBUG_METRICS

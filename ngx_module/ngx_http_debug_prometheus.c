@@ -64,6 +64,7 @@ enum {
     NGX_HTTP_DEBUG_FAMILY_UP,
     NGX_HTTP_DEBUG_FAMILY_STATE,
     NGX_HTTP_DEBUG_FAMILY_WEIGHT,
+    NGX_HTTP_DEBUG_FAMILY_GRPC,
     NGX_HTTP_DEBUG_FAMILY_TABLE
 };
 
@@ -104,7 +105,11 @@ static ngx_http_debug_family_t  ngx_http_debug_families[] = {
 
     { ngx_string("weight"),
       NGX_HTTP_DEBUG_GAUGE, NGX_HTTP_DEBUG_PEER,
-      ngx_string("Its weight in the configuration.") }
+      ngx_string("Its weight in the configuration.") },
+
+    { ngx_string("grpc_failures_total"),
+      NGX_HTTP_DEBUG_COUNTER, NGX_HTTP_DEBUG_UPSTREAM,
+      ngx_string("Failures of causes grpc and grpc_call by grpc-status.") }
 };
 
 
@@ -557,6 +562,7 @@ ngx_http_debug_prometheus_fixed(ngx_http_debug_prometheus_t *p,
     switch (p->at) {
 
     case NGX_HTTP_DEBUG_FAMILY_RESPONSES:
+    case NGX_HTTP_DEBUG_FAMILY_GRPC:
         ngx_http_debug_prometheus_responses(p, s);
         return;
 
@@ -631,22 +637,32 @@ static void
 ngx_http_debug_prometheus_responses(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_series_t *s)
 {
+    char                   *format;
     ngx_str_t               label;
-    ngx_uint_t              i;
+    ngx_uint_t              i, grpc;
     ngx_http_debug_code_t  *code;
+
+    grpc = (p->at == NGX_HTTP_DEBUG_FAMILY_GRPC);
 
     for (i = 0; i < s->row.ncodes; i++) {
         code = &s->row.code[i];
+
+        if ((code->code >= NGX_HTTP_DEBUG_GRPC) != grpc) {
+            continue;
+        }
 
         /* mostly the same as that of the series before */
 
         if (code->code != p->code) {
             p->code = code->code;
 
+            format = grpc ? "status=\"%uD\""
+                          : (p->code < 100) ? "code=\"%uDxx\""
+                                            : "code=\"%uD\"";
+
             label.data = p->text;
-            label.len = ngx_sprintf(p->text, p->code < 100 ? "code=\"%uDxx\""
-                                                           : "code=\"%uD\"",
-                                    p->code)
+            label.len = ngx_sprintf(p->text, format,
+                                    p->code % NGX_HTTP_DEBUG_GRPC)
                         - p->text;
 
             p->format->prepare(p, &label);

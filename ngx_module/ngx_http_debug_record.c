@@ -8,6 +8,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_record.h"
 #include "ngx_http_debug_histogram.h"
 
@@ -111,6 +112,9 @@ static void ngx_http_debug_record_failed(ngx_http_debug_entity_t *e,
 static ngx_uint_t ngx_http_debug_record_classify(
     ngx_http_upstream_state_t *state, ngx_uint_t code, ngx_uint_t cached,
     ngx_int_t rc);
+static ngx_uint_t ngx_http_debug_record_grpc(ngx_http_upstream_t *u,
+    ngx_uint_t outcome);
+static ngx_uint_t ngx_http_debug_record_grpc_cause(ngx_uint_t outcome);
 static ngx_uint_t ngx_http_debug_record_code(ngx_http_debug_cell_t *cell,
     ngx_uint_t code);
 static void ngx_http_debug_record_second(ngx_http_debug_cell_t *cell);
@@ -260,6 +264,21 @@ ngx_http_debug_record_is_connected(ngx_http_upstream_state_t *state)
 {
     return state->connect_time != (ngx_msec_t) -1
            && (state->bytes_sent || state->header_time != (ngx_msec_t) -1);
+}
+
+
+/* Does it have a media type like "application/grpc+proto"?  Maybe. */
+
+static ngx_inline ngx_uint_t
+ngx_http_debug_record_may_be_grpc(ngx_http_upstream_t *u)
+{
+    ngx_table_elt_t  *type;
+
+    type = u->headers_in.content_type;
+
+    return type
+           && type->value.len >= sizeof("application/grpc") - 1
+           && type->value.data[sizeof("application/") - 1] == 'g';
 }
 
 
@@ -549,7 +568,8 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     if (round->whole
         && u->state->header_time != (ngx_msec_t) -1
-        && u->state->status >= NGX_HTTP_OK)
+        && u->state->status >= NGX_HTTP_OK
+        && !ngx_http_debug_record_may_be_grpc(u))
     {
         /* nearly always: one try, and it was answered */
 
@@ -598,6 +618,7 @@ ngx_http_debug_record_round(ngx_http_request_t *r,
                                                  || u->peer.tries
                                                     == round->left,
                                                  rc);
+        outcome = ngx_http_debug_record_grpc(u, outcome);
 
         ngx_http_debug_add(&round->peer.active->active, -1);
         ngx_http_debug_record_last(r, round, state, outcome,
@@ -648,7 +669,7 @@ ngx_http_debug_record_last(ngx_http_request_t *r,
         ngx_http_debug_record_outcome(round, round->peer.entity, cell, outcome,
                                       elapsed);
 
-        if (outcome < NGX_HTTP_CONTINUE) {
+        if (outcome < NGX_HTTP_CONTINUE || outcome >= NGX_HTTP_DEBUG_GRPC) {
             ngx_http_debug_record_failed(round->entity, outcome);
             ngx_http_debug_record_reached(cell, &rest);
         }
@@ -861,13 +882,15 @@ ngx_http_debug_record_reached(ngx_http_debug_cell_t *cell,
 }
 
 
-/* OUTCOME is a status code, or why no answer came. */
+/* OUTCOME is a status code, a grpc-status, or why no answer came. */
 
 static ngx_http_debug_seldom void
 ngx_http_debug_record_outcome(ngx_http_debug_round_t *round,
     ngx_http_debug_entity_t *e, ngx_http_debug_cell_t *cell,
     ngx_uint_t outcome, uint64_t elapsed)
 {
+    ngx_uint_t  i;
+
     if (outcome == NGX_HTTP_SWITCHING_PROTOCOLS) {
 
         /* one WebSocket of eight hours would ruin every average */
@@ -880,7 +903,16 @@ ngx_http_debug_record_outcome(ngx_http_debug_round_t *round,
         return;
     }
 
-    if (outcome >= NGX_HTTP_CONTINUE) {
+    if (outcome >= NGX_HTTP_DEBUG_GRPC) {
+        i = ngx_http_debug_record_code(cell, outcome);
+
+        if (i < NGX_HTTP_DEBUG_CODES) {
+            ngx_http_debug_add(&cell->count[i], 1);
+        }
+
+        outcome = ngx_http_debug_record_grpc_cause(outcome);
+
+    } else if (outcome >= NGX_HTTP_CONTINUE) {
         ngx_http_debug_record_answer(cell, outcome, elapsed);
         return;
     }
@@ -901,14 +933,21 @@ ngx_http_debug_record_outcome(ngx_http_debug_round_t *round,
 }
 
 
-/* The last failure, which a client that leaves is not. */
+/*
+ * The last failure, which neither a client that leaves is nor one that asks
+ * for what is not there.
+ */
 
 static void
 ngx_http_debug_record_failed(ngx_http_debug_entity_t *e, ngx_uint_t cause)
 {
     ngx_time_t  *tp;
 
-    if (cause == NGX_HTTP_DEBUG_FAIL_ABORT) {
+    cause = ngx_http_debug_record_grpc_cause(cause);
+
+    if (cause == NGX_HTTP_DEBUG_FAIL_ABORT
+        || cause == NGX_HTTP_DEBUG_FAIL_CALL)
+    {
         return;
     }
 
@@ -973,6 +1012,92 @@ ngx_http_debug_record_classify(ngx_http_upstream_state_t *state,
     }
 
     return NGX_HTTP_DEBUG_FAIL_OTHER;
+}
+
+
+/*
+ * gRPC answers 200 whatever came of a call; grpc-status says it, behind the
+ * body, or in the header where there is none.  Of an answer with 200 it makes
+ * NGX_HTTP_DEBUG_GRPC and that status, unless it is 0.
+ */
+
+static ngx_http_debug_seldom ngx_uint_t
+ngx_http_debug_record_grpc(ngx_http_upstream_t *u, ngx_uint_t outcome)
+{
+    ngx_int_t         n;
+    ngx_str_t        *type;
+    ngx_table_elt_t  *h;
+
+    if (outcome != NGX_HTTP_OK || !ngx_http_debug_record_may_be_grpc(u)) {
+        return outcome;
+    }
+
+    type = &u->headers_in.content_type->value;
+
+    if (ngx_strncasecmp(type->data, (u_char *) "application/grpc",
+                        sizeof("application/grpc") - 1)
+        != 0)
+    {
+        return outcome;
+    }
+
+    h = NULL;
+
+    if (u->headers_in.trailers.part.elts) {
+        h = ngx_http_debug_header_get(&u->headers_in.trailers, "grpc-status");
+    }
+
+    if (h == NULL) {
+        h = ngx_http_debug_header_get(&u->headers_in.headers, "grpc-status");
+    }
+
+    if (h == NULL) {
+        return outcome;
+    }
+
+    n = ngx_atoi(h->value.data, h->value.len);
+
+    if (n == 0) {
+        return outcome;
+    }
+
+    /* what is none of the seventeen is unknown, which has a number, too */
+
+    return NGX_HTTP_DEBUG_GRPC + ((n < 0 || n > 16) ? 2 : n);
+}
+
+
+/* What is no grpc-status, is a cause already. */
+
+static ngx_uint_t
+ngx_http_debug_record_grpc_cause(ngx_uint_t outcome)
+{
+    if (outcome < NGX_HTTP_DEBUG_GRPC) {
+        return outcome;
+    }
+
+    switch (outcome - NGX_HTTP_DEBUG_GRPC) {
+
+    case 1:  /* CANCELLED */
+    case 3:  /* INVALID_ARGUMENT */
+    case 5:  /* NOT_FOUND */
+    case 6:  /* ALREADY_EXISTS */
+    case 7:  /* PERMISSION_DENIED */
+    case 9:  /* FAILED_PRECONDITION */
+    case 10: /* ABORTED */
+    case 11: /* OUT_OF_RANGE */
+    case 16: /* UNAUTHENTICATED */
+        return NGX_HTTP_DEBUG_FAIL_CALL;
+
+    default:
+
+        /*
+         * UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED,
+         * INTERNAL, UNAVAILABLE, DATA_LOSS
+         */
+
+        return NGX_HTTP_DEBUG_FAIL_GRPC;
+    }
 }
 
 
@@ -1043,6 +1168,12 @@ ngx_http_debug_record_second(ngx_http_debug_cell_t *cell)
         {
             /* they are taken in order */
             i = NGX_HTTP_DEBUG_CODES - 1;
+            continue;
+        }
+
+        if (i < NGX_HTTP_DEBUG_CODES
+            && ngx_http_debug_load(&cell->code[i]) >= NGX_HTTP_DEBUG_GRPC)
+        {
             continue;
         }
 
@@ -1240,6 +1371,10 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
                                                  u->headers_in.status_n,
                                                  u->peer.cached,
                                                  i + 1 == last ? rc : NGX_OK);
+
+        if (i + 1 == last) {
+            outcome = ngx_http_debug_record_grpc(u, outcome);
+        }
 
         /* finer than nginx's, where no resolver and no retry lie between */
 

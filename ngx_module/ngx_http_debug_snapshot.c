@@ -265,6 +265,11 @@ ngx_http_debug_snapshot_codes(ngx_http_debug_row_t *row,
             continue;
         }
 
+        if (code >= NGX_HTTP_DEBUG_GRPC) {
+            ngx_http_debug_snapshot_code(row, code, n, 0);
+            continue;
+        }
+
         base = (second == now) ? ngx_http_debug_load(&cell->base[i]) : n;
 
         if (second + 1 == now) {
@@ -426,9 +431,11 @@ ngx_http_debug_snapshot_code(ngx_http_debug_row_t *row, uint32_t code,
         class = 0;
     }
 
-    row->count += count;
-    row->second += second;
-    row->classes[class] += count;
+    if (code < NGX_HTTP_DEBUG_GRPC) {
+        row->count += count;
+        row->second += second;
+        row->classes[class] += count;
+    }
 
     for (i = row->ncodes; i > 0 && row->code[i - 1].code > code; i--) {
         /* void */

@@ -121,7 +121,8 @@ ngx_http_debug_state_outcomes(ngx_http_debug_outcomes_t *outcomes,
         outcomes->answers += classes[i];
     }
 
-    outcomes->answers += value[NGX_HTTP_DEBUG_UPGRADES];
+    outcomes->answers += value[NGX_HTTP_DEBUG_UPGRADES]
+                         + value[NGX_HTTP_DEBUG_FAIL_CALL];
     outcomes->errors = classes[5];
 
     /* that a kept connection was closed, or a worker died, is nobody's fault */
@@ -130,6 +131,7 @@ ngx_http_debug_state_outcomes(ngx_http_debug_outcomes_t *outcomes,
     outcomes->timeouts = value[NGX_HTTP_DEBUG_FAIL_TIMEOUT];
     outcomes->failed = outcomes->refused + outcomes->timeouts
                        + value[NGX_HTTP_DEBUG_FAIL_INVALID]
+                       + value[NGX_HTTP_DEBUG_FAIL_GRPC]
                        + value[NGX_HTTP_DEBUG_FAIL_OTHER];
     outcomes->aborts = value[NGX_HTTP_DEBUG_FAIL_ABORT];
 

@@ -1251,7 +1251,7 @@ ngx_http_debug_zone_fold_cell(ngx_http_debug_cell_t *sum,
     for (i = 0; i < NGX_HTTP_DEBUG_CODES && cell->code[i]; i++) {
 
         n = cell->count[i];
-        answers += n;
+        answers += (cell->code[i] < NGX_HTTP_DEBUG_GRPC) ? n : 0;
 
         for (k = 0; k < NGX_HTTP_DEBUG_CODES; k++) {
             if (sum->code[k] == 0 || sum->code[k] == cell->code[i]) {

@@ -38,7 +38,7 @@
 
 
 #define NGX_HTTP_DEBUG_ZONE_MAGIC    0x6775626564786e67   /* "gnxdebug" */
-#define NGX_HTTP_DEBUG_ZONE_VERSION  3
+#define NGX_HTTP_DEBUG_ZONE_VERSION  4
 
 #define NGX_HTTP_DEBUG_ZONE_MIN      (1024 * 1024)
 #define NGX_HTTP_DEBUG_ZONE_DEFAULT  (8 * 1024 * 1024)
@@ -79,6 +79,12 @@
 
 #define NGX_HTTP_DEBUG_CODES         24      /* exact status codes of a cell */
 #define NGX_HTTP_DEBUG_CLASSES       6       /* the rest, by first digit */
+
+/*
+ * Codes from here on are no answers but failures, of which grpc-status says
+ * what they are; each is also in the count of its cause.
+ */
+#define NGX_HTTP_DEBUG_GRPC          1000
 
 
 /*

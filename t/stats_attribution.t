@@ -292,7 +292,13 @@ EOC
 
 $module_locations .= <<'EOC' if $grpc;
         location /grpc {
+            rewrite ^/grpc(/.*) $1 break;
             grpc_pass grpc://grpcs;
+        }
+        location /grpc_var {
+            set $to 127.0.0.1:%%PORT_1%%;
+            rewrite ^/grpc_var(/.*) $1 break;
+            grpc_pass grpc://$to;
         }
         location /grpc_dead {
             grpc_pass grpc://refused;
@@ -304,7 +310,18 @@ my $grpc_server = $grpc ? <<'EOC' : '';
     server {
         listen 127.0.0.1:%%PORT_1%% http2;
         server_name grpcs;
-        return 207;
+        default_type application/grpc+proto;
+        location / { return 207; }
+        location /ok { add_trailer grpc-status 0; return 200 'x'; }
+        location /unavailable { add_trailer grpc-status 14; return 200 'x'; }
+        location /mean { add_trailer Grpc-Status 99; return 200 'x'; }
+        location /missing { add_header grpc-status 5; return 200; }
+        location /none { return 200 'x'; }
+        location /text {
+            default_type text/plain;
+            add_trailer grpc-status 14;
+            return 200 'x';
+        }
     }
 EOC
 
@@ -549,6 +566,8 @@ sub flatten {
             for keys %{ $r->{total_status_code_count} };
         $f{$name}{"fail.$_"} = $r->{failures}{$_}
             for keys %{ $r->{failures} };
+        $f{$name}{"grpc.$_"} = $r->{grpc_failures}{$_}
+            for keys %{ $r->{grpc_failures} };
         $f{$name}{$_} = $r->{$_}
             for grep { defined $r->{$_} && !ref $r->{$_} && !/$implied/
                        && !/_(?:bytes|sec|time)$/ } keys %$r;
@@ -876,7 +895,7 @@ get_books('SCGI', '/scgi', 203, <<'EOT');
 EOT
 
 SKIP: {
-    skip 'no gRPC', 4 unless $grpc;
+    skip 'no gRPC', 32 unless $grpc;
 
     $at{grpc_nginx} = '127.0.0.1:' . port(1);
 
@@ -884,6 +903,37 @@ SKIP: {
         grpcs: 207=1 tries=1
         grpcs/grpc_nginx: 207=1
 EOT
+
+    # what HTTP calls 200 is none unless grpc-status says so, too
+
+    for (['ok', '200=1'], ['none', '200=1'], ['text', '200=1'],
+         ['unavailable', 'fail.grpc=1 grpc.14=1'],
+         ['mean', 'fail.grpc=1 grpc.2=1'],
+         ['missing', 'fail.grpc_call=1 grpc.5=1'])
+    {
+        my ($what, $want) = @$_;
+
+        get_books("gRPC, $what", "/grpc/$what", 200, <<"EOT");
+            grpcs: $want tries=1
+            grpcs/grpc_nginx: $want
+EOT
+
+        get_books("gRPC, $what, by a variable", "/grpc_var/$what", 200,
+                  <<"EOT");
+            127.0.0.1: $want tries=1
+            127.0.0.1/grpc_nginx: $want
+EOT
+    }
+
+    my $g = stats()->{upstreams}{grpcs};
+    is($g->{last_failure}{cause}, 'grpc', 'the last failure is the peer\'s');
+    is($g->{connects}, $g->{tries}, 'each had a connection');
+    is($g->{headers}, $g->{tries}, 'and a header');
+
+    like(http_get('/debug/metrics')->{body},
+         qr/^nginx_debug_peer_grpc_failures_total\{upstream="grpcs",
+            peer="127\.0\.0\.1:\d+",status="14"\}\ 1$/mx,
+         'and in /debug/metrics');
 
     get_books('gRPC, refused', '/grpc_dead', 502, <<'EOT');
         refused: fail.connect=1 tries=1
