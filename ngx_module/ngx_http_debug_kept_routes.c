@@ -688,7 +688,8 @@ ngx_http_debug_kept_take(ngx_http_request_t *r, ngx_str_t *form)
     job->every = (ngx_msec_t) every * 1000;
 
     if (ngx_http_debug_take_begin(job, p->sockaddr, p->socklen, &p->pass,
-                                  wish->pprof->ssl, wish->pprof->write_timeout)
+                                  &p->prefix, wish->pprof->ssl,
+                                  wish->pprof->write_timeout)
         != NGX_OK)
     {
         n = ngx_http_debug_answer_text(r, job->save.status, &job->save.error);

@@ -29,6 +29,7 @@ typedef struct {
     struct sockaddr             *sockaddr;
     socklen_t                    socklen;
     ngx_str_t                    pass;
+    ngx_str_t                    prefix;
     ngx_http_debug_pprof_ssl_t  *ssl;
 } ngx_http_debug_take_item_t;
 
@@ -296,6 +297,7 @@ ngx_http_debug_take_push(ngx_http_debug_peer_group_t *group,
     item->sockaddr = peer->sockaddr;
     item->socklen = peer->socklen;
     item->pass = peer->pass;
+    item->prefix = peer->prefix;
     item->ssl = ssl;
 
     return NGX_OK;
@@ -326,7 +328,7 @@ ngx_http_debug_take_next(ngx_http_debug_kept_conf_t *kcf)
         job->done = ngx_http_debug_take_timer_done;
 
         if (ngx_http_debug_take_begin(job, item->sockaddr, item->socklen,
-                                      &item->pass, item->ssl,
+                                      &item->pass, &item->prefix, item->ssl,
                                       NGX_HTTP_DEBUG_TAKE_TIMEOUT)
             == NGX_OK)
         {
@@ -399,7 +401,7 @@ ngx_http_debug_take_create(ngx_http_debug_kept_conf_t *kcf,
 ngx_int_t
 ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     struct sockaddr *sockaddr, socklen_t socklen, ngx_str_t *name,
-    ngx_http_debug_pprof_ssl_t *ssl, ngx_msec_t timeout)
+    ngx_str_t *prefix, ngx_http_debug_pprof_ssl_t *ssl, ngx_msec_t timeout)
 {
     char                        *args;
     u_char                      *p, text[256];
@@ -442,6 +444,7 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 #endif
 
     b = ngx_create_temp_buf(job->save.pool, 256 + kind->len + name->len
+                                            + prefix->len
                                             + NGX_HTTP_DEBUG_VIA_LINE);
     cl = ngx_alloc_chain_link(job->save.pool);
 
@@ -499,11 +502,11 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
         ngx_str_set(&host, "localhost");
     }
 
-    b->last = ngx_sprintf(b->last, "GET /debug/pprof/%V%s HTTP/1.1" CRLF
+    b->last = ngx_sprintf(b->last, "GET %V/%V%s HTTP/1.1" CRLF
                                    "Host: %V" CRLF
                                    "Connection: close" CRLF
                                    "User-Agent: ngx_http_debug_module" CRLF,
-                          kind, args, &host);
+                          prefix, kind, args, &host);
 
     b->last = ngx_http_debug_via_line(b->last, job->request);
     b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);

@@ -52,7 +52,8 @@ ngx_http_debug_take_t *ngx_http_debug_take_create(
     ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_disk_file_t *file);
 
 /*
- * Asks the process at SOCKADDR, which messages call NAME; by TLS as SSL says,
+ * Asks the process at SOCKADDR, which messages call NAME, where paths
+ * begin with PREFIX; by TLS as SSL says,
  * unless that is NULL.
  *
  * NGX_OK: DONE will be called, though not from here; otherwise it will not,
@@ -60,7 +61,7 @@ ngx_http_debug_take_t *ngx_http_debug_take_create(
  */
 ngx_int_t ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     struct sockaddr *sockaddr, socklen_t socklen, ngx_str_t *name,
-    ngx_http_debug_pprof_ssl_t *ssl, ngx_msec_t timeout);
+    ngx_str_t *prefix, ngx_http_debug_pprof_ssl_t *ssl, ngx_msec_t timeout);
 
 /*
  * Plans the others of "times"; a second wish for the same replaces the first.

@@ -146,7 +146,7 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       NULL },
 
     { ngx_string("debug_pprof_pass"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
       ngx_http_debug_pprof_pass,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_debug_loc_conf_t, pprof.pass),

@@ -18,6 +18,8 @@
 
 static ngx_int_t ngx_http_debug_peers_upstream(ngx_conf_t *cf,
     ngx_str_t *name, ngx_http_upstream_srv_conf_t **found);
+static void ngx_http_debug_peers_at(ngx_array_t *groups, ngx_uint_t first,
+    ngx_str_t *prefix);
 static ngx_http_upstream_rr_peers_t *ngx_http_debug_peers_rr(
     ngx_http_upstream_srv_conf_t *uscf);
 static ngx_uint_t ngx_http_debug_peers_count(
@@ -104,14 +106,40 @@ ngx_http_debug_peers_init(ngx_conf_t *cf, ngx_array_t *pass)
 }
 
 
+/* Says of the peers of GROUPS from the group FIRST on what PREFIX they have. */
+
+static void
+ngx_http_debug_peers_at(ngx_array_t *groups, ngx_uint_t first,
+    ngx_str_t *prefix)
+{
+    ngx_uint_t                    i;
+    ngx_http_debug_peer_t        *peer;
+    ngx_http_debug_peer_group_t  *group;
+
+    static ngx_str_t  usual = ngx_string("/debug/pprof");
+
+    group = groups->elts;
+
+    for ( /* void */ ; first < groups->nelts; first++) {
+        peer = group[first].peers.elts;
+
+        for (i = 0; i < group[first].peers.nelts; i++) {
+            peer[i].prefix = prefix->len ? *prefix : usual;
+        }
+    }
+}
+
+
 ngx_array_t *
 ngx_http_debug_peers_list(ngx_pool_t *pool,
     ngx_http_upstream_main_conf_t *umcf, ngx_array_t *pass)
 {
-    ngx_uint_t                      i;
+    ngx_uint_t                      i, n;
     ngx_array_t                    *groups;
     ngx_http_debug_pass_t          *p;
     ngx_http_upstream_srv_conf_t  **uscfp;
+
+    static ngx_str_t  none = ngx_null_string;
 
     groups = ngx_array_create(pool, 4, sizeof(ngx_http_debug_peer_group_t));
     if (groups == NULL) {
@@ -123,22 +151,18 @@ ngx_http_debug_peers_list(ngx_pool_t *pool,
 
         for (i = 0; i < pass->nelts; i++) {
 
-            if (p[i].pattern.len) {
-                if (ngx_http_debug_peers_sockets(pool, groups, &p[i])
-                    != NGX_OK)
-                {
-                    return NULL;
-                }
+            n = groups->nelts;
 
-                continue;
-            }
-
-            if (ngx_http_debug_peers_group(pool, groups, p[i].upstream,
-                                           p[i].listener)
+            if ((p[i].pattern.len
+                 ? ngx_http_debug_peers_sockets(pool, groups, &p[i])
+                 : ngx_http_debug_peers_group(pool, groups, p[i].upstream,
+                                              p[i].listener))
                 != NGX_OK)
             {
                 return NULL;
             }
+
+            ngx_http_debug_peers_at(groups, n, &p[i].prefix);
         }
 
         return groups;
@@ -158,6 +182,8 @@ ngx_http_debug_peers_list(ngx_pool_t *pool,
             return NULL;
         }
     }
+
+    ngx_http_debug_peers_at(groups, 0, &none);
 
     return groups;
 }

@@ -25,6 +25,7 @@ typedef struct {
 
     /* where profiles are asked for: the same, or the listener's */
     ngx_str_t                      pass;
+    ngx_str_t                      prefix;    /* what paths begin with there */
     struct sockaddr               *sockaddr;  /* NULL: no listener for it */
     socklen_t                      socklen;
 
@@ -51,6 +52,7 @@ typedef struct {
     ngx_str_t                      group;
     ngx_str_t                      listeners; /* empty: the peers themselves */
     ngx_str_t                      pattern;   /* without "unix:" */
+    ngx_str_t                      prefix;    /* empty: Go's */
 
     u_char                        *file;      /* of the directive */
     ngx_uint_t                     line;

@@ -65,16 +65,19 @@ ngx_http_debug_pprof_handler(ngx_http_request_t *r,
         return ngx_http_debug_pprof_answer_head(r, ctx);
     }
 
-    ctx->uri.len = (legacy ? sizeof("/pprof/") : sizeof("/debug/pprof/")) - 1
-                   + ctx->kind.len + 1 + r->args.len;
+    if (legacy) {
+        ngx_str_set(&ctx->prefix, "/pprof");
+    }
+
+    ctx->uri.len = ctx->prefix.len + 1 + ctx->kind.len + 1 + r->args.len;
 
     ctx->uri.data = ngx_pnalloc(r->pool, ctx->uri.len);
     if (ctx->uri.data == NULL) {
         return NGX_ERROR;
     }
 
-    ctx->uri.len = ngx_sprintf(ctx->uri.data, "%s/pprof/%V%s%V",
-                               legacy ? "" : "/debug", &ctx->kind,
+    ctx->uri.len = ngx_sprintf(ctx->uri.data, "%V/%V%s%V", &ctx->prefix,
+                               &ctx->kind,
                                r->args.len ? "?" : "", &r->args)
                    - ctx->uri.data;
 
@@ -107,7 +110,7 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
     ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest)
 {
     ngx_int_t                       rc;
-    ngx_str_t                       tail;
+    ngx_str_t                       tail, parent;
     ngx_array_t                    *groups;
     ngx_http_debug_peer_t          *peer;
     ngx_http_debug_pprof_ctx_t     *ctx;
@@ -172,13 +175,21 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
 
     ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_PROCESS;
 
-    ctx->uri.data = ngx_pnalloc(r->pool, sizeof("/debug/charts/data?")
+    /* beside the profiles */
+
+    parent = peer->prefix;
+
+    while (parent.len && parent.data[parent.len - 1] != '/') {
+        parent.len--;
+    }
+
+    ctx->uri.data = ngx_pnalloc(r->pool, parent.len + sizeof("charts/data?")
                                          + r->args.len);
     if (ctx->uri.data == NULL) {
         return NGX_ERROR;
     }
 
-    ctx->uri.len = ngx_sprintf(ctx->uri.data, "/debug/charts/data%s%V",
+    ctx->uri.len = ngx_sprintf(ctx->uri.data, "%Vcharts/data%s%V", &parent,
                                r->args.len ? "?" : "", &r->args)
                    - ctx->uri.data;
 
@@ -303,6 +314,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
     if (peer != NULL) {
         ctx->upstream = group->name;
         ctx->peer = peer->name;
+        ctx->prefix = peer->prefix;
 
         ngx_http_debug_pprof_request_aim(&ctx->fetch, ctx->conf, group, peer);
     }

@@ -73,6 +73,13 @@ extern ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[];
 /* Finds a known kind; NULL when NAME is none. */
 ngx_http_debug_pprof_kind_t *ngx_http_debug_pprof_kind(ngx_str_t *name);
 
+/* Can NAME be one, as a part of the URI that a peer is asked for? */
+ngx_uint_t ngx_http_debug_pprof_kind_valid(ngx_str_t *name);
+
+/* "all": what debug_pprof_kinds calls all that a peer may have. */
+#define ngx_http_debug_pprof_kind_is_all(name)                                \
+    ((name)->len == 3 && ngx_strncmp((name)->data, "all", 3) == 0)
+
 extern ngx_conf_enum_t       ngx_http_debug_pprof_busy[];
 extern ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds;
 

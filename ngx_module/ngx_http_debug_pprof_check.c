@@ -39,15 +39,21 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
     known = (ngx_http_debug_pprof_kind(&ctx->kind) != NULL);
     allowed = known;
 
-    /* a kind that is not known here may be a program's own, if it is named */
+    /*
+     * A kind that is not known here may be a program's own, if it is named, or
+     * if "all" is, which then means what can be one.
+     */
 
     if (ctx->conf->kinds != NULL) {
         allowed = 0;
         name = ctx->conf->kinds->elts;
 
         for (i = 0; i < ctx->conf->kinds->nelts; i++) {
-            if (name[i].len == ctx->kind.len
-                && ngx_strncmp(name[i].data, ctx->kind.data, name[i].len) == 0)
+            if ((name[i].len == ctx->kind.len
+                 && ngx_strncmp(name[i].data, ctx->kind.data, name[i].len)
+                    == 0)
+                || (ngx_http_debug_pprof_kind_is_all(&name[i])
+                    && ngx_http_debug_pprof_kind_valid(&ctx->kind)))
             {
                 allowed = 1;
                 break;

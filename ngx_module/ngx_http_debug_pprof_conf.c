@@ -25,6 +25,11 @@ ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds = {
 };
 
 
+static ngx_int_t ngx_http_debug_pprof_prefix(ngx_str_t *prefix);
+static ngx_int_t ngx_http_debug_pprof_add(ngx_array_t *kinds,
+    ngx_str_t *name);
+
+
 /*
  * Arrays of ngx_http_debug_pass_t, whose upstreams are to be found when the
  * whole configuration was read.  Of use while one is read, not after.
@@ -214,7 +219,7 @@ char *
 ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_str_t              *value;
-    ngx_uint_t              i;
+    ngx_uint_t              i, n;
     ngx_array_t           **all, **pass;
     ngx_http_debug_pass_t  *p;
 
@@ -268,8 +273,29 @@ ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     p->file = cf->conf_file->file.name.data;
     p->line = cf->conf_file->line;
 
-    if (cf->args->nelts == 2) {
+    n = cf->args->nelts;
+
+    if (ngx_strncmp(value[n - 1].data, "prefix=", 7) == 0) {
+        n--;
+
+        p->prefix.len = value[n].len - 7;
+        p->prefix.data = value[n].data + 7;
+
+        if (ngx_http_debug_pprof_prefix(&p->prefix) != NGX_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid prefix \"%V\"", &p->prefix);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (n == 2) {
         return NGX_CONF_OK;
+    }
+
+    if (n != 3) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[3]);
+        return NGX_CONF_ERROR;
     }
 
     p->listeners = value[2];
@@ -288,6 +314,41 @@ ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * An absolute path that can stand in a request line as it is, without its last
+ * slash.
+ */
+
+static ngx_int_t
+ngx_http_debug_pprof_prefix(ngx_str_t *prefix)
+{
+    u_char      ch;
+    ngx_uint_t  i;
+
+    if (prefix->len == 0 || prefix->data[0] != '/') {
+        return NGX_ERROR;
+    }
+
+    while (prefix->len > 1 && prefix->data[prefix->len - 1] == '/') {
+        prefix->len--;
+    }
+
+    if (prefix->len == 1) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < prefix->len; i++) {
+        ch = prefix->data[i];
+
+        if (ch <= ' ' || ch >= 0x7f || ch == '?' || ch == '#') {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -449,11 +510,10 @@ ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 char *
 ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    u_char         ch;
-    size_t         n;
-    ngx_str_t     *value, *kind;
-    ngx_uint_t     i, j;
-    ngx_array_t  **kinds;
+    ngx_str_t                    *value;
+    ngx_uint_t                    i;
+    ngx_array_t                 **kinds;
+    ngx_http_debug_pprof_kind_t  *known;
 
     kinds = (ngx_array_t **) ((char *) conf + cmd->offset);
 
@@ -471,45 +531,62 @@ ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        /* it becomes a part of the URI that the peer is asked for */
-
-        for (n = 0; n < value[i].len; n++) {
-            ch = value[i].data[n];
-
-            if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
-                  || (ch >= '0' && ch <= '9')
-                  || ch == '_' || ch == '-' || ch == '.'))
-            {
-                break;
-            }
-        }
-
-        if (n < value[i].len || n == 0 || value[i].data[0] == '.') {
+        if (!ngx_http_debug_pprof_kind_valid(&value[i])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid profile kind \"%V\"", &value[i]);
             return NGX_CONF_ERROR;
         }
 
-        kind = (*kinds)->elts;
+        if (ngx_http_debug_pprof_add(*kinds, &value[i]) != NGX_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate profile kind \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
 
-        for (j = 0; j < (*kinds)->nelts; j++) {
-            if (kind[j].len == value[i].len
-                && ngx_strncmp(kind[j].data, value[i].data, value[i].len) == 0)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "duplicate profile kind \"%V\"",
-                                   &value[i]);
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (!ngx_http_debug_pprof_kind_is_all(&value[i])) {
+            continue;
+        }
+
+        /* those that are known are shown, whether a peer has them or not */
+
+        for (known = ngx_http_debug_pprof_known; known->name.len; known++) {
+            if (ngx_http_debug_pprof_add(*kinds, &known->name) == NGX_ERROR) {
                 return NGX_CONF_ERROR;
             }
         }
-
-        kind = ngx_array_push(*kinds);
-        if (kind == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *kind = value[i];
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* NGX_OK; NGX_DECLINED, it is there; or NGX_ERROR, no memory. */
+
+static ngx_int_t
+ngx_http_debug_pprof_add(ngx_array_t *kinds, ngx_str_t *name)
+{
+    ngx_str_t   *kind;
+    ngx_uint_t   i;
+
+    kind = kinds->elts;
+
+    for (i = 0; i < kinds->nelts; i++) {
+        if (kind[i].len == name->len
+            && ngx_strncmp(kind[i].data, name->data, name->len) == 0)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    kind = ngx_array_push(kinds);
+    if (kind == NULL) {
+        return NGX_ERROR;
+    }
+
+    *kind = *name;
+
+    return NGX_OK;
 }

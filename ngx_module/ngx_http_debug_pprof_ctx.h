@@ -53,6 +53,7 @@ typedef struct {
     unsigned                      last:1;    /* all is in nginx's hands */
     unsigned                      logged:1;  /* in r->upstream_states */
     unsigned                      legacy:1;
+    ngx_str_t                     prefix;    /* of the peer's paths */
     unsigned                      process:1; /* charts/.../data */
     unsigned                      shared:1;  /* others may want a copy */
     unsigned                      gone:1;    /* the client; others wait */

@@ -273,7 +273,10 @@ ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
         name = index->conf->kinds->elts;
 
         for (i = 0; i < index->conf->kinds->nelts; i++) {
-            ngx_http_debug_pprof_index_link(out, &base, &name[i]);
+
+            if (!ngx_http_debug_pprof_kind_is_all(&name[i])) {
+                ngx_http_debug_pprof_index_link(out, &base, &name[i]);
+            }
         }
 
     } else {
@@ -367,6 +370,11 @@ ngx_http_debug_pprof_index_text(ngx_http_request_t *r,
         name = index->conf->kinds->elts;
 
         for (i = 0; i < index->conf->kinds->nelts; i++) {
+
+            if (ngx_http_debug_pprof_kind_is_all(&name[i])) {
+                continue;
+            }
+
             ngx_http_debug_out_literal(&out, " ");
             ngx_http_debug_out_str(&out, &name[i]);
         }

@@ -23,6 +23,9 @@ ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[] = {
 
     { ngx_string("goroutine"), 0, "what every thread or goroutine does now" },
 
+    { ngx_string("goroutineleak"), 0,
+      "goroutines that nothing can ever wake (Go 1.27)" },
+
     { ngx_string("threadcreate"), 0, "what made threads" },
 
     { ngx_string("block"), 0, "waiting" },
@@ -58,4 +61,25 @@ ngx_http_debug_pprof_kind(ngx_str_t *name)
     }
 
     return NULL;
+}
+
+
+ngx_uint_t
+ngx_http_debug_pprof_kind_valid(ngx_str_t *name)
+{
+    u_char  ch;
+    size_t  i;
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+              || (ch >= '0' && ch <= '9')
+              || ch == '_' || ch == '-' || ch == '.'))
+        {
+            return 0;
+        }
+    }
+
+    return name->len != 0 && name->data[0] != '.';
 }

@@ -66,12 +66,15 @@ static void ngx_http_debug_pprof_look_more(ngx_http_debug_pprof_looks_t *ctx);
 static ngx_int_t ngx_http_debug_pprof_look_ask(
     ngx_http_debug_pprof_looks_t *ctx, ngx_http_debug_pprof_look_at_t *at);
 static ngx_int_t ngx_http_debug_pprof_look_request(
-    ngx_http_debug_pprof_looks_t *ctx, ngx_http_debug_fetch_t *f);
+    ngx_http_debug_pprof_looks_t *ctx, ngx_http_debug_fetch_t *f,
+    ngx_str_t *prefix);
 static ngx_int_t ngx_http_debug_pprof_look_header(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_pprof_look_body(ngx_http_debug_fetch_t *f,
     ngx_chain_t *in);
 static void ngx_http_debug_pprof_look_end(ngx_http_debug_fetch_t *f);
 static void ngx_http_debug_pprof_look_result(
+    ngx_http_debug_pprof_look_ask_t *ask);
+static ngx_uint_t ngx_http_debug_pprof_look_known(
     ngx_http_debug_pprof_look_ask_t *ask);
 static void ngx_http_debug_pprof_look_told(
     ngx_http_debug_pprof_look_ask_t *ask, char *name, ngx_uint_t hex,
@@ -258,7 +261,9 @@ ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
     f->body = ngx_http_debug_pprof_look_body;
     f->end = ngx_http_debug_pprof_look_end;
 
-    if (ngx_http_debug_pprof_look_request(ctx, f) != NGX_OK) {
+    if (ngx_http_debug_pprof_look_request(ctx, f, &at->peer->prefix)
+        != NGX_OK)
+    {
         ngx_destroy_pool(pool);
         return NGX_ERROR;
     }
@@ -277,26 +282,33 @@ ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
 
 static ngx_int_t
 ngx_http_debug_pprof_look_request(ngx_http_debug_pprof_looks_t *ctx,
-    ngx_http_debug_fetch_t *f)
+    ngx_http_debug_fetch_t *f, ngx_str_t *prefix)
 {
     ngx_buf_t    *b;
     ngx_str_t     host;
     ngx_chain_t  *cl;
 
+    static ngx_str_t  legacy = ngx_string("/pprof");
+
+    if (ctx->legacy) {
+        prefix = &legacy;
+    }
+
     ngx_http_debug_fetch_host(f, &host);
 
-    b = ngx_create_temp_buf(f->pool, 128 + host.len + NGX_HTTP_DEBUG_VIA_LINE);
+    b = ngx_create_temp_buf(f->pool, 128 + prefix->len + host.len
+                                     + NGX_HTTP_DEBUG_VIA_LINE);
     cl = ngx_alloc_chain_link(f->pool);
 
     if (b == NULL || cl == NULL) {
         return NGX_ERROR;
     }
 
-    b->last = ngx_sprintf(b->last, "HEAD %s/pprof/cmdline HTTP/1.1" CRLF
+    b->last = ngx_sprintf(b->last, "HEAD %V/cmdline HTTP/1.1" CRLF
                                    "Host: %V" CRLF
                                    "Connection: close" CRLF
                                    "User-Agent: ngx_http_debug_module" CRLF,
-                          ctx->legacy ? "" : "/debug", &host);
+                          prefix, &host);
 
     b->last = ngx_http_debug_via_line(b->last, ctx->request);
     b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
@@ -364,7 +376,8 @@ ngx_http_debug_pprof_look_result(ngx_http_debug_pprof_look_ask_t *ask)
     case NGX_HTTP_DEBUG_FETCH_OK:
 
         if (f->status == NGX_HTTP_OK
-            && !ngx_http_debug_pprof_answer_is_foreign(f))
+            && !ngx_http_debug_pprof_answer_is_foreign(f)
+            && ngx_http_debug_pprof_look_known(ask))
         {
             look->state = NGX_HTTP_DEBUG_PPROF_LOOK_READY;
 
@@ -401,6 +414,40 @@ ngx_http_debug_pprof_look_result(ngx_http_debug_pprof_look_ask_t *ask)
 
     look->text.data = ngx_pstrdup(ask->ctx->request->pool, &said);
     look->text.len = (look->text.data != NULL) ? said.len : 0;
+}
+
+
+/*
+ * An application may answer 200 to whatever it is asked.  libpprof says its
+ * process; Go's handlers say that their text is not to be taken for a page.
+ * gperftools' legacy servers say nothing.
+ */
+
+static ngx_uint_t
+ngx_http_debug_pprof_look_known(ngx_http_debug_pprof_look_ask_t *ask)
+{
+    ngx_list_t       *headers;
+    ngx_table_elt_t  *options, *type;
+
+    headers = &ask->fetch.headers;
+
+    if (ask->ctx->legacy
+        || ngx_http_debug_header_get(headers, "X-Go-Pprof")
+        || ngx_http_debug_header_get(headers, "X-Pprof-Pid"))
+    {
+        return 1;
+    }
+
+    options = ngx_http_debug_header_get(headers, "X-Content-Type-Options");
+    type = ngx_http_debug_header_get(headers, "Content-Type");
+
+    return options
+           && type
+           && ngx_strncasecmp(type->value.data, (u_char *) "text/plain",
+                              ngx_min(type->value.len,
+                                      sizeof("text/plain") - 1))
+              == 0
+           && type->value.len >= sizeof("text/plain") - 1;
 }
 
 

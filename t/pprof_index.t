@@ -41,7 +41,7 @@ sub profiler {
 
 my %peer = (
     ready => profiler('X-Pprof-Pid' => 4711, 'X-Pprof-Build-Id' => 'ab12'),
-    go => profiler(),
+    go => profiler('X-Content-Type-Options' => 'nosniff'),
     lies => profiler('X-Pprof-Pid' => '<b>1', 'X-Pprof-Build-Id' => 'a"b'),
     longs => profiler('X-Pprof-Pid' => '1' x 40,
                       'X-Pprof-Build-Id' => 'a' x 4000),

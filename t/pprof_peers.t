@@ -102,14 +102,20 @@ http {
         listen 127.0.0.1:%%PORT_1%% ssl;
         ssl_certificate $dir/app.crt;
         ssl_certificate_key $dir/app.key;
-        location / { return 200 "app \$ssl_server_name \$uri"; }
+        location / {
+            add_header X-Pprof-Pid 1;
+            return 200 "app \$ssl_server_name \$uri";
+        }
     }
 
     server {
         listen 127.0.0.1:%%PORT_2%% ssl;
         ssl_certificate $dir/other.crt;
         ssl_certificate_key $dir/other.key;
-        location / { return 200 "other \$uri"; }
+        location / {
+            add_header X-Pprof-Pid 1;
+            return 200 "other \$uri";
+        }
     }
 
     server {
@@ -118,12 +124,18 @@ http {
         ssl_certificate_key $dir/app.key;
         ssl_client_certificate $dir/ca.crt;
         ssl_verify_client on;
-        location / { return 200 "client \$uri"; }
+        location / {
+            add_header X-Pprof-Pid 1;
+            return 200 "client \$uri";
+        }
     }
 
     server {
         listen 127.0.0.1:%%PORT_4%%;
-        location / { return 200 "plain \$uri"; }
+        location / {
+            add_header X-Pprof-Pid 1;
+            return 200 "plain \$uri";
+        }
     }
 }
 EOC
