@@ -10,6 +10,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
 #include <nginx.h>
 #include "ngx_http_debug_prometheus.h"
 
@@ -20,9 +21,13 @@
 
 
 static void ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p);
-static void ngx_http_debug_prometheus_single(ngx_http_debug_prometheus_t *p,
-    ngx_http_debug_family_t *family, ngx_str_t *label, uint64_t value,
-    ngx_http_debug_unit_e unit);
+static void ngx_http_debug_prometheus_some(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_family_t *family, ngx_uint_t n, ngx_str_t *label,
+    uint64_t *value, ngx_http_debug_unit_e unit);
+#if (NGX_STAT_STUB)
+static void ngx_http_debug_prometheus_connections(
+    ngx_http_debug_prometheus_t *p);
+#endif
 static ngx_int_t ngx_http_debug_prometheus_rows(
     ngx_http_debug_prometheus_t *p);
 static ngx_uint_t ngx_http_debug_prometheus_shown(
@@ -183,7 +188,7 @@ ngx_http_debug_prometheus_step(void *data)
 }
 
 
-/* What nginx itself has, one series each. */
+/* What nginx itself has. */
 
 static void
 ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p)
@@ -236,19 +241,24 @@ ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p)
     p->scope = &scope;
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        ngx_http_debug_prometheus_single(p, &rows[i].family, rows[i].label,
-                                         rows[i].value, rows[i].unit);
+        ngx_http_debug_prometheus_some(p, &rows[i].family, 1, rows[i].label,
+                                       &rows[i].value, rows[i].unit);
     }
+
+#if (NGX_STAT_STUB)
+    ngx_http_debug_prometheus_connections(p);
+#endif
 }
 
 
-/* A family of one series. */
+/* A family of N series, each with a LABEL and a VALUE. */
 
 static void
-ngx_http_debug_prometheus_single(ngx_http_debug_prometheus_t *p,
-    ngx_http_debug_family_t *family, ngx_str_t *label, uint64_t value,
-    ngx_http_debug_unit_e unit)
+ngx_http_debug_prometheus_some(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_family_t *family, ngx_uint_t n, ngx_str_t *label,
+    uint64_t *value, ngx_http_debug_unit_e unit)
 {
+    ngx_uint_t               i;
     ngx_http_debug_series_t  s;
 
     ngx_str_null(&s.labels);
@@ -258,18 +268,81 @@ ngx_http_debug_prometheus_single(ngx_http_debug_prometheus_t *p,
     }
 
     ngx_http_debug_prometheus_begin(p, family);
-    p->format->prepare(p, label);
 
-    if (p->format->twice) {
-        p->measure = 1;
-        p->size = 0;
-        p->format->sample(p, &s, value, unit);
+    p->measure = p->format->twice;
+    p->size = 0;
+
+    for ( ;; ) {
+
+        if (!p->measure) {
+            p->format->family(p);
+        }
+
+        for (i = 0; i < n; i++) {
+            p->format->prepare(p, &label[i]);
+            p->format->sample(p, &s, value[i], unit);
+        }
+
+        if (!p->measure) {
+            return;
+        }
+
         p->measure = 0;
     }
-
-    p->format->family(p);
-    p->format->sample(p, &s, value, unit);
 }
+
+
+#if (NGX_STAT_STUB)
+
+/* What stub_status says; all workers count it in one place. */
+
+static void
+ngx_http_debug_prometheus_connections(ngx_http_debug_prometheus_t *p)
+{
+    static ngx_str_t  states[] = {
+        ngx_string("state=\"active\""),
+        ngx_string("state=\"reading\""),
+        ngx_string("state=\"writing\""),
+        ngx_string("state=\"waiting\"")
+    };
+
+    static ngx_http_debug_family_t  connections = {
+        ngx_string("connections"), NGX_HTTP_DEBUG_GAUGE, 0,
+        ngx_string("Connections of clients by state; active are all.")
+    };
+
+    static ngx_http_debug_family_t  accepted = {
+        ngx_string("connections_accepted_total"), NGX_HTTP_DEBUG_COUNTER, 0,
+        ngx_string("Connections of clients accepted.")
+    };
+
+    static ngx_http_debug_family_t  handled = {
+        ngx_string("connections_handled_total"), NGX_HTTP_DEBUG_COUNTER, 0,
+        ngx_string("Of those accepted, not closed for lack of room.")
+    };
+
+    uint64_t  value[4];
+
+    value[0] = *ngx_stat_active;
+    value[1] = *ngx_stat_reading;
+    value[2] = *ngx_stat_writing;
+    value[3] = *ngx_stat_waiting;
+
+    ngx_http_debug_prometheus_some(p, &connections, 4, states, value,
+                                   NGX_HTTP_DEBUG_COUNT);
+
+    value[0] = *ngx_stat_accepted;
+    value[1] = *ngx_stat_handled;
+
+    ngx_http_debug_prometheus_some(p, &accepted, 1,
+                                   &ngx_http_debug_prometheus_none, &value[0],
+                                   NGX_HTTP_DEBUG_COUNT);
+    ngx_http_debug_prometheus_some(p, &handled, 1,
+                                   &ngx_http_debug_prometheus_none, &value[1],
+                                   NGX_HTTP_DEBUG_COUNT);
+}
+
+#endif
 
 
 /* The rows of a scope: NGX_OK when all are there. */

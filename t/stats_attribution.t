@@ -920,8 +920,8 @@ EOT
 
         get_books("gRPC, $what, by a variable", "/grpc_var/$what", 200,
                   <<"EOT");
-            127.0.0.1: $want tries=1
-            127.0.0.1/grpc_nginx: $want
+            \@grpc_nginx: $want tries=1
+            \@grpc_nginx/grpc_nginx: $want
 EOT
     }
 

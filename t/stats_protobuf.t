@@ -129,6 +129,12 @@ sub text_series {
         if (!defined $p) {
             push @absent, $name;
 
+        } elsif ($name =~ /^nginx_debug_connections/) {
+
+            # the second scrape is a connection more
+
+            push @other, $name if abs($p->{value} - $text->{$name}) > 2;
+
         } elsif (abs($p->{value} - $text->{$name}) > 1e-9 * $text->{$name}) {
             push @other, "$name: $p->{value}, not $text->{$name}";
         }
@@ -364,6 +370,34 @@ $r = query('nginx_debug_peer_failures_total{cause="connect"}');
 is($r && $r->{value}[1], 3, 'failures by cause');
 
 $app->stop();
+
+# -- what stub_status has
+
+SKIP: {
+    skip 'no stub_status', 5 unless $t->has(qr/stub_status/);
+
+    my $idle = http_open(port => $t->port(0));
+    my $get = sub {
+        return text_series(http_get('/debug/metrics',
+                                    port => $t->port(0))->{body});
+    };
+    my $s = $get->();
+    my %c = map { $_ => $s->{qq{nginx_debug_connections{state="$_"}}} }
+            qw/ active reading writing waiting /;
+
+    cmp_ok($c{active}, '>=', 2, 'connections: this one, and an idle one');
+    cmp_ok($c{writing}, '>=', 1, 'this one is answered');
+    cmp_ok($c{active}, '>=', $c{reading} + $c{writing}, 'and active are all');
+
+    my $before = $s->{nginx_debug_connections_accepted_total};
+    $get->() for 1 .. 3;
+    my $now = $get->();
+
+    cmp_ok($now->{nginx_debug_connections_accepted_total}, '>=', $before + 4,
+           'each is counted');
+    is($now->{nginx_debug_connections_handled_total},
+       $now->{nginx_debug_connections_accepted_total}, 'and handled');
+}
 
 # -- more series than a piece has: no family is begun twice
 
