@@ -24,6 +24,8 @@
  *   f <line> <first line> <name> <file>   a frame, the innermost first: the
  *                            line, the function's own, two numbers of texts;
  *                            name "-": as the symbol table calls it
+ *   z -                      an object's debug information is packed in a way
+ *                            that libelf does not know
  *   e                        the end: all was looked at
  *
  * An address about which nothing is known is not answered.
@@ -227,15 +229,15 @@ is_object(const struct file *f, const struct object *o)
 }
 
 
-/* Is there a section of that name? */
-static bool
-has_section(Elf *elf, const char *name)
+/* The section of that name, unless it is empty, or NULL. */
+static Elf_Scn *
+section_of(Elf *elf, const char *name)
 {
     Elf_Scn  *section = NULL;
     size_t    names;
 
     if (elf_getshdrstrndx(elf, &names) != 0) {
-        return false;
+        return NULL;
     }
 
     while ((section = elf_nextscn(elf, section)) != NULL) {
@@ -247,9 +249,32 @@ has_section(Elf *elf, const char *name)
             && (s = elf_strptr(elf, names, shdr.sh_name)) != NULL
             && strcmp(s, name) == 0)
         {
-            return true;
+            break;
         }
     }
+
+    return section;
+}
+
+
+/* Is there debug information that can be read?  Says so when it cannot. */
+static bool
+is_readable(Elf *elf)
+{
+    Elf_Scn    *section = section_of(elf, ".debug_info");
+    GElf_Chdr   chdr;
+
+    if (section == NULL) {
+        return section_of(elf, ".zdebug_info") != NULL;
+    }
+
+    if (gelf_getchdr(section, &chdr) == NULL || chdr.ch_type == ELFCOMPRESS_ZLIB
+        || elf_compress(section, 0, 0) >= 0)
+    {
+        return true;
+    }
+
+    puts("z -");
 
     return false;
 }
@@ -272,8 +297,7 @@ file_open(struct file *f, const char *path, const struct object *o)
 
     if (f->elf == NULL || elf_kind(f->elf) != ELF_K_ELF
         || (o != NULL && !is_object(f, o))
-        || (!has_section(f->elf, ".debug_info")
-            && !has_section(f->elf, ".zdebug_info")))
+        || !is_readable(f->elf))
     {
         file_close(f);
         return false;

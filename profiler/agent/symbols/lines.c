@@ -439,6 +439,11 @@ take_line(struct pprof_lines *l, char *line, struct pprof_lines_entry **entry)
         (*entry)->nframes++;
 
         return true;
+
+    case 'z':
+        l->packed = true;
+
+        return true;
     }
 
     return false;
@@ -725,6 +730,8 @@ say_result(struct pprof_lines *l, enum ending ending, bool complete,
     } else {
         say(l, "lines of %zu of %zu addresses%s", known, l->nentries,
             known == l->nentries ? ""
+            : l->packed ? ": debug information is packed in a way (zstd?) "
+                          "that pprof-lines' libelf cannot read"
             : ": the others' files have no debug information");
     }
 }

@@ -46,6 +46,7 @@ struct pprof_lines {
     size_t                     texts_cap;
     char                      *answer;      /* what the texts point into */
     bool                       failed;      /* memory ran out */
+    bool                       packed;      /* some could not be unpacked */
 };
 
 
