@@ -51,7 +51,7 @@ JOBS=$(nproc)
 
 PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
-           libdw-dev pkg-config)
+           libdw-dev liblzma-dev pkg-config)
 PKG_DEMO=(libevent-dev wrk curl golang-go)
 PKG_TEST=(libevent-dev wrk curl golang-go lighttpd binutils
           procps valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu

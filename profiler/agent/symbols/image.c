@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -378,9 +379,20 @@ open_by_link(struct pprof_image *im, const struct pprof_image *object,
 }
 
 
+/* Where it is linked in, as into the static agent. */
+extern unpack_function  lzma_stream_buffer_decode __attribute__((weak));
+
+
 static void
 load_unpack(void)
 {
+    unpack = lzma_stream_buffer_decode;
+
+    /* no loader: in a static program dlopen() is a way to crash */
+    if (unpack != NULL || getauxval(AT_BASE) == 0) {
+        return;
+    }
+
     void  *lib = dlopen("liblzma.so.5", RTLD_NOW | RTLD_LOCAL);
 
     if (lib != NULL) {

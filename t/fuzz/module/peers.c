@@ -5,6 +5,7 @@
  * above; the last line is the path.
  */
 
+#include "../../../ngx_module/ngx_http_debug_name.c"
 #include "../../../ngx_module/ngx_http_debug_peers.c"
 #include "host.h"
 
