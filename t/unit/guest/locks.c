@@ -30,6 +30,9 @@ main(void)
 #undef prepare
 #define prepare  prepare_create
 #include "guest/create.c"
+#undef prepare
+#define prepare  prepare_mask
+#include "guest/mask.c"
 #include "tap.h"
 
 
