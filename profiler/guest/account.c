@@ -278,7 +278,7 @@ settle_young(struct pprof_account *account, uint64_t gap)
     classes = account->ticks->newborns->classes;
     pprof_stackmap_read(account->ticks->map, add_young, &young);
 
-    for (int i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
+    for (size_t i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
         told += atomic_load(&classes[i].nsec);
     }
 
@@ -290,7 +290,7 @@ settle_young(struct pprof_account *account, uint64_t gap)
                         : gap < told ? (double) gap / (double) told
                         : 1 + (double) rest / (double) told;
 
-    for (int i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
+    for (size_t i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
         const double nsec = (double) atomic_load(&classes[i].nsec) * more;
         const double known = nsec < STRETCH * (double) young.nsec[i]
                              ? nsec : STRETCH * (double) young.nsec[i];

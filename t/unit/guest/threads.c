@@ -103,6 +103,9 @@ wait_running(void)
     for (int i = 0; i < 1000000; i++) {
         n++;
     }
+
+    (void) n;
+
     return false;
 }
 

@@ -239,6 +239,8 @@ test_process(void)
 
     } while (r2.user_nanos - r.user_nanos < 20000000);
 
+    (void) sum;
+
     is_int(r2.threads, r.threads + 3, "three threads more");
     is_int(r2.counts[PPROF_COUNT_GOROUTINE], r2.threads, "its kind's count");
 
