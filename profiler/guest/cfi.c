@@ -465,8 +465,11 @@ pprof_cfi_refresh(void)
 {
     int result = 0;
 
-    if (pprof_own_raw()) {
-        /* the loader's lock is not for it; the agent makes the tables */
+    const struct pprof_cfi *now = atomic_load(&pprof_cfi_shared.current);
+
+    if (pprof_own_raw() || (now != NULL && now->foreign)) {
+        /* the agent makes the tables; the loader's lock would not be for a
+           thread that libc does not know */
         return 0;
     }
 

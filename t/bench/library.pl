@@ -3,7 +3,7 @@
 # What libpprof costs, as the tables of docs/benchmarks.md.
 #
 #     perl -It/lib t/bench/library.pl [programs] [locks] [unwind] [heap]
-#                                     [kinds]         DEBUG_BUILD as for tests
+#                                     [kinds] [guest]         DEBUG_BUILD as for tests
 #
 # The small ones are measured by programs in C beside this one, and only
 # printed here.
@@ -26,8 +26,9 @@ my %parts = (
     unwind => \&unwind,
     heap => \&heap,
     kinds => sub { script('kinds') },
+    guest => sub { script('guest') },
 );
-my @all = qw/ programs locks unwind heap kinds /;
+my @all = qw/ programs locks unwind heap kinds guest /;
 my $failed = 0;
 
 

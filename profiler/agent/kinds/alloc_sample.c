@@ -23,6 +23,11 @@ apply(struct pprof_target *t, uint64_t period)
         return 0;
     }
 
+    if (on && !t->self) {
+        /* our own are made where recording begins */
+        pprof_tables_update(t);
+    }
+
     if (pprof_target_call(t, PPROF_OP_ALLOCS, args, NULL) == -1 && on) {
         return -1;
     }
@@ -40,11 +45,6 @@ apply(struct pprof_target *t, uint64_t period)
 
     k->allocs.period = period;
     pprof_tables_use(t);
-
-    if (!t->self) {
-        /* our own are made where recording begins */
-        pprof_tables_update(t);
-    }
 
     return 0;
 }

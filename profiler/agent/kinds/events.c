@@ -35,6 +35,11 @@ apply(struct pprof_target *t, enum pprof_event event)
         return 0;
     }
 
+    if (rate != 0 && !t->self) {
+        /* our own are made where recording begins */
+        pprof_tables_update(t);
+    }
+
     if (pprof_target_call(t, PPROF_OP_EVENTS, args, NULL) == -1) {
         return -1;
     }
@@ -45,11 +50,6 @@ apply(struct pprof_target *t, enum pprof_event event)
         if (rate != 0) {
             k->events[event].ever = true;
             pprof_tables_use(t);
-
-            if (!t->self) {
-                /* our own are made where recording begins */
-                pprof_tables_update(t);
-            }
 
         } else {
             pprof_tables_drop(t);
