@@ -220,6 +220,26 @@ ngx_http_debug_record_give(ngx_http_debug_round_t **p)
 }
 
 
+/* Most addresses have 8 to 16 bytes: two words, which may overlap. */
+
+static ngx_inline ngx_uint_t
+ngx_http_debug_record_equal(u_char *one, u_char *two, size_t len)
+{
+    uint64_t  a, b, c, d;
+
+    if (len - 8 > 8) {
+        return ngx_memcmp(one, two, len) == 0;
+    }
+
+    ngx_memcpy(&a, one, 8);
+    ngx_memcpy(&b, two, 8);
+    ngx_memcpy(&c, one + len - 8, 8);
+    ngx_memcpy(&d, two + len - 8, 8);
+
+    return ((a ^ b) | (c ^ d)) == 0;
+}
+
+
 static ngx_inline ngx_http_debug_cell_t *
 ngx_http_debug_record_cell(ngx_http_request_t *r, ngx_http_debug_entity_t *e)
 {
@@ -449,7 +469,8 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 
     if (place->entity
         && place->entity->key == name->len
-        && ngx_memcmp(place->entity->name, name->data, name->len) == 0)
+        && ngx_http_debug_record_equal(place->entity->name, name->data,
+                                       name->len))
     {
         round->peer = *place;
 
