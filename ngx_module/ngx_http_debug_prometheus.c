@@ -28,6 +28,7 @@ static void ngx_http_debug_prometheus_some(ngx_http_debug_prometheus_t *p,
 static void ngx_http_debug_prometheus_connections(
     ngx_http_debug_prometheus_t *p);
 #endif
+static void ngx_http_debug_prometheus_caches(ngx_http_debug_prometheus_t *p);
 static ngx_int_t ngx_http_debug_prometheus_rows(
     ngx_http_debug_prometheus_t *p);
 static ngx_uint_t ngx_http_debug_prometheus_shown(
@@ -248,6 +249,8 @@ ngx_http_debug_prometheus_nginx(ngx_http_debug_prometheus_t *p)
 #if (NGX_STAT_STUB)
     ngx_http_debug_prometheus_connections(p);
 #endif
+
+    ngx_http_debug_prometheus_caches(p);
 }
 
 
@@ -343,6 +346,97 @@ ngx_http_debug_prometheus_connections(ngx_http_debug_prometheus_t *p)
 }
 
 #endif
+
+
+/* What each zone of proxy_cache and its kin had. */
+
+static void
+ngx_http_debug_prometheus_caches(ngx_http_debug_prometheus_t *p)
+{
+    u_char                  *text;
+    uint32_t                 len;
+    uint64_t                *value;
+    ngx_str_t               *label;
+    ngx_uint_t               i, k, n, of, status;
+    ngx_http_debug_cache_t  *cache;
+
+    static char  *states[NGX_HTTP_DEBUG_CACHE_STATES] = {
+        NULL, "miss", "bypass", "expired", "stale", "updating", "revalidated",
+        "hit"
+    };
+
+    static ngx_http_debug_family_t  family = {
+        ngx_string("cache_responses_total"), NGX_HTTP_DEBUG_COUNTER, 0,
+        ngx_string("Responses by zone and status of the cache.")
+    };
+
+    n = NGX_HTTP_DEBUG_CACHES * NGX_HTTP_DEBUG_CACHE_STATES;
+
+    label = ngx_palloc(p->out->pool, n * sizeof(ngx_str_t));
+    value = ngx_pcalloc(p->out->pool, n * sizeof(uint64_t));
+
+    if (label == NULL || value == NULL) {
+        p->out->failed = 1;
+        return;
+    }
+
+    for (i = 0, n = 0; i < NGX_HTTP_DEBUG_CACHES; i++) {
+
+        cache = &p->zone->cache[i];
+        len = __atomic_load_n(&cache->len, __ATOMIC_ACQUIRE);
+
+        if (len == 0) {
+            continue;
+        }
+
+        /* of its name there may be another one before it */
+
+        for (k = 0; k < i; k++) {
+            if (p->zone->cache[k].len == len
+                && ngx_memcmp(p->zone->cache[k].name, cache->name, len) == 0)
+            {
+                break;
+            }
+        }
+
+        for (status = 1; status < NGX_HTTP_DEBUG_CACHE_STATES; status++) {
+
+            if (k == i) {
+                text = ngx_pnalloc(p->out->pool, 64 + len);
+                if (text == NULL) {
+                    p->out->failed = 1;
+                    return;
+                }
+
+                label[n].data = text;
+                label[n].len = ngx_sprintf(text,
+                                           "zone=\"%*s\",status=\"%s\"",
+                                           (size_t) len, cache->name,
+                                           states[status])
+                               - text;
+                value[n++] = ngx_http_debug_load(&cache->count[status]);
+                continue;
+            }
+
+            for (of = 0; of < n; of++) {
+                if (label[of].len > len + 6
+                    && label[of].data[6 + len] == '"'
+                    && ngx_memcmp(label[of].data + 6, cache->name, len) == 0)
+                {
+                    break;
+                }
+            }
+
+            value[of + status - 1]
+                += ngx_http_debug_load(&cache->count[status]);
+        }
+    }
+
+    if (n) {
+        ngx_http_debug_prometheus_some(p, &family, n, label, value,
+                                       NGX_HTTP_DEBUG_COUNT);
+    }
+}
 
 
 /* The rows of a scope: NGX_OK when all are there. */

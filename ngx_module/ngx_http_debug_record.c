@@ -115,6 +115,10 @@ static ngx_uint_t ngx_http_debug_record_classify(
 static ngx_uint_t ngx_http_debug_record_grpc(ngx_http_upstream_t *u,
     ngx_uint_t outcome);
 static ngx_uint_t ngx_http_debug_record_grpc_cause(ngx_uint_t outcome);
+#if (NGX_HTTP_CACHE)
+static void ngx_http_debug_record_cache(ngx_http_request_t *r,
+    ngx_http_debug_zone_t *zone);
+#endif
 static ngx_uint_t ngx_http_debug_record_code(ngx_http_debug_cell_t *cell,
     ngx_uint_t code);
 static void ngx_http_debug_record_second(ngx_http_debug_cell_t *cell);
@@ -1685,6 +1689,62 @@ ngx_http_debug_record_active(ngx_http_debug_round_t *round)
 }
 
 
+#if (NGX_HTTP_CACHE)
+
+/*
+ * Counts what the cache had for a request, by the cache's zone.  Two that
+ * meet a new one at once may both take a place for it; the reader adds them.
+ */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_cache(ngx_http_request_t *r,
+    ngx_http_debug_zone_t *zone)
+{
+    u_char                   ch, name[NGX_HTTP_DEBUG_CACHE_NAME];
+    uint32_t                 len, none;
+    ngx_str_t               *full;
+    ngx_uint_t               i;
+    ngx_http_debug_cache_t  *cache;
+
+    full = &r->cache->file_cache->shm_zone->shm.name;
+    len = ngx_min(full->len, NGX_HTTP_DEBUG_CACHE_NAME);
+
+    for (i = 0; i < len; i++) {
+
+        /* it becomes a label as it is */
+
+        ch = full->data[i];
+        name[i] = (ch < ' ' || ch > '~' || ch == '"' || ch == '\\') ? '_' : ch;
+    }
+
+    for (i = 0; i < NGX_HTTP_DEBUG_CACHES; i++) {
+
+        cache = &zone->cache[i];
+        none = 0;
+
+        if (__atomic_compare_exchange_n(&cache->taken, &none, 1, 0,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        {
+            ngx_memcpy(cache->name, name, len);
+            __atomic_store_n(&cache->len, len, __ATOMIC_RELEASE);
+        }
+
+        if (__atomic_load_n(&cache->len, __ATOMIC_ACQUIRE) == len
+            && ngx_memcmp(cache->name, name, len) == 0)
+        {
+            ngx_http_debug_add(&cache->count[r->upstream->cache_status
+                                             % NGX_HTTP_DEBUG_CACHE_STATES],
+                               1);
+            return;
+        }
+    }
+
+    ngx_http_debug_add(&zone->dropped, 1);
+}
+
+#endif
+
+
 ngx_int_t
 ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 {
@@ -1716,6 +1776,12 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     if (!rlcf->record) {
         return NGX_OK;
     }
+
+#if (NGX_HTTP_CACHE)
+    if (r->upstream && r->upstream->cache_status && r->cache) {
+        ngx_http_debug_record_cache(r, rmcf->zone);
+    }
+#endif
 
     received = r->request_length;
     sent = r->connection->sent;

@@ -210,6 +210,20 @@ typedef struct {
 } ngx_http_debug_entity_t;
 
 
+/* what came of the requests that a zone of proxy_cache and its kin has seen */
+
+#define NGX_HTTP_DEBUG_CACHES        32
+#define NGX_HTTP_DEBUG_CACHE_NAME    48
+#define NGX_HTTP_DEBUG_CACHE_STATES  8       /* NGX_HTTP_CACHE_MISS ... HIT */
+
+typedef struct {
+    uint32_t  taken;
+    uint32_t  len;           /* 0: not there (yet) */
+    u_char    name[NGX_HTTP_DEBUG_CACHE_NAME];
+    uint64_t  count[NGX_HTTP_DEBUG_CACHE_STATES];
+} ngx_http_debug_cache_t;
+
+
 /* a profile that somebody fetched */
 
 typedef struct {
@@ -255,6 +269,8 @@ typedef struct {
 
     uint64_t  ntaken;        /* as nmarks */
     ngx_http_debug_taken_t  taken[NGX_HTTP_DEBUG_TAKEN];
+
+    ngx_http_debug_cache_t  cache[NGX_HTTP_DEBUG_CACHES];
 
     uint64_t  dropped;       /* records that went to the overflow entity */
     uint64_t  warned;        /* generation that logged it */

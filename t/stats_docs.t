@@ -27,12 +27,13 @@ $t->write_conf(<<"EOC")->run();
 events { }
 http {
     %%TEST_GLOBALS_HTTP%%
+    proxy_cache_path %%DIR%%/cache keys_zone=one:1m;
     upstream u { server 127.0.0.1:$refused; }
     server {
         listen 127.0.0.1:%%PORT_0%%;
         server_name s;
         location / { return 204; }
-        location /u { proxy_pass http://u; }
+        location /u { proxy_pass http://u; proxy_cache one; }
         location /debug/ { debug; }
     }
 }

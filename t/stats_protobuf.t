@@ -371,6 +371,68 @@ is($r && $r->{value}[1], 3, 'failures by cause');
 
 $app->stop();
 
+# -- what a cache had
+
+{
+    my $cached = Debug::Nginx->new();
+
+    $cached->write_conf(<<"EOC")->run();
+%%TEST_GLOBALS%%
+worker_processes 2;
+events { }
+http {
+    %%TEST_GLOBALS_HTTP%%
+    proxy_cache_path %%DIR%%/one keys_zone=one:1m;
+    proxy_cache_path %%DIR%%/two "keys_zone=t\\"wo:1m";
+    proxy_cache_valid 1h;
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location / { proxy_pass http://@{[ $backend->addr() ]}; }
+        location /one/ {
+            proxy_cache one;
+            proxy_cache_bypass \$arg_no;
+            proxy_pass http://@{[ $backend->addr() ]};
+        }
+        location /two/ {
+            proxy_cache "t\\"wo";
+            proxy_pass http://@{[ $backend->addr() ]};
+        }
+        location /debug/ { debug; }
+    }
+}
+EOC
+
+    my $port = $cached->port(0);
+    my $look = sub {
+        my $s = text_series(http_get('/debug/metrics', port => $port)->{body});
+        return { map { /^nginx_debug_cache_responses_total\{(.*)\}/ && $s->{$_}
+                       ? ($1 => $s->{$_}) : () } keys %$s };
+    };
+    my $want = { 'zone="one",status="miss"' => 2,
+                 'zone="one",status="hit"' => 4,
+                 'zone="one",status="bypass"' => 1,
+                 'zone="t_wo",status="miss"' => 1 };
+
+    is_deeply($look->(), {}, 'cache: nothing yet');
+
+    http_get($_, port => $port)
+        for '/', '/one/a', ('/one/a') x 3, '/one/b', '/one/b', '/one/a?no=1',
+            '/two/a';
+
+    ok(wait_for(sub { keys %{ $look->() } == 4 }, 5), 'cache: counted');
+    is_deeply($look->(), $want, 'by zone and status');
+
+    my $proto = proto_series(http_get('/debug/metrics', port => $port,
+                                      headers => { Accept => $PROTO })
+                             ->{body});
+    is($proto->{qq{nginx_debug_cache_responses_total{$_}}}{value}, $want->{$_},
+       "protobuf: $_") for sort keys %$want;
+
+    $cached->reload();
+    is_deeply($look->(), $want, 'and after a reload');
+    $cached->stop();
+}
+
 # -- what stub_status has
 
 SKIP: {
