@@ -69,6 +69,9 @@ PKG_FRESH=(debootstrap git)
 PKG_NGINX_TESTS=(perl libio-socket-ssl-perl libnet-ssleay-perl
                  libcryptx-perl libcache-memcached-perl libfcgi-perl libgd-perl
                  memcached openssl libxslt1-dev libgd-dev libxml2-dev)
+# What the tests load of Debian's nginx, since its -V tells of them.
+PKG_NGINX_MODS=(libnginx-mod-http-{geoip,image-filter,perl,xslt-filter}
+                libnginx-mod-{mail,stream,stream-geoip})
 # Debian has these in some of its suites only.
 PKG_TEST_MAY=(google-perftools)
 
@@ -674,6 +677,11 @@ nginx-tests)
         say "nginx: building"
         run make -C "$TREE" -f objs/Makefile -j "$JOBS" binary
         TEST_NGINX_BINARY=$TREE/objs/nginx
+
+    else
+        need "${PKG_NGINX_MODS[@]}"
+        TEST_NGINX_MODULES=${TEST_NGINX_MODULES:-$(modules_path)}
+        export TEST_NGINX_MODULES
     fi
 
     export TEST_NGINX_BINARY=${TEST_NGINX_BINARY:-$(command -v nginx)}
