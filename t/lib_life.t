@@ -109,7 +109,7 @@ sub test_threads {
 	my ($app, $sock) = live(['deaf']);
 	my %seen;
 
-	# the one that answers stays; others come with a request
+	# the one that rests stays; another comes with a profile
 	my @stop = pester($sock);
 
 	Debug::Nginx::wait_for(sub {
@@ -120,15 +120,16 @@ sub test_threads {
 			my @open = grep { !vec(pack('Q', hex $mask), $_ - 1, 1) }
 				1 .. 31, 34 .. 64;
 
-			# KILL and STOP; and what libc has to itself
-			$seen{$name}{join ' ', grep { $_ != 9 && $_ != 19 } @open}++;
+			# KILL and STOP; and the sampler's, which nobody sends to us
+			$seen{$name}{join ' ', grep { $_ != 9 && $_ != 19
+				&& $_ != 61 } @open}++;
 		}
-		return keys %seen == 3;
+		return keys %seen == 2;
 	}, 20);
 
-	is(join(', ', sort keys %seen), 'pprof, pprof-sampler, pprof-work',
-		'they were seen');
-	is(join(', ', map { keys %$_ } values %seen), ', , ',
+	# with tcmalloc these are libc's
+	is(join(', ', sort keys %seen), 'pprof, pprof-sampler', 'they were seen');
+	is(join(', ', map { keys %$_ } values %seen), ', ',
 		'and no signal reaches them');
 	like($_->(), qr/^\d+$/, 'answers') for @stop;
 	is($app->stop(), 3, 'exit status');
@@ -163,16 +164,15 @@ sub test_descriptors {
 			}
 		}
 
-		# what listens, what waits, what connected, and what is read
-		cmp_ok(scalar(keys %seen), '>=', 5, "$engine: descriptors");
+		# gperftools' own: its file, and libunwind's pipe
+		if ($engine eq 'gperftools') {
+			delete $leaky{$_} for grep { /memfd|profiles?|^pipe:/ }
+				keys %leaky;
+			delete $seen{$_} for grep { /memfd|profiles?|^pipe:/ }
+				keys %seen;
+		}
 
-		# docs/embedding.md: gperftools' is found some microseconds later
-		delete $leaky{$_} for grep { $engine eq 'gperftools'
-			&& /memfd|profiles?/ && $leaky{$_} < 3 } keys %leaky;
-		# and libunwind's pipe
-		delete $leaky{$_} for grep { $engine eq 'gperftools' && /^pipe:/ }
-			keys %leaky;
-
+		is(join(', ', sort keys %seen), '', "$engine: none is ours");
 		is(join(', ', sort keys %leaky), '', "$engine: close-on-exec");
 		$_->() for @stop;
 		is($app->stop(), 3, "$engine: exit status");
@@ -188,7 +188,7 @@ sub test_forks {
 	is($app->wait(120 * $long), 3, 'exit status, and of all children');
 	like($_->(), qr/^\d+$/, 'answers') for @stop;
 	quiet($app, 'forks', qr/^\d+ children\n\z/);
-	ok(!-e $sock, 'no socket is left');
+	ok(Debug::Nginx::wait_for(sub { !-e $sock }), 'no socket is left');
 }
 
 # The same process, another program, in the middle of a profile; the signal
@@ -251,12 +251,11 @@ sub test_user {
 	is($app->stop(), 3, 'exit status');
 	quiet($app, 'user', qr/^changed\n\z/);
 
-	# before the library has begun to listen: where nobody may
-	my $app2 = Debug::App->start(cmd => [$run, '-l', 'unix:/root/no.s', '-v',
-		$life, 'user', $uid, 'now'], ready => sub { $_[0]->err() ne '' });
-	like($app2->err(), qr/^pprof: process \d+ cannot listen at .*: Permission denied$/,
-		'cannot listen: one line');
-	is($app2->stop(), 3, 'cannot listen: exit status');
+	# before the agent has begun to listen, which still may
+	mkdir "$dir/mine", 0700;
+	($app, $sock) = live(['user', $uid, 'now'], sock => "$dir/mine/s");
+	is(ask($sock, 'symbol')->{status}, 200, 'nobody at once');
+	is($app->stop(), 3, 'nobody at once: exit status');
 }
 
 # No /proc, no files.
@@ -309,7 +308,8 @@ sub test_exits {
 	}
 
 	is(join(' ', keys %status), '7', 'exit status');
-	ok(!-e "$dir/exits.s", 'no socket is left');
+	ok(Debug::Nginx::wait_for(sub { !-e "$dir/exits.s" }),
+		'no socket is left');
 }
 
 # Every thread blocks every signal: their time is told as theirs.
@@ -397,7 +397,10 @@ sub test_memory {
 		$set->(0, 0);
 		my $whole = ask($sock, $kind);
 		my ($calls) = unpack 'Q', Debug::Nginx::read_file($file);
-		ok(is_answer($whole) && $calls > 0, "$kind: $calls allocations");
+		ok(is_answer($whole), "$kind: $calls allocations");
+
+		# the agent makes the answer, in its own memory
+		next if $calls == 0;
 
 		my $most = $kind =~ /seconds/ ? 4 : 60;
 		$most = 1e9 if $ENV{TEST_LONG};
@@ -472,8 +475,11 @@ sub test_embeds {
 	is(without_maps($after[$_]), without_maps($before[0]),
 		"stop $_: no thread, descriptor, timer or signal more") for 0 .. 2;
 
-	is(maps($after[$_]), maps($before[0]), "stop $_: no mapping more")
-		for 0 .. 2;
+	# the stacks of handlers stay: one might be leaving its own
+	is(maps($after[$_]), maps($after[0]), "stop $_: no mapping more")
+		for 1 .. 2;
+	cmp_ok(scalar(split /\n/, maps($after[0])), '<=',
+		1 + scalar(split /\n/, maps($before[0])), 'but for one');
 	is($app->err(), '', 'nothing on stderr');
 }
 
@@ -515,8 +521,8 @@ sub test_readonly {
 
 	# a socket does: told when asked
 	($app) = live(['deaf'], before => \@alone, listen => "unix:$dir/ro.s",
-		env => { PPROF_VERBOSE => 1 }, ready => sub { $_[0]->err() ne '' });
-	like($app->err(), qr/\Approf: process \d+ cannot listen at \S+: Read-only file system\n\z/,
+		ready => sub { $_[0]->err() ne '' });
+	like($app->err(), qr/\Approf-run: warning: cannot listen at \S+: Read-only file system; \S+ runs without profiles, unless .*\n\z/,
 		'a socket cannot be made');
 	is($app->stop(), 3, 'exit status');
 }

@@ -79,7 +79,8 @@ END
 	is(scalar(() = $app->err() =~ /pprof:/g), 1, '-v: only one');
 
 	$app->stop();
-	ok(!-e $sock, 'lighttpd: its socket is gone when it ended');
+	ok(Debug::Nginx::wait_for(sub { !-e $sock }),
+		'lighttpd: its socket is gone when it ended');
 }
 
 # the socket's file
@@ -101,10 +102,16 @@ is(ask($sock, '/debug/pprof/symbol')->{status}, 200,
 $second->stop();
 ok(-S $sock, 'live socket: still there');
 
-# one that nobody listens at is replaced
+# a program that was killed leaves none; one that nobody listens at is replaced
 
 $app->kill('KILL');
 $app->wait(5);
+ok(Debug::Nginx::wait_for(sub { !-e $sock }), 'killed: no socket is left');
+
+$app = Debug::App->start(cmd => [$run, '-l', "unix:$sock", 'sleep', '60'],
+	ready => { unix => $sock });
+kill 'KILL', Debug::App::agent($sock);
+$app->stop();
 ok(-S $sock, 'stale socket');
 $app = Debug::App->start(cmd => [$run, '-l', "unix:$sock", 'sleep', '60'],
 	ready => { unix => $sock });
@@ -122,8 +129,8 @@ for my $name (qw/ old young live /) {
 		ready => sub { -S "$dir/p/a%." . $_[0]->pid() . '.s' });
 	$left{$name} = "$dir/p/a%." . $app->pid() . '.s';
 	next if $name eq 'live';
-	$app->kill('KILL');
-	$app->wait(5);
+	kill 'KILL', Debug::App::agent($left{$name});
+	$app->stop();
 }
 
 my ($gone) = $left{old} =~ /(\d+)\.s$/;

@@ -1,6 +1,6 @@
 /*
  * The agent's life in three calls.  It is a process of its own; who starts it,
- * and what becomes of a family of forks, is decided outside (agent/life.c).
+ * and what becomes of a family of forks, is decided outside (agent/family.c).
  *
  *     struct pprof_target *t = pprof_target_open(pid, page_fd);
  *     struct pprof_service *s = pprof_service_open(t, "unix:/run/a.%p", &o);
@@ -16,6 +16,7 @@
 #ifndef PPROF_AGENT_AGENT_H
 #define PPROF_AGENT_AGENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "agent/target.h"
@@ -39,6 +40,12 @@ struct pprof_service *pprof_service_open(struct pprof_target *target,
 
 /* Ends what is under way, closes, removes the socket's file. */
 void pprof_service_close(struct pprof_service *s);
+
+/*
+ * May it stay when the program has ended?  A port may not: who starts the
+ * program again wants it.
+ */
+bool pprof_service_lingers(const struct pprof_service *s);
 
 /* Writes the address, as pprof_address() does.  Returns its length. */
 size_t pprof_service_address(const struct pprof_service *s, char *buf,

@@ -24,6 +24,7 @@
 enum {
     CALL_MSEC = 2000,       /* for a command; a profile of 65536 threads that
                                ends is the longest */
+    PAGE_PROBE = 65536,     /* an address: there is nothing, or something */
     LOOK_MSEC = 50          /* between two looks whether it is alive */
 };
 
@@ -218,6 +219,19 @@ pprof_target_close(struct pprof_target *t)
 }
 
 
+/* The letter that ps shows; '\0' when there is no such process. */
+static char
+read_state(const struct pprof_target *t)
+{
+    char text[512];
+    const char *name;
+
+    return pprof_target_slurp(t, "stat", text, sizeof(text)) > 0
+           && (name = strrchr(text, ')')) != NULL && name[1] == ' '
+           ? name[2] : '\0';
+}
+
+
 bool
 pprof_target_alive(const struct pprof_target *t)
 {
@@ -239,9 +253,24 @@ pprof_target_alive(const struct pprof_target *t)
         }
     }
 
-    /* nobody there to tell: by its number, or by its /proc */
-    return t->proc_fd != -1 ? faccessat(t->proc_fd, "stat", F_OK, 0) == 0
-                            : kill(t->pid, 0) == 0 || errno == EPERM;
+    /*
+     * Nobody there to tell.  The memory that was opened at the start reads as
+     * empty when it is gone, by an end or by another program.
+     */
+    if (t->mem_fd != -1) {
+        char byte;
+
+        return pread(t->mem_fd, &byte, 1, PAGE_PROBE) != 0;
+    }
+
+    /* by its number, or by its /proc: one that ended waits for its parent */
+    if (t->proc_fd != -1) {
+        const char state = read_state(t);
+
+        return state != '\0' && state != 'Z' && state != 'X';
+    }
+
+    return kill(t->pid, 0) == 0 || errno == EPERM;
 }
 
 
@@ -537,12 +566,24 @@ wake(_Atomic uint32_t *word)
 static bool
 is_stopped(const struct pprof_target *t)
 {
-    char text[512];
-    const char *name;
+    const char state = read_state(t);
 
-    return pprof_target_slurp(t, "stat", text, sizeof(text)) > 0
-           && (name = strrchr(text, ')')) != NULL && name[1] == ' '
-           && (name[2] == 'T' || name[2] == 't');
+    return state == 'T' || state == 't';
+}
+
+
+/* Has the guest do OP.  Returns the command's number. */
+static uint32_t
+ring(struct pprof_page *page, enum pprof_op op)
+{
+    atomic_store_explicit(&page->op, op, memory_order_relaxed);
+
+    const uint32_t asked = atomic_fetch_add(&page->asked, 1) + 1;
+
+    atomic_fetch_add(&page->bell, 1);
+    wake(&page->bell);
+
+    return asked;
 }
 
 
@@ -598,6 +639,65 @@ may_ask(const struct pprof_target *t)
 
     return read_seccomp(t, "status") == t->seccomp
            && read_seccomp(t, name) == t->seccomp;
+}
+
+
+/* Does the line that begins with NAME say the same in both? */
+static bool
+is_same(const char *a, const char *b, const char *name)
+{
+    a = strstr(a, name);
+    b = strstr(b, name);
+
+    if (a == NULL || b == NULL) {
+        return true;
+    }
+
+    const size_t n = strcspn(a + 1, "\n");
+
+    return n == strcspn(b + 1, "\n") && memcmp(a + 1, b + 1, n) == 0;
+}
+
+
+void
+pprof_target_guard(struct pprof_target *t)
+{
+    static const char *const lines[] = {
+        "\nUid:", "\nGid:", "\nGroups:", "\nCapPrm:", "\nCapEff:",
+        "\nCapBnd:", "\nNoNewPrivs:", "\nSeccomp:"
+    };
+    char program[4096], thread[4096], name[40];
+    bool same = true;
+
+    if (t->page == NULL || atomic_load(&t->page->rest) != PPROF_REST_READY) {
+        t->unlike = 0;
+        return;
+    }
+
+    const uint32_t tid = atomic_load(&t->page->tid);
+
+    snprintf(name, sizeof(name), "task/%u/status", (unsigned) tid);
+
+    if (pprof_target_slurp(t, "status", program, sizeof(program)) <= 0
+        || pprof_target_slurp(t, name, thread, sizeof(thread)) <= 0)
+    {
+        t->unlike = 0;
+        return;
+    }
+
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        same = same && is_same(program, thread, lines[i]);
+    }
+
+    if (same || t->unlike != tid) {
+        t->unlike = same ? 0 : tid;
+        return;
+    }
+
+    /* nobody waits for it: it need not answer */
+    pthread_mutex_lock(&t->lock);
+    ring(t->page, PPROF_OP_END);
+    pthread_mutex_unlock(&t->lock);
 }
 
 
@@ -672,10 +772,7 @@ call_page(struct pprof_target *t, enum pprof_op op, const uint64_t *args,
         atomic_store_explicit(&page->args[i], args[i], memory_order_relaxed);
     }
 
-    atomic_store_explicit(&page->op, op, memory_order_relaxed);
-    atomic_store(&page->asked, ++asked);
-    atomic_fetch_add(&page->bell, 1);
-    wake(&page->bell);
+    asked = ring(page, op);
 
     if (await(t, asked) == -1) {
         return -1;

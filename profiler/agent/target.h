@@ -39,6 +39,8 @@ struct pprof_target {
     int                  proc_fd;       /* /proc/PID, -1 */
     pthread_mutex_t      lock;          /* of the page: one command at once */
     uint32_t             seccomp;       /* as /proc had it at the start */
+    uint32_t             unlike;        /* pprof_target_guard(): the thread
+                                           whose rights were others', or 0 */
     struct pprof_kinds  *kinds;
     struct pprof_code   *code;
 };
@@ -89,6 +91,15 @@ pprof_target_source(const struct pprof_target *t)
  * death, and after it executed another program.  Asks the kernel only.
  */
 bool pprof_target_alive(const struct pprof_target *t);
+
+
+/*
+ * Ends the thread in there for good where the program has given up rights
+ * that it still has: who can write into the process would have them.  To be
+ * called once a second; what is seen twice is believed, since it may be about
+ * to stand aside.
+ */
+void pprof_target_guard(struct pprof_target *t);
 
 
 /*

@@ -689,6 +689,11 @@ pprof_rest_detach(void)
         rest.page = NULL;
         munmap(page, PPROF_HEAD_SIZE);
     }
+
+    if (ended && rest.memory != NULL) {
+        munmap(rest.memory, rest.mapped);
+        rest.memory = NULL;
+    }
 }
 
 

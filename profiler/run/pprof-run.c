@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,10 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "front/listen.h"
+#include "guest/page.h"
 #include "run/program.h"
+#include "run/start.h"
+
+
+enum { HIGH_FD = 500 };
 
 
 static const char usage[] =
@@ -447,6 +454,27 @@ find_own_library(void)
 }
 
 
+static char **
+copy_environment(void)
+{
+    size_t n = 0;
+
+    while (environ[n] != NULL) {
+        n++;
+    }
+
+    char **const copy = calloc(n + 1, sizeof(*copy));
+
+    if (copy == NULL) {
+        die(126, "out of memory");
+    }
+
+    memcpy(copy, environ, n * sizeof(*copy));
+
+    return copy;
+}
+
+
 /* Writes into the environment what the library reads. */
 static void
 set_environment(const struct settings *s, const struct pprof_program *p,
@@ -491,6 +519,55 @@ set_environment(const struct settings *s, const struct pprof_program *p,
 }
 
 
+/*
+ * Starts the agent for what is executed next, called NAME.  Returns whether
+ * there is one: without, the program is left as it is.
+ */
+static bool
+start_agent(const struct settings *s, const char *name, char **argv)
+{
+    struct stat st;
+    const int error = pprof_start_try(s->listen);
+
+    /* who has the address may be about to leave it */
+    if (error != 0 && error != EADDRINUSE) {
+        warn("cannot listen at %s: %s; %s runs without profiles%s", s->listen,
+             strerror(error), name,
+             error == EACCES || error == EROFS
+             ? ", unless -l names a directory that this user may write to"
+             : "");
+        return false;
+    }
+
+    int fd = pprof_start_agent(s->listen, s->verbose, argv);
+
+    if (fd == -1) {
+        warn("there is no process or memory to be had for the agent: %s; %s "
+             "runs without profiles", strerror(errno), name);
+        return false;
+    }
+
+    /* out of the way of programs that count on their numbers; the library
+       closes it before main() */
+    const int high = fcntl(fd, F_DUPFD, HIGH_FD);
+
+    if (high != -1) {
+        fd = high;
+
+    } else {
+        (void) fcntl(fd, F_SETFD, 0);
+    }
+
+    if (fstat(fd, &st) == -1) {
+        return false;
+    }
+
+    set(PPROF_PAGE_ENV, print("%d:%llu", fd, (unsigned long long) st.st_ino));
+
+    return true;
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -509,7 +586,13 @@ main(int argc, char **argv)
     pprof_program_look(&program, command[0]);
 
     if (check_program(&program, command[0])) {
+        char **const bare = copy_environment();
+
         set_environment(&s, &program, command[0]);
+
+        if (!start_agent(&s, command[0], argv)) {
+            environ = bare;
+        }
     }
 
     execvp(command[0], command);

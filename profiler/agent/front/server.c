@@ -19,6 +19,7 @@
 #include "front/loop.h"
 #include "front/service.h"
 #include "kinds/life.h"
+#include "outside.h"
 
 
 enum { EXIT_MSEC = 1000 };     /* at most, for a start under way */
@@ -30,6 +31,14 @@ static struct {
     pid_t                  pid;     /* whose it is */
     _Atomic bool           exiting;  /* and nothing is to be */
 } running = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+
+/* In the shared library, an agent of its own. */
+static bool
+is_outside(void)
+{
+    return pprof_outside_is != NULL && pprof_outside_is();
+}
 
 
 static void
@@ -85,9 +94,18 @@ start_locked(const char *listen, const struct pprof_options *options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+    if (options != NULL && options->size < sizeof(struct pprof_options)) {
+        errno = EINVAL;
+        return -1;
+    }
+
     /* a fork() from here on waits for our lock, or sees no descriptor */
     pprof_kinds_init();
     pthread_once(&once, add_fork_handlers);
+
+    if (pprof_outside_start != NULL) {
+        return pprof_outside_start(listen, options, false);
+    }
 
     running.server = pprof_service_open(pprof_target_self(), listen, options);
     running.pid = getpid();
@@ -109,7 +127,7 @@ pprof_start(const char *listen, const struct pprof_options *options)
     pprof_kinds_enter();
     pthread_mutex_lock(&running.lock);
 
-    if (running.server != NULL) {
+    if (running.server != NULL || is_outside()) {
         errno = EALREADY;
 
     } else if (running.exiting) {
@@ -131,7 +149,10 @@ pprof_stop(void)
 {
     pthread_mutex_lock(&running.lock);
 
-    if (running.server != NULL) {
+    if (is_outside()) {
+        pprof_outside_stop();
+
+    } else if (running.server != NULL) {
         pprof_service_close(running.server);
         running.server = NULL;
     }
@@ -147,7 +168,10 @@ pprof_address(char *buf, size_t size)
 
     pthread_mutex_lock(&running.lock);
 
-    if (running.server == NULL) {
+    if (is_outside()) {
+        rc = pprof_outside_address(buf, size);
+
+    } else if (running.server == NULL) {
         errno = ENOTCONN;
 
     } else if (pprof_service_address(running.server, buf, size) >= size)

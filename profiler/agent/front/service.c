@@ -46,14 +46,18 @@ pprof_service_open(struct pprof_target *target, const char *listen,
     s->target = target;
 
     if (pprof_policy_init(&s->policy, options) == -1
-        || pprof_listen_parse(&s->listen, listen, target->pid) == -1
-        || pprof_listen_open(&s->listen, mode) == -1)
+        || pprof_listen_parse(&s->listen, listen, target->pid) == -1)
     {
         goto failed;
     }
 
+    /* who sees the socket may ask for what is recorded from now on */
     s->policy.target = target;
     pprof_kinds_prepare(target);
+
+    if (pprof_listen_open(&s->listen, mode) == -1) {
+        goto failed;
+    }
 
     s->loop = pprof_loop_create(s->listen.fd, &s->policy);
 
@@ -89,6 +93,13 @@ pprof_service_close(struct pprof_service *s)
     pthread_join(s->thread, NULL);
     free_service(s);
     pprof_kinds_release(target);
+}
+
+
+bool
+pprof_service_lingers(const struct pprof_service *s)
+{
+    return s->listen.addr.ss_family == AF_UNIX;
 }
 
 

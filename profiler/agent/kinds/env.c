@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ static struct {
     { .name = "PPROF_CHILDREN" },
     { .name = "PPROF_LINGER" },
     { .name = "PPROF_PRELOAD" },
+    { .name = "PPROF_PAGE" },
     { .name = "PPROF_VERBOSE" },
     { .name = "PPROF_CMDLINE" },
     { .name = "PPROF_CPU_ENGINE" },
@@ -165,5 +167,58 @@ pprof_env_close(char **envp, const char *own)
      */
     while (to < from) {
         *to++ = NULL;
+    }
+}
+
+
+/* Where to listen, and whose the agent is, is told in other ways. */
+static bool
+is_setting(const char *name)
+{
+    static const char *const others[] = {
+        "PPROF_LISTEN", "PPROF_CHILDREN", "PPROF_PRELOAD", "PPROF_PAGE"
+    };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcmp(name, others[i]) == 0) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+int
+pprof_env_copy(char **list, size_t max)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < KNOWN && n + 1 < max; i++) {
+        const char *const value = pprof_env_get(known[i].name);
+
+        if (value == NULL || !is_setting(known[i].name)) {
+            continue;
+        }
+
+        if (asprintf(&list[n], "%s=%s", known[i].name, value) == -1) {
+            list[n] = NULL;
+            return -1;
+        }
+
+        n++;
+    }
+
+    list[n] = NULL;
+
+    return 0;
+}
+
+
+void
+pprof_env_free(char **list)
+{
+    while (*list != NULL) {
+        free(*list++);
     }
 }

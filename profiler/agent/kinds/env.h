@@ -6,6 +6,8 @@
 #ifndef PPROF_KINDS_ENV_H
 #define PPROF_KINDS_ENV_H
 
+#include <stddef.h>
+
 
 /*
  * Remembers what the variables that the library knows say now; nothing, where
@@ -23,6 +25,16 @@ void pprof_env_remember(void);
  * Context: thread-safe, as far as getenv() is.
  */
 const char *pprof_env_get(const char *name);
+
+/*
+ * Writes what says how to profile, "NAME=value" each and NULL at the end, into
+ * LIST, which has room for MAX: the agent's environment.  Returns 0, or -1 and
+ * ENOMEM; what is in LIST is to be freed in any case.
+ */
+int pprof_env_copy(char **list, size_t max);
+
+/* Frees what pprof_env_copy() wrote, not LIST. */
+void pprof_env_free(char **list);
 
 /*
  * Takes the library's own variables, and itself out of LD_PRELOAD, from ENVP,

@@ -228,6 +228,11 @@ take(struct pprof_job *job, struct dump *dump, int64_t sign)
         return -1;
     }
 
+    if (n == -1 && error == ESRCH) {
+        pprof_answer_refuse(a, error, "the threads' stacks cannot be taken");
+        return -1;
+    }
+
     if (n == -1) {
         pprof_answer_error(a, 500, "the threads' stacks cannot be taken: %s",
                            strerrordesc_np(error));

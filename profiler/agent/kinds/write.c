@@ -156,6 +156,11 @@ pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
         return 0;
     }
 
+    if (errno == ESRCH) {
+        pprof_job_refuse(job, ESRCH, "the program's mappings cannot be read");
+        return -1;
+    }
+
     pprof_answer_error(&job->answer, 500, "the program's mappings cannot be "
                        "read: %s", strerrordesc_np(errno));
 

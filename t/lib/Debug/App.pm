@@ -52,6 +52,7 @@ sub start {
         err => "$dir/err",
         cmd => $o{cmd},
         sent => {},
+        unix => ref $o{ready} eq 'HASH' ? $o{ready}{unix} : undef,
         owner => $$,
     }, $class;
 
@@ -97,6 +98,19 @@ sub _ready {
     }
 
     return 1;
+}
+
+
+# The agent that listens at the unix socket PATH: a process's number.
+
+sub agent {
+    my ($path) = @_;
+    my $s = IO::Socket::UNIX->new(Type => Socket::SOCK_STREAM(),
+                                  Peer => $path) or return;
+
+    # struct ucred
+    return unpack 'i', getsockopt($s, Socket::SOL_SOCKET(),
+                                  Socket::SO_PEERCRED()) // return;
 }
 
 
@@ -193,6 +207,9 @@ sub stop {
     $self->kill($signal // 'TERM');
 
     my $rv = $self->wait($timeout);
+
+    # its agent is about to notice
+    wait_for(sub { !-e $self->{unix} }, 2) if defined $self->{unix};
 
     if (defined $rv) {
         # children that it left behind are in its process group

@@ -73,6 +73,9 @@ my @CLEANUP;                # Debug::App registers here
 my @HELD;                   # sockets that hold ports
 my @PROBLEMS;
 
+# an agent stays for a minute to tell of a program that has ended
+$ENV{PPROF_LINGER} //= 0;
+
 $SIG{PIPE} = 'IGNORE';
 
 for my $sig (qw/ INT TERM HUP /) {
