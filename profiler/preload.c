@@ -22,6 +22,7 @@
 #include "guest/events.h"
 #include "guest/rest.h"
 #include "guest/tcmalloc.h"
+#include "inside.h"
 #include "kinds/env.h"
 #include "outside.h"
 
@@ -54,6 +55,14 @@ preload(int argc, char **argv, char **envp)
     const char *const listen = pprof_env_get("PPROF_LISTEN");
 
     if (listen == NULL || *listen == '\0') {
+        return;
+    }
+
+    if (pprof_inside_wanted()) {
+        pprof_rest_refuse_env();
+        close_environment(envp);
+        pprof_tcmalloc_wake();
+        pprof_inside_start();
         return;
     }
 

@@ -185,8 +185,11 @@ close $_ for @many;
 
 # who is answered came after them: all were accepted, and none is left then
 is(ask($sock, '/debug/pprof/symbol')->{status}, 200, 'many leave');
+# gperftools' engine is served from inside the program, where the socket is then
+my $inside = $engine eq 'gperftools';
 ok(Debug::Nginx::wait_for(sub { threads($app->pid()) == 2
-	&& sockets($app->pid()) == 1 }, 20), 'no thread and no socket is left');
+	&& sockets($app->pid()) == ($inside ? 1 : 0) }, 20),
+	'no thread and no socket is left');
 
 # and more than there may be: whichever comes last is refused.  (To ask until
 # one is refused would now and then take the place of one of the 16.)
@@ -260,7 +263,8 @@ isnt($r->{status}, 200, 'exit: no profile');
 $app->wait(5);
 is($app->exit_status(), 7, 'exit: the program\'s own status');
 is($app->err(), '', 'exit: nothing on stderr');
-ok(!-e $sock, 'exit: no socket file is left');
+ok(Debug::Nginx::wait_for(sub { !-e $sock }, 5),
+	'exit: no socket file is left');
 
 # no CPU time used
 

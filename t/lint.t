@@ -120,7 +120,7 @@ my %knows = (
 
 for my $room (sort keys %knows) {
 	my $allowed = join '|', $room =~ s!.*/!!r, 'base', @{$knows{$room}};
-	$allowed .= '|pprof\.h|outside\.h' if $room eq 'agent/front';
+	$allowed .= '|pprof\.h|inside\.h|outside\.h' if $room eq 'agent/front';
 
 	lines("$room knows only what it may",
 		[grep { m!^profiler/$room/! } @c],

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "guest/command.h"
@@ -638,35 +639,60 @@ pprof_rest_attach(int fd, bool ordinary)
 }
 
 
-int
-pprof_rest_attach_env(bool ordinary)
+/* The descriptor of the page that pprof-run left us, or -1. */
+static int
+find_env(void)
 {
     const char *const text = getenv(PPROF_PAGE_ENV);
     struct stat st;
     char *end;
 
     if (text == NULL) {
-        errno = ENOENT;
         return -1;
     }
 
     const long fd = strtol(text, &end, 10);
 
     /* a number that was left over from another start is somebody else's */
-    if (*end != ':' || fd < 0 || fd > INT_MAX || fstat((int) fd, &st) == -1
-        || strtoull(end + 1, NULL, 10) != st.st_ino || !is_page((int) fd))
-    {
+    return *end != ':' || fd < 0 || fd > INT_MAX || fstat((int) fd, &st) == -1
+           || strtoull(end + 1, NULL, 10) != st.st_ino || !is_page((int) fd)
+           ? -1 : (int) fd;
+}
+
+
+int
+pprof_rest_attach_env(bool ordinary)
+{
+    const int fd = find_env();
+
+    if (fd == -1) {
         errno = ENOENT;
         return -1;
     }
 
-    const int rc = pprof_rest_attach((int) fd, ordinary);
+    const int rc = pprof_rest_attach(fd, ordinary);
     const int error = errno;
 
     (void) call(close, fd);
     errno = error;
 
     return rc;
+}
+
+
+void
+pprof_rest_refuse_env(void)
+{
+    const uint32_t gone = PPROF_REST_GONE, told = PPROF_WHY_TOLD;
+    const int fd = find_env();
+
+    if (fd == -1) {
+        return;
+    }
+
+    (void) !pwrite(fd, &told, sizeof(told), offsetof(struct pprof_page, why));
+    (void) !pwrite(fd, &gone, sizeof(gone), offsetof(struct pprof_page, rest));
+    (void) call(close, fd);
 }
 
 

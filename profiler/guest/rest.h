@@ -40,6 +40,13 @@ int pprof_rest_attach(int fd, bool ordinary);
 int pprof_rest_attach_env(bool ordinary);
 
 /*
+ * Closes the descriptor of that page, and says in it that nobody will attach.
+ *
+ * Context: constructor.
+ */
+void pprof_rest_refuse_env(void);
+
+/*
  * Ends the thread, what it has under way, and the mapping.  Context: an
  * ordinary thread.
  */

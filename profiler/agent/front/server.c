@@ -18,6 +18,7 @@
 #include "front/listen.h"
 #include "front/loop.h"
 #include "front/service.h"
+#include "inside.h"
 #include "kinds/life.h"
 #include "outside.h"
 
@@ -103,7 +104,7 @@ start_locked(const char *listen, const struct pprof_options *options)
     pprof_kinds_init();
     pthread_once(&once, add_fork_handlers);
 
-    if (pprof_outside_start != NULL) {
+    if (pprof_outside_start != NULL && !pprof_inside_wanted()) {
         return pprof_outside_start(listen, options, false);
     }
 
