@@ -109,7 +109,7 @@ EOC
         ok($s, "$round: requests of the server count");
         is($s->{servers}{whole}{total_count}, $n,
            "$round: those of one without a location, too");
-        is($s->{upstreams}{'127.0.0.1'}{total_count}, 2 * $n,
+        is($s->{upstreams}{$addr}{total_count}, 2 * $n,
            "$round: the variable host below it");
     }
 

@@ -276,7 +276,7 @@ make_page(struct pprof_page *parent, uint32_t tid)
                        MAP_SHARED, (uintptr_t) fd, 0);
     }
 
-    if (at < 0) {
+    if (at <= 0) {
         (void) call(close, fd);
         return NULL;
     }
