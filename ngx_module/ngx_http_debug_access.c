@@ -150,8 +150,8 @@ ngx_http_debug_access(ngx_http_request_t *r,
         p = ngx_slprintf(text, text + sizeof(text),
                          "%V is not among whom it lets in%s", &name,
                          conf->cidrs ? "" : ", this machine alone;"
-                         " ask from there, or name the address in"
-                         " debug_access");
+                         " ask there, by 127.0.0.1 or localhost, or name the"
+                         " address in debug_access");
         goto denied;
     }
 

@@ -120,7 +120,7 @@ sub asks {
 
 my $proxied = qr/passed on by a proxy.*ask nginx directly, or name/;
 my $host = qr/neither an IP address nor localhost nor a server_name.*add it/;
-my $source = qr/not among whom it lets in.*name the address/;
+my $source = qr/not among whom it lets in.*127\.0\.0\.1 or.*name the address/;
 
 # by which name nginx is asked
 
