@@ -444,7 +444,8 @@ ngx_http_debug_disk_delete(ngx_http_debug_disk_save_t *save,
 
     if (ngx_http_debug_disk_path(save->pool, save->conf, &file->name, &path)
         != NGX_OK
-        || ngx_link_info(path, &fi) == NGX_FILE_ERROR)
+        || ngx_link_info(path, &fi) == NGX_FILE_ERROR
+        || ngx_is_dir(&fi))
     {
         return 0;
     }

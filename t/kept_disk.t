@@ -244,4 +244,11 @@ symlink $secret, "$dir/.tmp-" . ($t->worker_pids())[0] . "-$_" for 0 .. 20;
 is(take('acs', $A)->{status}, 201, 'written');
 is(read_file($secret), 'x' x $size, 'not through a link');
 
+# a directory with a snapshot's name is left alone, and not complained of
+
+mkdir "$dir/acs~$A~heap~$_~1~t.pb.gz" for 1, 2;
+take('acs', $A) for 1 .. 4;
+ok(-d "$dir/acs~$A~heap~1~1~t.pb.gz", 'a directory stays');
+unlike($t->error_log(), qr/unlink\(\)/, 'without a word');
+
 done_testing();
