@@ -130,7 +130,8 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
             if (kcf->space < NGX_HTTP_DEBUG_KEPT_SPACE) {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                    "invalid value \"%V\","
-                                   " it must be at least 64k", &value[i]);
+                                   " it must be a size of at least 64k",
+                                   &value[i]);
                 return NGX_CONF_ERROR;
             }
 
