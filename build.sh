@@ -58,6 +58,7 @@ PKG_TEST=(libevent-dev wrk curl golang-go lighttpd binutils
           libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql
+          apache2-bin haproxy unbound bind9 php-cli
           libnginx-mod-http-image-filter libnginx-mod-http-xslt-filter)
 PKG_FUZZ=(clang libclang-rt-dev)
 PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8

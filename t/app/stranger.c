@@ -856,7 +856,12 @@ own_timer(char **args)
     (void) args;
     sigaction(SIGPROF, &a, NULL);
     setitimer(ITIMER_PROF, &t, NULL);
-    burn(WORK_MSEC);
+
+    /* its time is that of the processor, of which there may be little */
+    for (int i = 0; i < 20 && (i == 0 || unexpected < 6); i++) {
+        burn(WORK_MSEC);
+    }
+
     getitimer(ITIMER_PROF, &now);
     memset(&t, 0, sizeof(t));
     setitimer(ITIMER_PROF, &t, NULL);
