@@ -87,7 +87,7 @@ ngx_http_debug_histogram_bucket(uint64_t ns)
     ngx_uint_t                              i, octave;
     const ngx_http_debug_histogram_part_t  *part;
 
-    octave = 63 ^ __builtin_clzll(ns | 1);
+    octave = 63 ^ (unsigned) __builtin_clzll(ns | 1);
     v = ns << (63 - octave);
 
     part = &ngx_http_debug_histogram_parts[v >> 58 & 31];

@@ -17,6 +17,7 @@ typedef struct ngx_http_debug_round_s  ngx_http_debug_round_t;
 
 struct ngx_http_debug_round_s {
     ngx_http_request_t         *request;
+    ngx_http_debug_round_t     *next;      /* in its bucket, or of the free */
     ngx_http_upstream_t        *upstream;  /* it is found by */
 
     void                      (*finalize)(ngx_http_request_t *r,
@@ -29,8 +30,8 @@ struct ngx_http_debug_round_s {
                                               is NULL when there is none */
 
     uint64_t                    begun;     /* the round, ns */
-    uint64_t                    start;     /* the try, ns */
     ngx_uint_t                  tries;
+    uint64_t                    start;     /* the try, ns */
     ngx_uint_t                  left;      /* as the balancer counts them */
     ngx_uint_t                  whole;     /* the try under way is the first,
                                               and its peer found room */
@@ -45,8 +46,6 @@ struct ngx_http_debug_round_s {
     ngx_uint_t                  upgraded;
     off_t                       received;
     off_t                       sent;
-
-    ngx_http_debug_round_t     *next;      /* in its bucket, or of the free */
 };
 
 
@@ -68,8 +67,7 @@ typedef struct {
 static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
 static ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
     void *data);
-static void ngx_http_debug_record_again(ngx_http_request_t *r,
-    ngx_http_debug_round_t *round);
+static void ngx_http_debug_record_again(ngx_http_debug_round_t *round);
 static void ngx_http_debug_record_find_peer(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, ngx_str_t *name);
 static void ngx_http_debug_record_finalize(ngx_http_request_t *r,
@@ -160,14 +158,22 @@ static ngx_http_debug_round_t  *ngx_http_debug_latest;
  */
 
 static ngx_inline ngx_http_debug_round_t **
-ngx_http_debug_record_find(ngx_http_upstream_t *u)
+ngx_http_debug_record_bucket(ngx_http_upstream_t *u)
 {
-    uint32_t                  key;
-    ngx_http_debug_round_t  **p;
+    uint32_t  key;
 
     key = (uint32_t) ((uintptr_t) u >> 4) * 2654435769u;
 
-    p = &ngx_http_debug_under_way[key >> (32 - NGX_HTTP_DEBUG_BITS)];
+    return &ngx_http_debug_under_way[key >> (32 - NGX_HTTP_DEBUG_BITS)];
+}
+
+
+static ngx_inline ngx_http_debug_round_t **
+ngx_http_debug_record_find(ngx_http_upstream_t *u)
+{
+    ngx_http_debug_round_t  **p;
+
+    p = ngx_http_debug_record_bucket(u);
 
     while (*p && (*p)->upstream != u) {
         p = &(*p)->next;
@@ -197,7 +203,7 @@ ngx_http_debug_record_take(ngx_http_request_t *r)
     round->request = r;
     round->upstream = r->upstream;
 
-    p = ngx_http_debug_record_find(r->upstream);
+    p = ngx_http_debug_record_bucket(round->upstream);
 
     round->next = *p;
     *p = round;
@@ -211,20 +217,20 @@ ngx_http_debug_record_take(ngx_http_request_t *r)
 /* P is where it is hung up. */
 
 static ngx_inline void
-ngx_http_debug_record_give(ngx_http_debug_round_t **p)
+ngx_http_debug_record_give(ngx_http_debug_round_t **p,
+    ngx_http_debug_round_t *round)
 {
-    ngx_http_debug_round_t  *round;
-
-    round = *p;
     *p = round->next;
 
-    round->upstream = NULL;
     round->next = ngx_http_debug_rounds;
     ngx_http_debug_rounds = round;
 }
 
 
-/* Most addresses have 8 to 16 bytes: two words, which may overlap. */
+/*
+ * Surely the same?  Only of 8 to 16 bytes, as most addresses have: two words,
+ * which may overlap.
+ */
 
 static ngx_inline ngx_uint_t
 ngx_http_debug_record_equal(u_char *one, u_char *two, size_t len)
@@ -232,7 +238,7 @@ ngx_http_debug_record_equal(u_char *one, u_char *two, size_t len)
     uint64_t  a, b, c, d;
 
     if (len - 8 > 8) {
-        return ngx_memcmp(one, two, len) == 0;
+        return 0;
     }
 
     ngx_memcpy(&a, one, 8);
@@ -265,13 +271,14 @@ ngx_http_debug_record_answer(ngx_http_debug_cell_t *cell, ngx_uint_t code,
         ngx_http_debug_record_second(cell);
     }
 
-    i = 0;
+    if (ngx_http_debug_load(&cell->code[0]) == code) {
+        ngx_http_debug_add(&cell->count[0], 1);
 
-    if (ngx_http_debug_load(&cell->code[0]) != code) {
+    } else {
         i = ngx_http_debug_record_code(cell, code);
+        ngx_http_debug_add(&cell->count[i], 1);
     }
 
-    ngx_http_debug_add(&cell->count[i], 1);
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_TIME], elapsed);
     ngx_http_debug_histogram_add(cell, elapsed,
                                  ngx_http_debug_histogram_bucket(elapsed));
@@ -325,6 +332,8 @@ ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
 ngx_int_t
 ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
 {
+    ngx_http_debug_active_t            *active;
+    ngx_http_variable_value_t          *v;
     ngx_http_debug_record_srv_conf_t   *rscf;
     ngx_http_debug_record_main_conf_t  *rmcf;
 
@@ -338,10 +347,12 @@ ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
 
-    r->variables[rmcf->start].data
-                              = (u_char *) (uintptr_t) ngx_http_debug_now();
+    v = &r->variables[rmcf->start];
+    active = rscf->place.active;
 
-    ngx_http_debug_add(&rscf->place.active->active, 1);
+    v->data = (u_char *) (uintptr_t) ngx_http_debug_now();
+
+    ngx_http_debug_add(&active->active, 1);
 
     return NGX_DECLINED;
 }
@@ -351,6 +362,7 @@ ngx_int_t
 ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
+    uint64_t                            now;
     ngx_int_t                           rc;
     ngx_http_upstream_t                *u;
     ngx_http_debug_group_t             *group;
@@ -364,33 +376,40 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
 
     rc = group->init(r, us);
 
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
-
-    if (rc != NGX_OK || !rlcf->record) {
+    if (rc != NGX_OK) {
         return rc;
     }
 
-    entity = group->entity;
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
-    if (entity == NULL) {
-        entity = ngx_http_debug_record_group_entity(rmcf, group,
-                                                    r->connection->log);
+    if (!rlcf->record) {
+        return NGX_OK;
     }
+
+    now = ngx_http_debug_now();
 
     round = ngx_http_debug_record_take(r);
     if (round == NULL) {
         return NGX_ERROR;
     }
 
-    u = r->upstream;
+    entity = group->entity;
+
+    if (entity == NULL) {
+        rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+        entity = ngx_http_debug_record_group_entity(rmcf, group,
+                                                    r->connection->log);
+    }
+
+    u = round->upstream;
 
     round->finalize = u->finalize_request;
     round->get = u->peer.get;
     round->group = group;
     round->entity = entity;
     round->peer.entity = NULL;
-    round->begun = ngx_http_debug_now();
-    round->start = round->begun;
+    round->begun = now;
+    round->start = now;
     round->tries = 0;
     round->whole = 0;
     round->early = 0;
@@ -432,7 +451,6 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 {
     ngx_int_t                 rc;
     ngx_str_t                *name;
-    ngx_http_request_t       *r;
     ngx_http_upstream_t      *u;
     ngx_http_debug_place_t   *place;
     ngx_http_debug_round_t   *round;
@@ -448,21 +466,22 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
         round = *ngx_http_debug_record_find(u);
     }
 
-    r = round->request;
-
     if (round->tries) {
-        ngx_http_debug_record_again(r, round);
+        ngx_http_debug_record_again(round);
+
+    } else {
+        round->whole = 1;
     }
 
     rc = round->get(pc, data);
 
     if (rc != NGX_OK && rc != NGX_DONE) {
+        round->whole = 0;
         round->cause = (rc == NGX_BUSY) ? NGX_HTTP_DEBUG_FAIL_NO_LIVE
                                         : NGX_HTTP_DEBUG_FAIL_OTHER;
         return rc;
     }
 
-    round->whole = (round->tries == 0);
     round->tries++;
     round->left = pc->tries;
 
@@ -479,7 +498,7 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
         round->peer = *place;
 
     } else {
-        ngx_http_debug_record_find_peer(r, round, name);
+        ngx_http_debug_record_find_peer(round->request, round, name);
     }
 
     ngx_http_debug_add(&round->peer.active->active, 1);
@@ -491,13 +510,14 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 /* The try under way has ended, and is not all of its round. */
 
 static ngx_http_debug_seldom void
-ngx_http_debug_record_again(ngx_http_request_t *r,
-    ngx_http_debug_round_t *round)
+ngx_http_debug_record_again(ngx_http_debug_round_t *round)
 {
     uint64_t                    now;
     ngx_uint_t                  outcome;
+    ngx_http_request_t         *r;
     ngx_http_upstream_state_t  *state;
 
+    r = round->request;
     now = ngx_http_debug_now();
 
     if (round->peer.entity) {
@@ -533,9 +553,24 @@ static ngx_http_debug_seldom void
 ngx_http_debug_record_find_peer(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, ngx_str_t *name)
 {
-    ngx_http_debug_place_t              group;
+    ngx_http_debug_place_t              group, *met;
     ngx_http_debug_entity_t            *e;
     ngx_http_debug_record_main_conf_t  *rmcf;
+
+    if (round->group) {
+
+        /* met lately, too, if its name is a long one */
+
+        met = ngx_http_debug_record_met(round->group, name);
+
+        if (met->entity
+            && met->entity->key == name->len
+            && ngx_memcmp(met->entity->name, name->data, name->len) == 0)
+        {
+            round->peer = *met;
+            return;
+        }
+    }
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
 
@@ -581,28 +616,33 @@ ngx_http_debug_record_find_peer(ngx_http_request_t *r,
 static void
 ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
 {
-    uint64_t                 now;
-    ngx_http_upstream_t     *u;
-    ngx_http_debug_round_t  *round, **p;
+    uint64_t                    now;
+    ngx_http_upstream_t        *u;
+    ngx_http_debug_cell_t      *cell;
+    ngx_http_debug_round_t     *round, **p;
+    ngx_http_upstream_state_t  *state;
+
+    now = ngx_http_debug_now();
 
     u = r->upstream;
     p = ngx_http_debug_record_find(u);
     round = *p;
 
-    now = ngx_http_debug_now();
+    state = u->state;
 
     if (round->whole
-        && u->state->header_time != (ngx_msec_t) -1
-        && u->state->status >= NGX_HTTP_OK
+        && state->header_time != (ngx_msec_t) -1
+        && state->status >= NGX_HTTP_OK
         && !ngx_http_debug_record_may_be_grpc(u))
     {
         /* nearly always: one try, and it was answered */
 
+        cell = round->peer.cell;
+
         ngx_http_debug_add(&round->peer.active->active, -1);
 
-        ngx_http_debug_record_state(round->peer.cell, u->state);
-        ngx_http_debug_record_answer(round->peer.cell, u->state->status,
-                                     now - round->begun);
+        ngx_http_debug_record_state(cell, state);
+        ngx_http_debug_record_answer(cell, state->status, now - round->begun);
 
     } else {
         ngx_http_debug_record_round(r, round, now, rc);
@@ -616,7 +656,7 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     u->finalize_request = round->finalize;
 
-    ngx_http_debug_record_give(p);
+    ngx_http_debug_record_give(p, round);
 
     u->finalize_request(r, rc);
 }
@@ -1452,7 +1492,7 @@ ngx_http_debug_record_host_end(ngx_http_debug_round_t **p)
                               &host);
     ngx_http_debug_add(&host.active->active, -1);
 
-    ngx_http_debug_record_give(p);
+    ngx_http_debug_record_give(p, round);
 }
 
 
@@ -1749,7 +1789,7 @@ ngx_int_t
 ngx_http_debug_record_log_handler(ngx_http_request_t *r)
 {
     off_t                               received, sent;
-    uint64_t                            start, elapsed;
+    uint64_t                            now, elapsed;
     ngx_uint_t                          status, upgrades;
     ngx_http_debug_cell_t              *cell;
     ngx_http_debug_early_t             *early;
@@ -1762,23 +1802,24 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-    rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
-    v = &r->variables[rmcf->start];
-    start = (uintptr_t) v->data;
-
-    if (start) {
-        ngx_http_debug_add(&rscf->place.active->active, -1);
-    }
-
     if (!rlcf->record) {
+        ngx_http_debug_record_forget(r);
         return NGX_OK;
     }
 
+    /* before all else, which then has not to be kept meanwhile */
+
+    now = ngx_http_debug_now();
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+    rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
+
+    cell = rscf->place.cell;
+
 #if (NGX_HTTP_CACHE)
-    if (r->upstream && r->upstream->cache_status && r->cache) {
+    if (r->cache && r->upstream && r->upstream->cache_status) {
         ngx_http_debug_record_cache(r, rmcf->zone);
     }
 #endif
@@ -1787,19 +1828,26 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     sent = r->connection->sent;
     upgrades = 1;
 
+    v = &r->variables[rmcf->start];
+
+    if (v->data) {
+        elapsed = now - (uintptr_t) v->data;
+        ngx_http_debug_add(&rscf->place.active->active, -1);
+
+    } else {
+        elapsed = ngx_http_debug_record_ms(r);
+    }
+
     if (v->escape) {
 
         /* some of it is counted */
 
         early = (ngx_http_debug_early_t *) v->data;
-        start = early->start;
+        elapsed = now - early->start;
         received -= early->received;
         sent -= early->sent;
         upgrades -= early->upgraded;
     }
-
-    elapsed = start ? ngx_http_debug_now() - start
-                    : ngx_http_debug_record_ms(r);
 
     if (r->err_status) {
         status = r->err_status;
@@ -1813,8 +1861,6 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     } else {
         status = NGX_HTTP_CLIENT_CLOSED_REQUEST;
     }
-
-    cell = rscf->place.cell;
 
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_RECEIVED], received);
     ngx_http_debug_add(&cell->value[NGX_HTTP_DEBUG_SENT], sent);
