@@ -148,7 +148,7 @@ static ngx_inline u_char *
 ngx_http_debug_proto_put_signed(u_char *dst, int64_t n)
 {
     return ngx_http_debug_proto_put(dst, (uint64_t) n << 1
-                                         ^ (uint64_t) (n >> 63));
+                                         ^ (n < 0 ? UINT64_MAX : 0));
 }
 
 

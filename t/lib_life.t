@@ -172,7 +172,9 @@ sub test_descriptors {
 				keys %seen;
 		}
 
-		is(join(', ', sort keys %seen), '', "$engine: none is ours");
+		# gperftools' engine is served from inside the program
+		is(join(', ', sort keys %seen), '', "$engine: none is ours")
+			if $engine eq 'sampler';
 		is(join(', ', sort keys %leaky), '', "$engine: close-on-exec");
 		$_->() for @stop;
 		is($app->stop(), 3, "$engine: exit status");
@@ -284,8 +286,9 @@ sub test_exits {
 
 	for my $mode (qw/ exits leaves /) {
 		for my $i (1 .. 12 * $long) {
+			# nobody lingers at the path of the next
 			my ($app, $sock) = live([$mode, 17 * $i],
-				sock => "$dir/exits.s");
+				sock => "$dir/exits.s", env => { PPROF_LINGER => 0 });
 			my @open = map { Debug::Nginx::http_open(unix => $sock) } 1 .. 4;
 
 			for my $kind (qw/ profile?seconds=60&hz=1000 mutex?seconds=60
@@ -304,6 +307,9 @@ sub test_exits {
 			is($app->err() . $app->out(), '', "$mode: prints") if
 				$app->err() . $app->out() ne '';
 			splice @err;
+
+			# the next is ready when its own socket is there
+			Debug::Nginx::wait_for(sub { !-e "$dir/exits.s" });
 		}
 	}
 
@@ -312,7 +318,8 @@ sub test_exits {
 		'no socket is left');
 }
 
-# Every thread blocks every signal: their time is told as theirs.
+# Every thread blocks every signal but, unknown to it, one: their stacks are
+# there all the same.
 
 sub test_deaf {
 	my ($app, $sock) = live(['deaf']);
@@ -321,10 +328,10 @@ sub test_deaf {
 	my $all = 0;
 	$all += $_ for $text =~ / (\d+)$/mg;
 
-	cmp_ok($blocked // 0, '>', 0.9 * $all, "of $all almost all");
-	cmp_ok($all, '>', 0, 'and there is some');
+	cmp_ok($all, '>', 0, 'they burn');
+	cmp_ok($blocked // 0, '<=', 0.03 * $all, "of $all nearly all have stacks");
 	is(scalar(() = ask($sock, 'goroutine?debug=2')->{body}
-		=~ /^#.*\[signal blocked\]/mg), 2, 'two threads say so');
+		=~ /^#.*\[signal blocked\]/mg), 0, 'each thread has one');
 	is($app->stop(), 3, 'exit status');
 	quiet($app, 'deaf', qr/^\z/);
 }

@@ -38,6 +38,9 @@ struct pprof_service;
 struct pprof_service *pprof_service_open(struct pprof_target *target,
     const char *listen, const struct pprof_options *options);
 
+/* The program has ended: nobody waits any longer.  Context: thread-safe. */
+void pprof_service_ended(struct pprof_service *s);
+
 /* Ends what is under way, closes, removes the socket's file. */
 void pprof_service_close(struct pprof_service *s);
 

@@ -435,6 +435,7 @@ end_member(struct member *m)
     m->due = now_msec() + GRACE_MSEC;
 
     if (last) {
+        pprof_service_ended(m->service);
         m->due = now_msec() + family.o->linger * INT64_C(1000);
         (void) prctl(PR_SET_NAME, PPROF_LISTEN_ENDED);
 

@@ -179,7 +179,7 @@ add_thread(struct sampler *sampler, struct pprof_tick_thread *thread,
 static uint64_t
 read_clocks(struct sampler *sampler)
 {
-    uint64_t before, cpu;
+    uint64_t before = 0, gap = 0;
 
     for (int i = 0; i < CLOCK_TRIES; i++) {
         before = program_cpu();
@@ -196,14 +196,17 @@ read_clocks(struct sampler *sampler)
             }
         }
 
-        cpu = program_cpu();
+        /* our own time is taken off when it is over, which is a step back */
+        const uint64_t after = program_cpu();
 
-        if (cpu - before < CLOCK_GAP) {
+        gap = after > before ? after - before : 0;
+
+        if (gap < CLOCK_GAP) {
             break;
         }
     }
 
-    return before + (cpu - before) / 2;
+    return before + gap / 2;
 }
 
 
@@ -672,8 +675,10 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
     check(sampler, true);
 
     bool     quiet = silence();
-    uint64_t cpu = read_clocks(sampler) - sampler->cpu;
+    uint64_t cpu = read_clocks(sampler);
     uint64_t duration = pprof_clock(CLOCK_MONOTONIC) - sampler->started;
+
+    cpu = cpu > sampler->cpu ? cpu - sampler->cpu : 0;
 
     for (size_t i = 0; i < sampler->nlive; i++) {
         read_name(&sampler->ticks.threads[sampler->live[i]]);

@@ -78,6 +78,7 @@ struct pprof_loop {
     int                     spare_fd;   /* given up to refuse in words when
                                            no other is to be had; -1: none */
     _Atomic bool            stopping;
+    _Atomic bool            ended;      /* the program: no more to wait for */
     pthread_mutex_t         lock;       /* held while descriptors come or go:
                                            fork() waits for it */
 
@@ -657,7 +658,9 @@ look_after(struct visit *v, short revents, int64_t now)
             return;
         }
 
-    } else if (v->phase != FREE && v->until <= now) {
+    } else if (v->phase != FREE
+               && (v->until <= now || (v->phase == WAITING && v->loop->ended)))
+    {
         on_time(v);
         return;
     }
@@ -747,6 +750,14 @@ pprof_loop_run(void *arg)
     pprof_kinds_leave();
 
     return NULL;
+}
+
+
+void
+pprof_loop_ended(struct pprof_loop *loop)
+{
+    loop->ended = true;
+    wake(loop);
 }
 
 

@@ -37,6 +37,12 @@ void pprof_loop_free(struct pprof_loop *loop);
 /* Serves until pprof_loop_stop(); for pthread_create(). */
 void *pprof_loop_run(void *loop);
 
+/*
+ * The program has ended: whoever waits for a window of time is answered now,
+ * and whoever comes yet waits for none.  Context: thread-safe.
+ */
+void pprof_loop_ended(struct pprof_loop *loop);
+
 /* Ends what is under way.  Context: thread-safe. */
 void pprof_loop_stop(struct pprof_loop *loop);
 

@@ -85,6 +85,13 @@ failed:
 
 
 void
+pprof_service_ended(struct pprof_service *s)
+{
+    pprof_loop_ended(s->loop);
+}
+
+
+void
 pprof_service_close(struct pprof_service *s)
 {
     struct pprof_target *const target = s->target;
