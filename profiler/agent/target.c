@@ -140,11 +140,11 @@ pprof_target_open(pid_t pid, int page_fd)
     t->proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (t->proc_fd != -1) {
-        t->mem_fd = pprof_target_openat(t, "mem", O_RDONLY);
         t->seccomp = read_seccomp(t, "status");
     }
 
     if (page_fd == -1) {
+        t->mem_fd = pprof_target_openat(t, "mem", O_RDONLY);
         return t;
     }
 
@@ -169,6 +169,7 @@ pprof_target_open(pid_t pid, int page_fd)
     }
 
     t->page = page;
+    t->mem_fd = pprof_target_openat(t, "mem", O_RDONLY);
 
     return t;
 }
@@ -361,10 +362,34 @@ pprof_target_read(const struct pprof_target *t, uintptr_t addr, void *buf,
 }
 
 
+/*
+ * What the kernel tells of a thread's memory, and not of one that ended: the
+ * main thread may have, by pthread_exit(), while others go on.  The one that
+ * rests goes on longer.
+ */
+static bool
+is_of_memory(const char *name)
+{
+    return strcmp(name, "mem") == 0 || strcmp(name, "maps") == 0
+           || strcmp(name, "auxv") == 0;
+}
+
+
 int
 pprof_target_openat(const struct pprof_target *t, const char *name, int flags)
 {
     char path[320];
+    int fd;
+
+    if (t->proc_fd != -1 && t->page != NULL && is_of_memory(name)) {
+        snprintf(path, sizeof(path), "task/%u/%s",
+                 (unsigned) atomic_load(&t->page->tid), name);
+        fd = openat(t->proc_fd, path, flags | O_CLOEXEC);
+
+        if (fd != -1) {
+            return fd;
+        }
+    }
 
     if (t->proc_fd != -1) {
         return openat(t->proc_fd, name, flags | O_CLOEXEC);
