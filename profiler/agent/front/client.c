@@ -1,5 +1,6 @@
 #include "front/client.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,7 +20,13 @@ static const char no_memory[]
 void
 pprof_client_init(struct pprof_client *c, int fd, char *head)
 {
-    *c = (struct pprof_client) { .fd = fd, .head = head };
+    int domain = AF_UNSPEC;
+    socklen_t len = sizeof(domain);
+
+    (void) getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+    *c = (struct pprof_client) {
+        .fd = fd, .head = head, .port = domain != AF_UNIX
+    };
 }
 
 
@@ -215,6 +222,72 @@ begin_body(struct pprof_client *c, size_t head, bool wait,
 }
 
 
+/* Is HOST, LEN characters without a port, an address or a name that nobody
+   else can make lead here? */
+static bool
+is_own_host(const char *host, size_t len)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr addr;
+    const bool is_v6 = len > 2 && host[0] == '[' && host[len - 1] == ']';
+
+    /* one word: localhost, a container's name */
+    if (memchr(host, '.', len) == NULL && memchr(host, ':', len) == NULL) {
+        return true;
+    }
+
+    if (is_v6) {
+        host++;
+        len -= 2;
+    }
+
+    if (len >= sizeof(text)) {
+        return false;
+    }
+
+    memcpy(text, host, len);
+    text[len] = '\0';
+
+    return inet_pton(is_v6 ? AF_INET6 : AF_INET, text, &addr) == 1;
+}
+
+
+/*
+ * Does the header NAME say that a page somewhere else made a browser ask?  A
+ * page whose own name was made to lead here has that name for the host.
+ */
+static bool
+is_foreign(const char *name, const char *value)
+{
+    if (strcasecmp(name, "sec-fetch-site") == 0) {
+        return strcmp(value, "cross-site") == 0
+               || strcmp(value, "same-site") == 0;
+    }
+
+    if (strcasecmp(name, "origin") == 0) {
+        const char *const host = strstr(value, "://");
+
+        if (host == NULL) {
+            return true;    /* "null" */
+        }
+
+        value = host + 3;
+
+    } else if (strcasecmp(name, "host") != 0) {
+        return false;
+    }
+
+    size_t len = strlen(value);
+    const char *const colon = strrchr(value, ':');
+
+    if (colon != NULL && strchr(colon, ']') == NULL) {
+        len = (size_t) (colon - value);
+    }
+
+    return len > 0 && !is_own_host(value, len);
+}
+
+
 /* Understands the head, END bytes of it, behind empty lines that end at P. */
 static enum pprof_client_step
 parse_head(struct pprof_client *c, char *p, size_t end,
@@ -281,6 +354,11 @@ parse_head(struct pprof_client *c, char *p, size_t end,
 
         } else if (strcasecmp(line, "expect") == 0) {
             wait = strcasecmp(value, "100-continue") == 0;
+
+        } else if (c->port && is_foreign(line, value)) {
+            return refuse(a, 403, "this is asked by address, as localhost, or "
+                          "by a name without dots, and not from other sites' "
+                          "pages");
         }
     }
 

@@ -13,6 +13,7 @@
 #ifndef PPROF_FRONT_CLIENT_H
 #define PPROF_FRONT_CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -35,6 +36,7 @@ enum pprof_client_step {
 /* Owner: whoever declared it; pprof_client_free() when done. */
 struct pprof_client {
     int          fd;        /* non-blocking; belongs to the caller */
+    bool         port;      /* it came to one, where browsers may come, too */
 
     /* the request: valid until pprof_client_answer() */
     const char  *method;

@@ -36,6 +36,7 @@ enum {
     HEADS_SIZE     = VISITS_MAX * PPROF_CLIENT_HEAD_MAX,
     WORK_MAX       = 16,        /* with work under way; more is refused */
     IDLE_MSEC      = 30000,     /* a client that neither sends nor reads */
+    STALL_MSEC     = 1000,      /* the same, while others have no place */
     DRAIN_MSEC     = 2000,      /* and one that got its answer */
     STACK_SIZE     = 1 << 20,   /* bytes; symbols/names.h needs half of it */
     ACCEPT_PAUSE_MSEC = 500,    /* after accept() failed */
@@ -488,6 +489,7 @@ static struct visit *
 find_place(struct pprof_loop *loop)
 {
     struct visit *idle = NULL;
+    const int64_t now = now_msec();
 
     for (size_t i = 0; i < VISITS_MAX; i++) {
         struct visit *v = &loop->visits[i];
@@ -496,7 +498,11 @@ find_place(struct pprof_loop *loop)
             return v;
         }
 
-        if ((v->phase == READING || v->phase == DRAINING)
+        /* who reads nothing of his answer is as good as gone */
+        const bool stalled = v->phase == WRITING
+                             && v->until < now + IDLE_MSEC - STALL_MSEC;
+
+        if ((v->phase == READING || v->phase == DRAINING || stalled)
             && (idle == NULL || v->until < idle->until))
         {
             idle = v;

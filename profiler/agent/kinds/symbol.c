@@ -10,6 +10,7 @@
 #include "kinds/kind.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kinds/write.h"
@@ -18,7 +19,9 @@
 
 
 enum {
-    ADDRESS_TEXT_MAX = 2 + 16 + 16  /* "0x", digits, zeros in front */
+    ADDRESS_TEXT_MAX = 2 + 16 + 16, /* "0x", digits, zeros in front */
+    ADDRESSES_MAX = 50000,          /* of one answer */
+    SEEN_SIZE = 1 << 17             /* more than twice as many */
 };
 
 
@@ -67,12 +70,54 @@ parse_address(const char *text, size_t len, uintptr_t *addr)
 }
 
 
-/* Writes one line for each address of BODY; what is no address is skipped. */
+/*
+ * Puts ADDR into SEEN, of SEEN_SIZE places.  Returns whether it was new; false,
+ * too, when that many are in there that no more are to be.
+ */
+static bool
+note(uintptr_t *seen, size_t *count, uintptr_t addr)
+{
+    /* a place that holds 0 is free */
+    const uintptr_t key = addr + 1;
+    size_t at = (size_t) ((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32)
+                % SEEN_SIZE;
+
+    while (seen[at] != 0) {
+        if (seen[at] == key) {
+            return false;
+        }
+
+        at = (at + 1) % SEEN_SIZE;
+    }
+
+    if (*count == ADDRESSES_MAX) {
+        return false;
+    }
+
+    seen[at] = key;
+    (*count)++;
+
+    return true;
+}
+
+
+/*
+ * Writes one line for each address of BODY, once; what is no address is
+ * skipped.  Behind ADDRESSES_MAX of them a line that clients skip says how
+ * many words were left out.
+ */
 static void
 name_addresses(const char *body, size_t len, const struct pprof_maps *maps,
     struct pprof_names *names, struct pprof_buf *out)
 {
     const char *end = body + len;
+    uintptr_t *const seen = calloc(SEEN_SIZE, sizeof(*seen));
+    size_t count = 0, left = 0;
+
+    if (seen == NULL) {
+        out->failed = true;
+        return;
+    }
 
     for (const char *p = body; p < end; p++) {
         const char *text = p;
@@ -85,7 +130,13 @@ name_addresses(const char *body, size_t len, const struct pprof_maps *maps,
 
         const size_t n = (size_t) (p - text);
 
+        if (count == ADDRESSES_MAX) {
+            left += n > 0;
+            continue;
+        }
+
         if (n > ADDRESS_TEXT_MAX || parse_address(text, n, &addr) == -1
+            || !note(seen, &count, addr)
             || pprof_names_find(names, maps, addr, &name) == -1)
         {
             continue;
@@ -97,6 +148,13 @@ name_addresses(const char *body, size_t len, const struct pprof_maps *maps,
         pprof_buf_string(out, name.name);
         pprof_buf_byte(out, '\n');
     }
+
+    if (left > 0) {
+        pprof_buf_printf(out, "# %zu more were not looked up; ask for at most "
+                         "%d at once\n", left, ADDRESSES_MAX);
+    }
+
+    free(seen);
 }
 
 
