@@ -268,12 +268,20 @@ read_rights(const struct pprof_target *t, struct rights *r)
 static bool
 is_kin(const struct rights *parent, const struct rights *child)
 {
+    /*
+     * A server's workers have given up root by now.  Who may become any user
+     * may look at any user's processes, so that tells nobody more.
+     */
+    const uint64_t any = UINT64_C(1) << CAP_SETUID | UINT64_C(1) << CAP_SETGID;
+    const bool may_change = (parent->caps & any) == any;
+
     /* one that had ended before it was seen has executed we know not what */
     return (parent->exe_ino == 0
             || (child->exe_ino == parent->exe_ino
                 && child->exe_dev == parent->exe_dev))
-           && strcmp(child->ids[0], parent->ids[0]) == 0
-           && strcmp(child->ids[1], parent->ids[1]) == 0
+           && (may_change
+               || (strcmp(child->ids[0], parent->ids[0]) == 0
+                   && strcmp(child->ids[1], parent->ids[1]) == 0))
            && (child->caps & ~parent->caps) == 0;
 }
 
