@@ -297,7 +297,8 @@ CONF
 	my $text = Debug::Nginx::read_file("$root/error.log");
 	unlike($text, qr/exited on signal|unknown process|\[(?:alert|emerg|crit|error)\]/,
 		'nothing in its log');
-	is(join(' ', glob "$root/*.sock"), '', 'no socket is left');
+	ok(Debug::Nginx::wait_for(sub { my @left = glob "$root/*.sock"; !@left }, 10),
+		'no socket is left');
 }
 
 # those that are listened at: the file is there a moment before
@@ -405,7 +406,8 @@ sub test_postgres {
 	my $err = $app->err();
 	unlike($err, qr/interrupted|pprof|PANIC|FATAL|WARNING|ERROR|terminated by/i,
 		'nothing wrong in its log');
-	is(join(' ', glob "$own/*.s"), '', 'no socket is left');
+	ok(Debug::Nginx::wait_for(sub { my @left = glob "$own/*.s"; !@left }, 10),
+		'no socket is left');
 }
 
 ###############################################################################

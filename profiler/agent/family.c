@@ -30,6 +30,8 @@ enum {
     MEMBERS_MAX = 256,      /* processes at once; more are not served */
     WAITS_MAX = 128,        /* the kernel's, of futex_waitv() */
     ATTACH_MSEC = 10000,    /* for a program to begin */
+    UNWRITTEN_MSEC = 1000,  /* for a child to say where its page is */
+    WRITING_MSEC   = 10,    /* between looks for that */
     CHILD_MSEC = 100,       /* most that a shell forks is gone by then */
     RETRY_MSEC = 500,       /* while somebody else has the address */
     HASTE_MSEC = 50,        /* the same, where the program waits for us */
@@ -61,6 +63,8 @@ struct member {
                                            are its parent's until then */
     bool                   child;       /* it was announced */
     uint32_t               announced;   /* children that were looked at */
+    int64_t                unwritten;   /* ms: since when the next of them is
+                                           counted and not written; 0: is not */
     unsigned               tries;       /* to listen */
     bool                   gave_up;     /* it never will */
     bool                   ended;
@@ -356,8 +360,23 @@ look_for_children(struct member *m)
     }
 
     while (m->announced != n) {
-        add_child(m, &m->page->children[m->announced % PPROF_CHILDREN]);
+        const struct pprof_child_page *const child
+            = &m->page->children[m->announced % PPROF_CHILDREN];
+
+        /* counted first, written a moment later; or never, when it died */
+        if (atomic_load(&child->pid) == 0) {
+            if (m->unwritten == 0) {
+                m->unwritten = now_msec();
+            }
+
+            if (now_msec() - m->unwritten < UNWRITTEN_MSEC) {
+                return;
+            }
+        }
+
+        add_child(m, child);
         m->announced++;
+        m->unwritten = 0;
     }
 }
 
@@ -604,6 +623,12 @@ next_due(int64_t until)
 
         if (timed && m->due < until) {
             until = m->due;
+        }
+
+        if (m->pid != 0 && m->unwritten != 0) {
+            const int64_t soon = now_msec() + WRITING_MSEC;
+
+            until = soon < until ? soon : until;
         }
     }
 
