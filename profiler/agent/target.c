@@ -19,6 +19,7 @@
 #include "guest/stackmap.h"
 #include "kinds/code.h"
 #include "kinds/life.h"
+#include "symbols/maps.h"
 
 
 enum {
@@ -275,45 +276,6 @@ pprof_target_alive(const struct pprof_target *t)
 }
 
 
-/*
- * process_vm_readv() on oneself needs no privilege, but a container's seccomp
- * filter may refuse it.  Then a pipe does: write() says EFAULT where a load
- * would be a signal.
- */
-static size_t
-read_by_pipe(uintptr_t addr, char *buf, size_t len)
-{
-    int     fds[2];
-    size_t  done = 0;
-
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) {
-        return 0;
-    }
-
-    while (done < len) {
-        /* a piece within one page is written wholly or not at all */
-        size_t  piece = 4096 - (addr + done) % 4096;
-
-        if (piece > len - done) {
-            piece = len - done;
-        }
-
-        const ssize_t  n = write(fds[1], (const void *) (addr + done), piece);
-
-        if (n <= 0 || read(fds[0], buf + done, (size_t) n) != n) {
-            break;
-        }
-
-        done += (size_t) n;
-    }
-
-    close(fds[0]);
-    close(fds[1]);
-
-    return done;
-}
-
-
 /* By the descriptor that was opened before it gave up rights. */
 static size_t
 read_by_mem(const struct pprof_target *t, uintptr_t addr, char *buf,
@@ -348,17 +310,16 @@ pprof_target_read(const struct pprof_target *t, uintptr_t addr, void *buf,
         return read_by_mem(t, addr, buf, len);
     }
 
+    if (t->self) {
+        return pprof_maps_read(addr, buf, len);
+    }
+
     const struct iovec  local = { .iov_base = buf, .iov_len = len };
     const struct iovec  remote = { .iov_base = (void *) addr, .iov_len = len };
     const ssize_t       n = process_vm_readv(t->pid, &local, 1, &remote, 1,
                                              0);
 
-    if (n >= 0) {
-        return (size_t) n;
-    }
-
-    /* EFAULT: not even the first page is there */
-    return errno == EFAULT || !t->self ? 0 : read_by_pipe(addr, buf, len);
+    return n < 0 ? 0 : (size_t) n;
 }
 
 

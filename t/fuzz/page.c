@@ -4,7 +4,7 @@
  * of an answer.  Whatever they say, what the agent has of it are rows within
  * bounds.
  *
- * Fuzzes: agent/target.c
+ * Fuzzes: agent/target.c agent/symbols/maps.c
  */
 
 #include <pthread.h>
