@@ -764,6 +764,13 @@ ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         ngx_memzero(cidr, sizeof(ngx_cidr_t));
 
+#if (NGX_HAVE_UNIX_DOMAIN)
+        if (ngx_strcmp(value[i].data, "unix:") == 0) {
+            cidr->family = AF_UNIX;
+            continue;
+        }
+#endif
+
         rc = ngx_ptocidr(&value[i], cidr);
 
         if (rc == NGX_ERROR) {

@@ -523,6 +523,12 @@ ngx_http_debug_disk_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
             continue;
         }
 
+        /* a name alone is no snapshot: it would take a place of keep= */
+
+        if (dir.type && ngx_de_is_dir(&dir)) {
+            continue;
+        }
+
         if (ngx_http_debug_disk_parse(pool, &name, &f) != NGX_OK
             || (conf != NULL
                 && !ngx_http_debug_kept_shown(conf, &f.group, &f.kind)))

@@ -68,6 +68,7 @@ http {
         location /named/ { debug; debug_access 127.0.0.0/8; }
         location /both/ { debug; debug_access loopback 10.0.0.0/8; }
         location /ten/ { debug; debug_access 10.0.0.0/8; }
+        location /unix/ { debug; debug_access unix:; }
         location /legacy/ { debug legacy; }
 
         location = /page { ssi on; ssi_types *; default_type text/plain; }
@@ -209,6 +210,11 @@ my $sock = $t->dir() . '/plain.sock';
 asks('yes', 'unix', $u, unix => $sock, headers => { Host => 'whatever' });
 asks($proxied, 'unix, passed on', $u, unix => $sock,
      headers => { 'X-Forwarded-For' => '127.0.0.1' });
+asks('yes', 'unix: is named', '/unix/stats', unix => $sock);
+asks(qr/not among whom it lets in$/, 'unix: is named, and no address',
+     '/unix/stats');
+asks(qr/unix: is not among whom it lets in$/, 'an address, and not unix:',
+     '/ten/stats', unix => $sock);
 
 SKIP: {
     skip 'no IPv6 here', 4 unless $six;

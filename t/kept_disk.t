@@ -246,9 +246,13 @@ is(read_file($secret), 'x' x $size, 'not through a link');
 
 # a directory with a snapshot's name is left alone, and not complained of
 
-mkdir "$dir/acs~$A~heap~$_~1~t.pb.gz" for 1, 2;
+# nor does it take the place of one
+
+mkdir "$dir/acs~$A~heap~$_~1~t.pb.gz" for 1, 2, $now + 7200;
 take('acs', $A) for 1 .. 4;
 ok(-d "$dir/acs~$A~heap~1~1~t.pb.gz", 'a directory stays');
+is(scalar(grep { -f "$dir/$_" && /~heap~/ && /\Q~$A~/ } files()), 3,
+	'and "keep" counts snapshots');
 unlike($t->error_log(), qr/unlink\(\)/, 'without a word');
 
 done_testing();
