@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_kept.h"
 #include "ngx_http_debug_kept_take.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_peers.h"
 
@@ -30,21 +31,6 @@ extern ngx_module_t  ngx_http_debug_module;
 
 static ngx_str_t  ngx_http_debug_kept_zone_name =
     ngx_string("ngx_http_debug_kept");
-
-
-/* kinds that are one answer and worth keeping */
-
-static ngx_str_t  ngx_http_debug_kept_kinds[] = {
-    ngx_string("heap"),
-    ngx_string("allocs"),
-    ngx_string("profile"),
-    ngx_string("goroutine"),
-    ngx_string("threadcreate"),
-    ngx_string("block"),
-    ngx_string("mutex"),
-    ngx_string("growth"),
-    ngx_null_string
-};
 
 
 void
@@ -512,15 +498,11 @@ ngx_http_debug_kept_init_zone(ngx_shm_zone_t *zone, void *data)
 ngx_uint_t
 ngx_http_debug_kept_known(ngx_str_t *kind)
 {
-    ngx_str_t  *known;
+    ngx_http_debug_kind_t  *known;
 
-    for (known = ngx_http_debug_kept_kinds; known->len; known++) {
-        if (ngx_http_debug_kept_is(kind, known->data, known->len)) {
-            return 1;
-        }
-    }
+    known = ngx_http_debug_kinds_find(kind);
 
-    return 0;
+    return known != NULL && (known->flags & NGX_HTTP_DEBUG_KIND_KEPT);
 }
 
 
@@ -557,10 +539,6 @@ ngx_http_debug_kept_shown(ngx_http_debug_pprof_conf_t *conf, ngx_str_t *group,
                 break;
             }
         }
-    }
-
-    if (conf->kinds == NULL) {
-        return 1;
     }
 
     name = conf->kinds->elts;

@@ -14,6 +14,7 @@
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_kept_disk.h"
 #include "ngx_http_debug_kept_take.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_out.h"
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_peers.h"
@@ -584,8 +585,10 @@ ngx_http_debug_kept_form(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_debug_kept_take(ngx_http_request_t *r, ngx_str_t *form)
 {
+    u_char                        text[256];
     ngx_int_t                     n, every;
-    ngx_str_t                     group, peer, kind, times, gap, path, tail;
+    ngx_str_t                     group, peer, kind, times, gap, path, tail,
+                                  names;
     ngx_array_t                  *groups;
     ngx_http_cleanup_t           *cln;
     ngx_http_debug_peer_t        *p;
@@ -618,9 +621,11 @@ ngx_http_debug_kept_take(ngx_http_request_t *r, ngx_str_t *form)
     }
 
     if (!ngx_http_debug_kept_known(&kind)) {
-        return ngx_http_debug_answer_literal(r, NGX_HTTP_BAD_REQUEST,
-                   "\"kind\" takes heap, allocs, profile, goroutine,"
-                   " threadcreate, block, mutex or growth");
+        ngx_http_debug_kinds_names(NGX_HTTP_DEBUG_KIND_KEPT, &names, text,
+                                   sizeof(text));
+
+        return ngx_http_debug_answer_say(r, NGX_HTTP_BAD_REQUEST,
+                                         "\"kind\" takes %V", &names);
     }
 
     if (!ngx_http_debug_kept_shown(wish->pprof, &group, &kind)) {

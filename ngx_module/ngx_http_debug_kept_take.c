@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_kept_take.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_via.h"
 
@@ -18,7 +19,6 @@
 #define NGX_HTTP_DEBUG_TAKE_LEASE    4000    /* ms without a sign of life */
 #define NGX_HTTP_DEBUG_TAKE_CONNECT  5000    /* ms */
 #define NGX_HTTP_DEBUG_TAKE_TIMEOUT  90000   /* ms of a whole snapshot */
-#define NGX_HTTP_DEBUG_TAKE_SECONDS  30      /* of a CPU profile */
 #define NGX_HTTP_DEBUG_TAKE_FOREIGN  16384   /* bytes of what is no profile */
 
 
@@ -410,6 +410,7 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     ngx_str_t                    host, reason, *kind;
     ngx_uint_t                   cpu;
     ngx_chain_t                 *cl;
+    ngx_http_debug_kind_t       *known;
     ngx_http_debug_fetch_t      *f;
     ngx_http_debug_run_other_t   other;
 
@@ -457,24 +458,13 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 
     ngx_memcpy(f->sockaddr, sockaddr, socklen);
 
-    args = "";
-    cpu = 0;
-
-    if (ngx_http_debug_kept_is(kind, (u_char *) "heap", 4)) {
-
-        /* else garbage would look like growth */
-        args = "?gc=1";
-
-    } else if (ngx_http_debug_kept_is(kind, (u_char *) "profile", 7)) {
-
-        args = "?seconds=30";
-        cpu = 1;
-    }
+    known = ngx_http_debug_kinds_find(kind);
+    args = (known != NULL) ? known->query : "";
+    cpu = (known != NULL && (known->flags & NGX_HTTP_DEBUG_KIND_ALONE));
 
     if (cpu || job->max) {
         rc = ngx_http_debug_runs_begin(&job->run, &f->name, &who,
-                                       cpu ? NGX_HTTP_DEBUG_TAKE_SECONDS * 1000
-                                           : 0,
+                                       known ? known->seconds * 1000 : 0,
                                        timeout,
                                        job->max ? job->max
                                                 : NGX_HTTP_DEBUG_RUNS_MAX,

@@ -11,6 +11,7 @@
 #include "ngx_http_debug_assets.h"
 #include "ngx_http_debug_go.h"
 #include "ngx_http_debug_history.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_snapshot.h"
 
@@ -99,7 +100,10 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
     ngx_http_debug_out_print(out,
         "</nav>\n<button id=\"theme\" type=\"button\" hidden>Auto</button>\n"
         "</header>\n<main id=\"main\" data-page=\"%s\" data-root=\"%s\""
-        "%s>\n<h1>", page, root, ngx_http_debug_page_kept ? " data-kept" : "");
+        "%s data-kinds='", page, root,
+        ngx_http_debug_page_kept ? " data-kept" : "");
+    ngx_http_debug_kinds_json(out);
+    ngx_http_debug_out_literal(out, "'>\n<h1>");
     ngx_http_debug_page_text(out, title);
     ngx_http_debug_out_literal(out, "</h1>\n");
 }

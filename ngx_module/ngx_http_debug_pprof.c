@@ -14,6 +14,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
@@ -60,7 +61,7 @@ ngx_http_debug_pprof_handler(ngx_http_request_t *r,
     }
 
     if (r->method == NGX_HTTP_HEAD
-        && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_SYMBOL))
+        && !(ctx->flags & NGX_HTTP_DEBUG_KIND_BODY))
     {
         return ngx_http_debug_pprof_answer_head(r, ctx);
     }
@@ -165,7 +166,7 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ctx->flags = NGX_HTTP_DEBUG_PPROF_TEXT;
+    ctx->flags = NGX_HTTP_DEBUG_KIND_TEXT;
     ctx->process = 1;
 
     ctx->upstream = group->name;
@@ -221,7 +222,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_array_t                    *groups, *one;
     ngx_http_debug_peer_t          *peer;
     ngx_http_debug_peer_group_t    *group, *alone;
-    ngx_http_debug_pprof_kind_t    *kind;
+    ngx_http_debug_kind_t    *kind;
     ngx_http_upstream_main_conf_t  *umcf;
 
     umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
@@ -240,7 +241,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
         tail = *rest;
         peer = ngx_http_debug_pprof_default(groups, &group);
 
-        if (peer == NULL && ngx_http_debug_pprof_kind(&tail)) {
+        if (peer == NULL && ngx_http_debug_kinds_find(&tail)) {
             return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
                        "there is no peer to profile: no upstream has one");
         }
@@ -306,7 +307,7 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
      * that is none is sent there.
      */
 
-    kind = ngx_http_debug_pprof_kind(&tail);
+    kind = ngx_http_debug_kinds_find(&tail);
 
     ctx->kind = tail;
     ctx->flags = kind ? kind->flags : 0;

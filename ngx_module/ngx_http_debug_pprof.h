@@ -44,41 +44,13 @@ typedef struct {
 typedef struct {
     ngx_msec_t    write_timeout;  /* of a whole answer */
     ngx_array_t  *pass;           /* ngx_http_debug_pass_t; NULL: all groups */
-    ngx_array_t  *kinds;          /* ngx_str_t; NULL: all known */
+    ngx_array_t  *kinds;          /* ngx_str_t: that are let through */
     ngx_int_t     max;            /* profile requests under way at once */
     ngx_uint_t    busy;           /* what becomes of a second CPU profile */
     ngx_msec_t    keepalive;      /* 0: off */
     ngx_http_debug_pprof_ssl_t  *ssl;    /* NULL: plain HTTP */
 } ngx_http_debug_pprof_conf_t;
 
-
-/* kinds that are more than a name */
-
-#define NGX_HTTP_DEBUG_PPROF_CPU      0x01   /* 30 s unless asked otherwise */
-#define NGX_HTTP_DEBUG_PPROF_TRACE    0x02   /* 1 s, fractions allowed */
-#define NGX_HTTP_DEBUG_PPROF_SYMBOL   0x04   /* takes a body, costs nothing */
-#define NGX_HTTP_DEBUG_PPROF_TEXT     0x08
-
-
-typedef struct {
-    ngx_str_t     name;
-    ngx_uint_t    flags;
-    char         *text;           /* what it shows */
-} ngx_http_debug_pprof_kind_t;
-
-
-/* all kinds that are known, in the order of the page; a nameless one ends */
-extern ngx_http_debug_pprof_kind_t  ngx_http_debug_pprof_known[];
-
-/* Finds a known kind; NULL when NAME is none. */
-ngx_http_debug_pprof_kind_t *ngx_http_debug_pprof_kind(ngx_str_t *name);
-
-/* Can NAME be one, as a part of the URI that a peer is asked for? */
-ngx_uint_t ngx_http_debug_pprof_kind_valid(ngx_str_t *name);
-
-/* "all": what debug_pprof_kinds calls all that a peer may have. */
-#define ngx_http_debug_pprof_kind_is_all(name)                                \
-    ((name)->len == 3 && ngx_strncmp((name)->data, "all", 3) == 0)
 
 extern ngx_conf_enum_t       ngx_http_debug_pprof_busy[];
 extern ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds;

@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
@@ -46,7 +47,7 @@ ngx_http_debug_pprof_answer_head(ngx_http_request_t *r,
     static ngx_str_t  text = ngx_string("text/plain; charset=utf-8");
 
     return ngx_http_debug_answer_chain(r, NGX_HTTP_OK,
-                        (ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT) ? &text
+                        (ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT) ? &text
                                                                  : &binary,
                         NULL, -1);
 }

@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
@@ -62,7 +63,7 @@ ngx_http_debug_pprof_busy_begin(ngx_http_debug_pprof_ctx_t *ctx)
         }
     }
 
-    cpu = (ctx->flags & NGX_HTTP_DEBUG_PPROF_CPU) ? 1 : 0;
+    cpu = (ctx->flags & NGX_HTTP_DEBUG_KIND_ALONE) ? 1 : 0;
     msec = (ctx->seconds > 0) ? ctx->seconds * 1000 : 0;
     form = 0;
 

@@ -14,6 +14,7 @@
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
 #include "ngx_http_debug_history.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
@@ -72,7 +73,7 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
     cln->handler = ngx_http_debug_pprof_busy_leave;
     cln->data = ctx;
 
-    if (!(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT)) {
+    if (!(ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT)) {
 
         rc = ngx_http_debug_pprof_busy_begin(ctx);
 
@@ -248,7 +249,7 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
     }
 
     if (f->status == NGX_HTTP_OK && !ctx->foreign
-        && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT))
+        && !(ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT))
     {
         ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
     }

@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_seconds.h"
@@ -31,37 +32,31 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
 {
     ngx_int_t    rc;
     ngx_str_t   *name, allow;
-    ngx_uint_t   i, known, allowed;
+    ngx_uint_t   i, allowed;
 
     static ngx_str_t  get = ngx_string("GET, HEAD");
     static ngx_str_t  post = ngx_string("GET, HEAD, POST");
-
-    known = (ngx_http_debug_pprof_kind(&ctx->kind) != NULL);
-    allowed = known;
 
     /*
      * A kind that is not known here may be a program's own, if it is named, or
      * if "all" is, which then means what can be one.
      */
 
-    if (ctx->conf->kinds != NULL) {
-        allowed = 0;
-        name = ctx->conf->kinds->elts;
+    allowed = 0;
+    name = ctx->conf->kinds->elts;
 
-        for (i = 0; i < ctx->conf->kinds->nelts; i++) {
-            if ((name[i].len == ctx->kind.len
-                 && ngx_strncmp(name[i].data, ctx->kind.data, name[i].len)
-                    == 0)
-                || (ngx_http_debug_pprof_kind_is_all(&name[i])
-                    && ngx_http_debug_pprof_kind_valid(&ctx->kind)))
-            {
-                allowed = 1;
-                break;
-            }
+    for (i = 0; i < ctx->conf->kinds->nelts; i++) {
+        if ((name[i].len == ctx->kind.len
+             && ngx_strncmp(name[i].data, ctx->kind.data, name[i].len) == 0)
+            || (ngx_http_debug_kinds_is_all(&name[i])
+                && ngx_http_debug_kinds_valid(&ctx->kind)))
+        {
+            allowed = 1;
+            break;
         }
     }
 
-    if (!allowed && known) {
+    if (!allowed && ngx_http_debug_kinds_find(&ctx->kind) != NULL) {
         return ngx_http_debug_answer_say(r, NGX_HTTP_FORBIDDEN,
                    "%V profiles are not let through;"
                    " see debug_pprof_kinds", &ctx->kind);
@@ -77,9 +72,9 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
         && !(r->method == NGX_HTTP_POST
-             && (ctx->flags & NGX_HTTP_DEBUG_PPROF_SYMBOL)))
+             && (ctx->flags & NGX_HTTP_DEBUG_KIND_BODY)))
     {
-        allow = (ctx->flags & NGX_HTTP_DEBUG_PPROF_SYMBOL) ? post : get;
+        allow = (ctx->flags & NGX_HTTP_DEBUG_KIND_BODY) ? post : get;
 
         if (ngx_http_debug_header_add(r, "Allow", &allow) != NGX_OK) {
             return NGX_ERROR;
@@ -122,32 +117,28 @@ static ngx_int_t
 ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
     ngx_http_debug_pprof_ctx_t *ctx)
 {
-    ngx_int_t                        rc;
     ngx_msec_t                       msec;
+    ngx_http_debug_kind_t           *kind;
     ngx_http_debug_seconds_result_e  result;
 
+    ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_SILENCE;
+
     result = ngx_http_debug_seconds(&r->args,
-                             (ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE) ? 1 : 0,
-                             &msec);
-    rc = NGX_DECLINED;
+                               ctx->flags & NGX_HTTP_DEBUG_KIND_FRACTION,
+                               &msec);
 
     if (result == NGX_HTTP_DEBUG_SECONDS_NONE
         || result == NGX_HTTP_DEBUG_SECONDS_INVALID)
     {
-        if (ctx->flags & NGX_HTTP_DEBUG_PPROF_CPU) {
-            msec = 30000;
+        kind = ngx_http_debug_kinds_find(&ctx->kind);
+        msec = (kind != NULL) ? kind->seconds * 1000 : 0;
 
-        } else if (ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE) {
-            msec = 1000;
-
-        } else {
-            ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_SILENCE;
+        if (msec == 0) {
             return NGX_DECLINED;
         }
     }
 
-    if (ctx->flags & NGX_HTTP_DEBUG_PPROF_TEXT) {
-        ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_SILENCE;
+    if (ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT) {
         return NGX_DECLINED;
     }
 
@@ -161,5 +152,5 @@ ngx_http_debug_pprof_check_seconds(ngx_http_request_t *r,
     ctx->seconds = msec / 1000;
     ctx->fetch.timeout = msec + msec / 2 + NGX_HTTP_DEBUG_PPROF_MARGIN;
 
-    return rc;
+    return NGX_DECLINED;
 }

@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_plain.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_runs.h"
@@ -25,6 +26,7 @@ ngx_conf_num_bounds_t  ngx_http_debug_pprof_max_bounds = {
 };
 
 
+static ngx_array_t *ngx_http_debug_pprof_known(ngx_conf_t *cf);
 static ngx_int_t ngx_http_debug_pprof_prefix(ngx_str_t *prefix);
 static ngx_int_t ngx_http_debug_pprof_add(ngx_array_t *kinds,
     ngx_str_t *name);
@@ -69,14 +71,38 @@ ngx_http_debug_pprof_merge_conf(ngx_conf_t *cf,
 {
     ngx_conf_merge_msec_value(conf->write_timeout, prev->write_timeout, 90000);
     ngx_conf_merge_ptr_value(conf->pass, prev->pass, NULL);
-    ngx_conf_merge_ptr_value(conf->kinds, prev->kinds, NULL);
+    ngx_conf_merge_ptr_value(conf->kinds, prev->kinds,
+                             ngx_http_debug_pprof_known(cf));
     ngx_conf_merge_value(conf->max, prev->max, 4);
     ngx_conf_merge_uint_value(conf->busy, prev->busy,
                               NGX_HTTP_DEBUG_PPROF_REFUSE);
     ngx_conf_merge_msec_value(conf->keepalive, prev->keepalive, 0);
     ngx_conf_merge_ptr_value(conf->ssl, prev->ssl, NULL);
 
-    return NGX_CONF_OK;
+    return (conf->kinds != NULL) ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+/* The kinds of who says nothing of kinds. */
+
+static ngx_array_t *
+ngx_http_debug_pprof_known(ngx_conf_t *cf)
+{
+    ngx_array_t            *kinds;
+    ngx_http_debug_kind_t  *known;
+
+    kinds = ngx_array_create(cf->pool, 12, sizeof(ngx_str_t));
+    if (kinds == NULL) {
+        return NULL;
+    }
+
+    for (known = ngx_http_debug_kinds; known->name.len; known++) {
+        if (ngx_http_debug_pprof_add(kinds, &known->name) == NGX_ERROR) {
+            return NULL;
+        }
+    }
+
+    return kinds;
 }
 
 
@@ -513,7 +539,7 @@ ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t                    *value;
     ngx_uint_t                    i;
     ngx_array_t                 **kinds;
-    ngx_http_debug_pprof_kind_t  *known;
+    ngx_http_debug_kind_t  *known;
 
     kinds = (ngx_array_t **) ((char *) conf + cmd->offset);
 
@@ -531,7 +557,7 @@ ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (!ngx_http_debug_pprof_kind_valid(&value[i])) {
+        if (!ngx_http_debug_kinds_valid(&value[i])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid profile kind \"%V\"", &value[i]);
             return NGX_CONF_ERROR;
@@ -546,13 +572,13 @@ ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (!ngx_http_debug_pprof_kind_is_all(&value[i])) {
+        if (!ngx_http_debug_kinds_is_all(&value[i])) {
             continue;
         }
 
         /* those that are known are shown, whether a peer has them or not */
 
-        for (known = ngx_http_debug_pprof_known; known->name.len; known++) {
+        for (known = ngx_http_debug_kinds; known->name.len; known++) {
             if (ngx_http_debug_pprof_add(*kinds, &known->name) == NGX_ERROR) {
                 return NGX_CONF_ERROR;
             }

@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_access.h"
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_pprof_look.h"
 #include "ngx_http_debug_out.h"
 #include "ngx_http_debug_page.h"
@@ -223,7 +224,6 @@ ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
     ngx_str_t                     base, *name;
     ngx_uint_t                    i;
     ngx_http_debug_run_other_t    other;
-    ngx_http_debug_pprof_kind_t  *kind;
 
     /* "./" keeps a colon in the name from looking like a scheme */
 
@@ -269,19 +269,12 @@ ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
                              peer->down ? " (down)" : "",
                              peer->failed ? " (failed)" : "");
 
-    if (index->conf->kinds != NULL) {
-        name = index->conf->kinds->elts;
+    name = index->conf->kinds->elts;
 
-        for (i = 0; i < index->conf->kinds->nelts; i++) {
+    for (i = 0; i < index->conf->kinds->nelts; i++) {
 
-            if (!ngx_http_debug_pprof_kind_is_all(&name[i])) {
-                ngx_http_debug_pprof_index_link(out, &base, &name[i]);
-            }
-        }
-
-    } else {
-        for (kind = ngx_http_debug_pprof_known; kind->name.len; kind++) {
-            ngx_http_debug_pprof_index_link(out, &base, &kind->name);
+        if (!ngx_http_debug_kinds_is_all(&name[i])) {
+            ngx_http_debug_pprof_index_link(out, &base, &name[i]);
         }
     }
 
@@ -334,7 +327,6 @@ ngx_http_debug_pprof_index_text(ngx_http_request_t *r,
     ngx_uint_t                    i, j;
     ngx_http_debug_out_t          out;
     ngx_http_debug_peer_t        *peer;
-    ngx_http_debug_pprof_kind_t  *kind;
     ngx_http_debug_peer_group_t  *group;
 
     static ngx_str_t  type = ngx_string("text/plain; charset=utf-8");
@@ -366,23 +358,13 @@ ngx_http_debug_pprof_index_text(ngx_http_request_t *r,
 
     ngx_http_debug_out_literal(&out, "\nkinds:");
 
-    if (index->conf->kinds != NULL) {
-        name = index->conf->kinds->elts;
+    name = index->conf->kinds->elts;
 
-        for (i = 0; i < index->conf->kinds->nelts; i++) {
+    for (i = 0; i < index->conf->kinds->nelts; i++) {
 
-            if (ngx_http_debug_pprof_kind_is_all(&name[i])) {
-                continue;
-            }
-
+        if (!ngx_http_debug_kinds_is_all(&name[i])) {
             ngx_http_debug_out_literal(&out, " ");
             ngx_http_debug_out_str(&out, &name[i]);
-        }
-
-    } else {
-        for (kind = ngx_http_debug_pprof_known; kind->name.len; kind++) {
-            ngx_http_debug_out_literal(&out, " ");
-            ngx_http_debug_out_str(&out, &kind->name);
         }
     }
 

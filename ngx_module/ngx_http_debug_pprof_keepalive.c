@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_send.h"
@@ -53,7 +54,7 @@ ngx_http_debug_pprof_keepalive_is_gzip(ngx_http_debug_pprof_ctx_t *ctx)
 
     return ctx->seconds > 0
            && !ctx->legacy
-           && !(ctx->flags & NGX_HTTP_DEBUG_PPROF_TRACE)
+           && !(ctx->flags & NGX_HTTP_DEBUG_KIND_RAW)
            && ngx_http_arg(r, (u_char *) "debug", 5, &value) != NGX_OK
            && ngx_http_arg(r, (u_char *) "format", 6, &value) != NGX_OK;
 }

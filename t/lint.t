@@ -103,6 +103,33 @@ for my $kind (@kinds) {
 		"kind $kind: path, file and symbol have one name");
 }
 
+# what the module's tables have, and the docs
+
+my @rows = $text{'ngx_module/ngx_http_debug_kinds.c'}
+	=~ /^    \{ ngx_string\("(\w+)"\),\s*([A-Z_|\s0]+),/mg;
+my %flags = @rows;
+my @names = @rows[grep { !($_ % 2) } 0 .. $#rows];
+cmp_ok(scalar(@names), '>', 9, 'the module has kinds');
+
+my $profiles = join ' ', $text{'docs/profiles.md'} =~ /^## (.*)$/mg;
+is(join(' ', grep { $profiles !~ /\b$_\b/ } @names), '',
+	'each kind has a section in docs/profiles.md');
+
+my ($default) = $text{'docs/directives.md'}
+	=~ /^## debug_pprof_kinds\n.*?^\| \*\*Default:\*\* \| `(.*?)`/ms;
+is($default, join(' ', @names), 'docs/directives.md: the kinds, in their order');
+
+my ($kept) = $text{'docs/directives.md'} =~ /^\| `kinds=` \| .*? of (.*?),? separated/m;
+is(join(' ', sort $kept =~ /\w+/g),
+	join(' ', sort grep { $flags{$_} =~ /KIND_KEPT/ } @names),
+	'docs/directives.md: the kinds that can be kept');
+
+my @directives = $text{'ngx_module/ngx_http_debug_module.c'}
+	=~ /^    \{ ngx_string\("(debug\w*)"\),/mg;
+cmp_ok(scalar(@directives), '>', 11, 'the module has directives');
+is(join(' ', sort $text{'docs/directives.md'} =~ /^## (debug\w*)$/mg),
+	join(' ', sort @directives), 'docs/directives.md: every directive');
+
 # who may know whom; the guest knows nobody
 
 my %knows = (

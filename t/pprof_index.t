@@ -161,6 +161,15 @@ like($l->{'kinds:'}, qr/^kinds: profile heap /, 'kinds');
 
 $r = http_get('/own/pprof/', headers => { %browser });
 like($r->{headers}{'content-type'}, qr!^text/html!, 'browser: a page');
+
+my ($list) = $r->{body} =~ /<main[^>]* data-kinds='(.*?)'>/;
+my %known = map { $_->{name} => $_ } @{ decode_json($list) };
+is_deeply([sort keys %known], [sort
+	keys %{{ map { $_ => 1 } $r->{body} =~ m!/(\w+)">\g1</a>!g }}],
+	'the scripts know the kinds that are listed');
+is_deeply($known{profile}, { name => 'profile', title => 'CPU profile',
+	about => 'CPU time, and who spent it', seconds => 30,
+	kept => JSON::PP::true() }, 'and what they are');
 like($r->{body}, qr!<li data-state="ready" data-pid="$pid" data-build-id="$id">!,
      'browser: for the script');
 like($r->{body}, qr!answered, pid $pid, build <code>$id</code>!,

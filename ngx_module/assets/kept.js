@@ -19,8 +19,8 @@
 
 import { decode, format, percent, signed, total } from './profile.js';
 import { ask } from './history.js';
-import { ago, clock, el, failure, root, setQuery, when } from './ui.js';
-import { KINDS } from './profiles.js';
+import { ago, clock, el, failure, kinds, root, setQuery, when }
+    from './ui.js';
 
 const MEASURED = 40;                       /* profiles read for the table */
 
@@ -34,7 +34,8 @@ export async function start(main) {
     ui = {
         source: el('select', { 'aria-label': 'Process', onchange: pick }),
         kind: el('select', { 'aria-label': 'Profile', onchange: pick },
-                 ...KINDS.map(([k]) => el('option', { value: k }, k))),
+                 ...kinds().filter(k => k.kept).map(
+                     ({ name: k }) => el('option', { value: k }, k))),
         now: el('button', { type: 'button', class: 'primary',
                             onclick: () => take(1) }, 'Take one now'),
         more: el('button', { type: 'button', onclick: () => take(6) },

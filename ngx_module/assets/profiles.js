@@ -7,17 +7,7 @@
  * the button that records.
  */
 
-import { command, el, failure, root, segments } from './ui.js';
-
-export const KINDS = [
-    ['heap', 'Memory in use, and who allocated it'],
-    ['allocs', 'Everything allocated since the start'],
-    ['goroutine', 'What every thread or goroutine is doing now'],
-    ['threadcreate', 'What led to new threads'],
-    ['block', 'Where threads wait'],
-    ['mutex', 'Who holds the locks that others wait for'],
-    ['growth', 'Where the heap had to grow']
-];
+import { command, el, failure, kinds, root, segments } from './ui.js';
 
 const path = (...parts) => parts.map(encodeURIComponent).join('/');
 
@@ -197,14 +187,16 @@ async function peer(element) {
     const cmd = command(line('profile?seconds=30'), 'Command, CPU');
     const heap = command(line('heap'), 'Command, heap');
     const [{ peers: [mine] = [] } = {}] = listed(element);
-    const kinds = KINDS.filter(([k]) => mine?.kinds.includes(k) ?? true);
+    const shown = kinds().filter(k => k.kept && !k.seconds
+                                      && (mine?.kinds.includes(k.name)
+                                          ?? true));
 
     const link = (href, label, kind) => el('a', { href,
         'aria-label': `${label}, ${kind}` }, label);
-    const rows = kinds.map(([k, meaning]) => el('tr', {},
+    const rows = shown.map(({ name: k, about }) => el('tr', {},
         el('th', { class: 'l wrap', scope: 'row' },
            el('span', { class: 'mono' }, k),
-           el('span', { class: 'muted meaning' }, meaning)),
+           el('span', { class: 'muted meaning' }, about)),
         el('td', { class: 'l wrap' }, el('span', { class: 'links' },
             link(viewer(at + k).href, 'Flame', k),
             link(viewer(at + k, { view: 'top' }).href, 'Top', k),

@@ -5,6 +5,14 @@ export const main = () => document.querySelector('main');
 /* the mount point, absolute */
 export const root = () => new URL(main().dataset.root || './', location.href);
 
+/*
+ * The kinds of profiles that the server knows, in its order: [{ name, title,
+ * about, seconds: that one takes unless asked otherwise, 0 of an instant;
+ * text: no profile, go: of Go programs alone, raw: not profile.proto, kept:
+ * may be a snapshot }].
+ */
+export const kinds = () => JSON.parse(main().dataset.kinds ?? '[]');
+
 
 /*
  * An element.  Attributes that are functions become listeners, true is an

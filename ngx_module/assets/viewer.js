@@ -8,21 +8,16 @@
  *   q, focus, ignore   regular expressions; invert=1; at=… the zoomed frame
  *   width    growth or now; norm  0 or 1: base brought to the same total
  *
- * A profile that costs its process something (profile, trace) is recorded only
- * after a press of a button on these pages: a link from elsewhere, or a
+ * A profile that takes its process some seconds (kinds() says so) is recorded
+ * only after a press of a button on these pages: a link from elsewhere, or a
  * reload, must not start it.
  */
 
 import { around, decode, diff, format, merge, normalScale, percent,
          ProfileError, signed, top, total, tree, unnamed } from './profile.js';
 import { Flame, hue, svg, wholeOf, words } from './flame.js';
-import { clock, colors, command, copy, el, failure, root, save, segments,
-         setQuery, Table } from './ui.js';
-
-const TITLES = { profile: 'CPU profile', heap: 'Heap', allocs: 'Allocations',
-                 goroutine: 'Goroutines', threadcreate: 'Thread creation',
-                 block: 'Blocking', mutex: 'Mutex contention',
-                 growth: 'Heap growth', trace: 'Trace' };
+import { clock, colors, command, copy, el, failure, kinds, root, save,
+         segments, setQuery, Table } from './ui.js';
 
 let main, query, ui, flame;
 const state = { profile: null, base: null, shown: null, type: 0, tree: null,
@@ -61,7 +56,9 @@ const kindOf = url => {
     return kept?.[1] ?? url.pathname.split('/').pop();
 };
 
-const costs = url => /^(profile|trace)$/.test(url.pathname.split('/').pop());
+/* seconds of its process, unless asked otherwise; a kept one costs nothing */
+const known = name => kinds().find(k => k.name === name);
+const costs = url => known(url.pathname.split('/').pop())?.seconds ?? 0;
 
 
 function build() {
@@ -204,14 +201,14 @@ async function open() {
 
     const kind = kindOf(src[0]);
 
-    ui.h1.textContent = (TITLES[kind] ?? 'Profile')
+    ui.h1.textContent = (known(kind)?.title ?? 'Profile')
                         + (base.length ? ', difference' : '');
     breadcrumb(src);
     terminal(src, base);
 
     const live = [...src, ...base].filter(costs);
     const seconds = Math.max(0, ...[...src, ...base].map(u =>
-        Number(u.searchParams.get('seconds')) || (costs(u) ? 30 : 0)));
+        Number(u.searchParams.get('seconds')) || costs(u)));
 
     if (live.length && !allowed()) {
         ask(live, seconds);

@@ -7,7 +7,7 @@
  */
 
 import { createServer } from 'node:http';
-import { readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import * as lib from './lib.mjs';
 
 const assets = lib.join(lib.here, '../../ngx_module/assets');
@@ -51,7 +51,8 @@ export function skeleton(page, title, root, body) {
 <nav aria-label="Pages">${nav}</nav>
 <button id="theme" type="button" hidden>Auto</button>
 </header>
-<main id="main" data-page="${page}" data-root="${root}" data-kept>
+<main id="main" data-page="${page}" data-root="${root}" data-kept
+ data-kinds='${JSON.stringify(kinds)}'>
 ${body}
 </main>
 <footer>ngx_http_debug_module</footer>
@@ -59,6 +60,15 @@ ${body}
 </html>
 `;
 }
+
+
+/* the server's own list */
+
+const kinds = [...readFileSync(new URL(
+        '../../ngx_module/ngx_http_debug_kinds.c', import.meta.url), 'utf8')
+    .matchAll(/ngx_string\("(\w+)"\),\s+([\w|\s]+), (\d+), "[^"]*",\s+"(.*?)", "(.*?)" }/g)]
+    .map(([, name, flags, seconds, title, about]) => ({ name, title, about,
+        seconds: +seconds, kept: /_KEPT/.test(flags) || undefined }));
 
 
 /* --- data --- */
