@@ -10,6 +10,7 @@ use warnings;
 use strict;
 
 use Test::More;
+use File::Copy qw/ copy /;
 use Time::HiRes qw/ sleep /;
 
 use lib 't/lib';
@@ -185,9 +186,13 @@ SKIP: {
 
 SKIP: {
 	skip 'not root', 2 unless $> == 0 && Debug::Nginx::have_bin('setpriv');
+
+	# he may read what is here, and the build perhaps not
 	chmod 0755, $dir;
+	copy("$build/$_", $dir) && chmod 0755, "$dir/$_"
+		for qw/ pprof-run libpprof.so /;
 	$r = Debug::Nginx::run_cmd(['setpriv', '--reuid', 65534, '--regid', 65534,
-		'--clear-groups', $run, '--no-tcmalloc', '-l', "unix:/run/acs.%p.s",
+		'--clear-groups', "$dir/pprof-run", '--no-tcmalloc', '-l', "unix:/run/acs.%p.s",
 		'--', 'sh', '-c', 'sleep 0.3; (true); echo ran']);
 	is($r->{out}, "ran\n", 'no socket: runs');
 	like($r->{err}, qr/\Approf-run: warning: cannot listen at \S+: Permission denied; [^\n]+\n\z/,
