@@ -25,6 +25,7 @@
 enum {
     CALL_MSEC = 2000,       /* for a command; a profile of 65536 threads that
                                ends is the longest */
+    BUSY_MSEC = 10000,      /* more of it, while the thread wants the CPU */
     PAGE_PROBE = 65536,     /* an address: there is nothing, or something */
     LOOK_MSEC = 50          /* between two looks whether it is alive */
 };
@@ -221,14 +222,14 @@ pprof_target_close(struct pprof_target *t)
 }
 
 
-/* The letter that ps shows; '\0' when there is no such process. */
+/* The letter that ps shows by FILE; '\0' when there is no such. */
 static char
-read_state(const struct pprof_target *t)
+read_state(const struct pprof_target *t, const char *file)
 {
     char text[512];
     const char *name;
 
-    return pprof_target_slurp(t, "stat", text, sizeof(text)) > 0
+    return pprof_target_slurp(t, file, text, sizeof(text)) > 0
            && (name = strrchr(text, ')')) != NULL && name[1] == ' '
            ? name[2] : '\0';
 }
@@ -267,7 +268,7 @@ pprof_target_alive(const struct pprof_target *t)
 
     /* by its number, or by its /proc: one that ended waits for its parent */
     if (t->proc_fd != -1) {
-        const char state = read_state(t);
+        const char state = read_state(t, "stat");
 
         return state != '\0' && state != 'Z' && state != 'X';
     }
@@ -552,9 +553,22 @@ wake(_Atomic uint32_t *word)
 static bool
 is_stopped(const struct pprof_target *t)
 {
-    const char state = read_state(t);
+    const char state = read_state(t, "stat");
 
     return state == 'T' || state == 't';
+}
+
+
+/* Does the guest's thread compute, or would it, if it had a CPU? */
+static bool
+is_running(const struct pprof_target *t)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "task/%u/stat",
+             (unsigned) atomic_load(&t->page->tid));
+
+    return read_state(t, name) == 'R';
 }
 
 
@@ -574,17 +588,24 @@ ring(struct pprof_page *page, enum pprof_op op)
 
 
 /*
- * Waits until the command ASKED was executed.  Returns 0, or -1 with errno.
+ * Waits until the command ASKED was executed.  With a hundred threads that
+ * want the CPU the guest's has it each tenth of a second, for milliseconds:
+ * that it wants it, too, is no reason to give up.
+ *
+ * Returns 0, or -1 with errno.
  */
 static int
 await(struct pprof_target *t, uint32_t asked)
 {
     const struct timespec look = { .tv_nsec = LOOK_MSEC * 1000000L };
-    const int64_t until = now_msec() + CALL_MSEC;
+    const int64_t start = now_msec();
+    int64_t until = start + CALL_MSEC;
     uint32_t done;
 
     while ((done = atomic_load(&t->page->done)) != asked) {
-        if (now_msec() >= until) {
+        const int64_t now = now_msec();
+
+        if (now >= until) {
             errno = ETIMEDOUT;
             return -1;
         }
@@ -597,9 +618,17 @@ await(struct pprof_target *t, uint32_t asked)
             return -1;
         }
 
-        if (atomic_load(&t->page->done) == done && is_stopped(t)) {
+        if (atomic_load(&t->page->done) != done) {
+            continue;
+        }
+
+        if (is_stopped(t)) {
             errno = ETIMEDOUT;
             return -1;
+        }
+
+        if (now - start < BUSY_MSEC && is_running(t)) {
+            until = now + CALL_MSEC;
         }
     }
 

@@ -89,12 +89,15 @@ report_lost(struct pprof_account *account,
 }
 
 
+/* Charges NSEC to the stacks that THREAD was first and last seen with. */
 static void
 charge(struct pprof_account *account, const struct pprof_tick_thread *thread,
-    uint64_t nsec)
+    uint64_t first, uint64_t last)
 {
-    pprof_stackmap_more(account->ticks->map, atomic_load(&thread->row), 0,
-                        nsec);
+    struct pprof_stackmap *map = account->ticks->map;
+
+    pprof_stackmap_more(map, atomic_load(&thread->first), 0, first);
+    pprof_stackmap_more(map, atomic_load(&thread->row), 0, last);
 }
 
 
@@ -106,8 +109,21 @@ computed(const struct pprof_tick_thread *thread)
 }
 
 
+/* The most that lies between two samples, where every one arrives. */
+static uint64_t
+longest_gap(const struct pprof_ticks *ticks)
+{
+    return ticks->period + ticks->period / 2 + ticks->tick;
+}
+
+
 /*
- * One thread's account.  Returns the ns that none of its samples can stand
+ * One thread's account.  What it computed after its last sample belongs to the
+ * first: a thread is met in the midst of what it does, so that what lies before
+ * its first sample is short of a gap between two by what lies after the last.
+ * It matters for those that have but a few.
+ *
+ * Returns the ns that none of its samples can stand
  * for, since it has none.
  */
 static uint64_t
@@ -136,7 +152,10 @@ settle_thread(struct pprof_account *account, struct pprof_tick_thread *thread)
         report_lost(account, thread, rest, "no signal came");
 
     } else if (sampled) {
-        charge(account, thread, rest);
+        const uint64_t first = rest < longest_gap(account->ticks)
+                               ? rest : longest_gap(account->ticks);
+
+        charge(account, thread, first, rest - first);
 
     } else if (atomic_load(&thread->signals) == 0) {
         unsampled = rest;
@@ -151,7 +170,8 @@ settle_thread(struct pprof_account *account, struct pprof_tick_thread *thread)
 /*
  * How much more than it computed itself THREAD may stand for.  A tick hits a
  * thread that computes a tenth of one with the chance of one in ten, and
- * then stands for all ten.
+ * then stands for all ten.  Who computes for longer than a tick is hit anyway,
+ * and stands for nobody else.
  */
 static uint64_t
 stands_for(const struct pprof_account *account,
@@ -161,7 +181,8 @@ stands_for(const struct pprof_account *account,
     const uint64_t ticks = signals * account->ticks->tick;
 
     return signals > 0 && signals <= FEW && !thread->ours
-           && atomic_load(&thread->row) != 0 && ticks > computed(thread)
+           && atomic_load(&thread->row) != 0
+           && computed(thread) < account->ticks->tick
            ? ticks - computed(thread) : 0;
 }
 
@@ -226,7 +247,7 @@ share(struct pprof_account *account, uint64_t nsec, unsigned times,
                                           * (double) weight(account, thread));
 
         if (part > 0) {
-            charge(account, thread, part);
+            charge(account, thread, part / 2, part - part / 2);
             given += part;
         }
     }
@@ -262,6 +283,13 @@ report_run(struct pprof_account *account, uintptr_t run, uint64_t nsec)
 }
 
 
+static uint64_t
+computed_young(const struct pprof_newborn_class *class)
+{
+    return atomic_load(&class->nsec) + class->living;
+}
+
+
 /*
  * What the process computed, and no row's clock told: GAP.  It is of those
  * that came and went, who have told it, of those that are young yet, and of
@@ -279,19 +307,19 @@ settle_young(struct pprof_account *account, uint64_t gap)
     pprof_stackmap_read(account->ticks->map, add_young, &young);
 
     for (size_t i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
-        told += atomic_load(&classes[i].nsec);
+        told += computed_young(&classes[i]);
     }
 
     uint64_t rest = gap > told ? share(account, gap - told, 1, likely_rest)
                                : 0;
 
-    /* who is young yet is so in proportion; and no more than there was */
+    /* who ended unseen is as those are; and no more than there was */
     const double more = told == 0 ? 0
                         : gap < told ? (double) gap / (double) told
                         : 1 + (double) rest / (double) told;
 
     for (size_t i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
-        const double nsec = (double) atomic_load(&classes[i].nsec) * more;
+        const double nsec = (double) computed_young(&classes[i]) * more;
         const double known = nsec < STRETCH * (double) young.nsec[i]
                              ? nsec : STRETCH * (double) young.nsec[i];
 

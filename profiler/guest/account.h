@@ -45,8 +45,9 @@ struct pprof_account {
  * sum up to what the program computed, but for one; those that no sample
  * stands for are charged
  *
- *   - to the last stack of the thread that computed them, if it has one: the
- *     time before each signal is to where that one was;
+ *   - to the first stack of the thread that computed them, if it has one: as
+ *     the time before each signal is to where that one was; what is more than
+ *     lies between two signals, to the last;
  *   - else to the samples of those threads that were hit though they computed
  *     less than a tick for each: of many threads that compute little the
  *     kernel's tick hits some, and they stand for the others;

@@ -31,6 +31,7 @@ enum { STARTS = 512 };
 struct start {
     atomic_bool  used;
     bool         blocked;               /* see mask.h */
+    uint32_t     generation;            /* see newborn.h */
     void        *run;
     void        *arg;
 };
@@ -59,7 +60,9 @@ take_start(void *run, void *arg)
 {
     const bool blocked = pprof_mask_believes();
 
-    if ((!pprof_newborn_wanted() && !blocked) || pprof_own_here()) {
+    const uint32_t generation = pprof_newborn_wanted();
+
+    if ((generation == 0 && !blocked) || pprof_own_here()) {
         return NULL;
     }
 
@@ -72,6 +75,7 @@ take_start(void *run, void *arg)
     start->run = run;
     start->arg = arg;
     start->blocked = blocked;
+    start->generation = generation;
 
     return start;
 }
@@ -94,11 +98,12 @@ begin(void *arg)
     struct start *start = arg;
 
     void *(*const run)(void *) = (void *(*)(void *)) start->run;
-    void *const run_arg = start->arg;
+    void *const    run_arg = start->arg;
+    const uint32_t generation = start->generation;
 
     pprof_mask_inherit(start->blocked);
     give_start(start);
-    pprof_newborn_begin((const void *) run);
+    pprof_newborn_begin(generation, (const void *) run);
 
     return run(run_arg);
 }
@@ -111,10 +116,11 @@ begin_thrd(void *arg)
 
     const thrd_start_t run = (thrd_start_t) start->run;
     void *const        run_arg = start->arg;
+    const uint32_t     generation = start->generation;
 
     pprof_mask_inherit(start->blocked);
     give_start(start);
-    pprof_newborn_begin((const void *) run);
+    pprof_newborn_begin(generation, (const void *) run);
 
     return run(run_arg);
 }

@@ -107,12 +107,12 @@ pprof_newborn_init(void)
 }
 
 
-bool
+uint32_t
 pprof_newborn_wanted(void)
 {
-    return atomic_load_explicit(&pprof_tick_shared.ticks,
-                                memory_order_relaxed) != NULL
-           && atomic_load(&have_key);
+    return atomic_load(&have_key)
+           ? atomic_load_explicit(&pprof_tick_shared.born,
+                                  memory_order_relaxed) : 0;
 }
 
 
@@ -159,12 +159,12 @@ find_class(struct pprof_newborns *newborns, uintptr_t run)
 
 
 void
-pprof_newborn_begin(const void *run)
+pprof_newborn_begin(uint32_t generation, const void *run)
 {
     struct pprof_ticks *ticks = enter();
     bool                begun = false;
 
-    if (ticks != NULL && !ticks->wall) {
+    if (ticks != NULL && ticks->generation == generation && !ticks->wall) {
         const pid_t    tid = (pid_t) pprof_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
         const uint32_t at = claim(ticks->newborns, tid);
 
@@ -180,6 +180,7 @@ pprof_newborn_begin(const void *run)
             self.class = find_class(ticks->newborns, (uintptr_t) run);
             self.generation = ticks->generation;
             atomic_store(&place->row, 0);
+            atomic_store(&place->class, self.class);
 
             const int timer = pprof_timer_create(tid,
                                   pprof_tick_value(ticks->generation,
@@ -260,6 +261,25 @@ pprof_newborn_find(struct pprof_newborns *newborns, pid_t tid)
     }
 
     return NULL;
+}
+
+
+void
+pprof_newborn_read(struct pprof_newborns *newborns)
+{
+    for (size_t i = 0; i < PPROF_NEWBORN_CLASSES; i++) {
+        newborns->classes[i].living = 0;
+    }
+
+    for (size_t i = 0; i < PPROF_NEWBORNS; i++) {
+        const struct pprof_newborn *place = &newborns->places[i];
+        const pid_t                 tid = atomic_load(&place->tid);
+
+        if (tid != 0 && atomic_load(&place->row) == 0) {
+            newborns->classes[atomic_load(&place->class)].living
+                += pprof_thread_clock(tid);
+        }
+    }
 }
 
 

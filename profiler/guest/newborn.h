@@ -44,12 +44,14 @@ struct pprof_newborn {
     _Atomic pid_t     tid;              /* 0: free */
     _Atomic int       timer;            /* its number + 1; 0: none */
     _Atomic uint32_t  row;              /* index + 1; 0: too young */
+    _Atomic uint32_t  class;
 };
 
 /* Threads that began with one function. */
 struct pprof_newborn_class {
     _Atomic uintptr_t  run;             /* 0: free, or several */
     _Atomic uint64_t   nsec;            /* what they computed while young */
+    uint64_t           living;          /* and those that are so yet */
 };
 
 /* Owner: the profile. */
@@ -69,19 +71,29 @@ void pprof_newborn_init(void);
 
 
 /*
- * Would a thread that begins now be seen?
+ * The profile that a thread which is created now belongs to; 0: none.  While
+ * one starts, those that are created are found by looking at them.
  *
  * Context: thread-safe.
  */
-bool pprof_newborn_wanted(void);
+uint32_t pprof_newborn_wanted(void);
 
 
 /*
- * The current thread begins, and will run the function RUN.
+ * The current thread begins, in profile GENERATION, and will run the function
+ * RUN.
  *
  * Context: the program's thread, before its own code.
  */
-void pprof_newborn_begin(const void *run);
+void pprof_newborn_begin(uint32_t generation, const void *run);
+
+
+/*
+ * Reads the clocks of those that are young yet: LIVING of their classes.
+ *
+ * Context: serving thread, when the profile was taken from the handlers.
+ */
+void pprof_newborn_read(struct pprof_newborns *newborns);
 
 
 /*

@@ -26,9 +26,11 @@ enum {
     SCAN_MIN = 4000000,                 /* ns between two scans */
     SCAN_MAX = 100000000,               /* and where threads begin themselves */
     CHECK_EVERY = 100000000,            /* ns between two looks at modules */
-    CLOCK_TRIES = 5,
-    CLOCK_GAP = 1000000                 /* ns between the first and the last
-                                           clock that are meant to be one */
+    LIST_TRIES = 5,
+    CLOCK_TRIES = 8,
+    CLOCK_GAP = 1000000,                /* ns that may be computed while clocks
+                                           are read that are meant to be one */
+    CLOCK_EACH = 1000                   /* and for each clock */
 };
 
 
@@ -161,71 +163,75 @@ add_thread(struct sampler *sampler, struct pprof_tick_thread *thread,
     thread->live = true;
     sampler->live[sampler->nlive++] = (uint32_t) index;
 
-    if (!sampler->first) {
+    if (sampler->first) {
+        atomic_store(&thread->mark, PPROF_TICK_CLOSED);
+
+    } else {
         /* it was born since, and all it used is the profile's */
         thread->from = sampler->ticks.wall ? now : 0;
         atomic_store(&thread->mark, thread->from);
-        start_thread(sampler, thread);
     }
 
+    start_thread(sampler, thread);
     read_name(thread);
 }
 
 
-/*
- * Reads the clocks of all live threads, and then the program's.  The two
- * differ by what was computed meanwhile: again, where that was much.
- */
-static uint64_t
-read_clocks(struct sampler *sampler)
-{
-    uint64_t before = 0, gap = 0;
-
-    for (int i = 0; i < CLOCK_TRIES; i++) {
-        before = program_cpu();
-
-        for (size_t k = 0; k < sampler->nlive; k++) {
-            struct pprof_tick_thread *thread;
-
-            thread = &sampler->ticks.threads[sampler->live[k]];
-
-            const uint64_t now = clock_of(sampler, thread->tid);
-
-            if (now != 0 && !atomic_load(&thread->ended)) {
-                atomic_store(&thread->last, now);
-            }
-        }
-
-        /* our own time is taken off when it is over, which is a step back */
-        const uint64_t after = program_cpu();
-
-        gap = after > before ? after - before : 0;
-
-        if (gap < CLOCK_GAP) {
-            break;
-        }
-    }
-
-    return before + gap / 2;
-}
-
-
-/* The threads that are there at the start: ticks begin now, for all. */
+/* Reads the clocks of all live threads. */
 static void
-start_threads(struct sampler *sampler)
+read_threads(struct sampler *sampler)
 {
-    sampler->cpu = read_clocks(sampler);
-
     for (size_t i = 0; i < sampler->nlive; i++) {
         struct pprof_tick_thread *thread;
 
         thread = &sampler->ticks.threads[sampler->live[i]];
-        thread->from = atomic_load(&thread->last);
-        atomic_store(&thread->mark, thread->from);
-        start_thread(sampler, thread);
-    }
 
-    sampler->first = false;
+        const uint64_t now = clock_of(sampler, thread->tid);
+
+        if (now != 0 && !atomic_load(&thread->ended)) {
+            atomic_store(&thread->last, now);
+        }
+    }
+}
+
+
+/*
+ * Reads all clocks, and the program's, as of one moment.  They differ by what
+ * the program computed meanwhile, which is much when we were interrupted: with
+ * a hundred threads that want the CPU, a tenth of a second.  Who has slept is
+ * let run for a while, so then it is tried again.
+ *
+ * Returns the program's.
+ */
+static uint64_t
+read_clocks(struct sampler *sampler)
+{
+    struct timespec pause = { 0, CLOCK_GAP };
+    uint64_t        limit = CLOCK_GAP + sampler->nlive * CLOCK_EACH;
+
+    for (int i = 1; ; i++) {
+        const uint64_t before = program_cpu();
+
+        read_threads(sampler);
+
+        if (!sampler->first) {
+            pprof_newborn_read(sampler->ticks.newborns);
+        }
+
+        /* our own time is taken off when it is over, which is a step back */
+        const uint64_t after = program_cpu();
+        const uint64_t gap = after > before ? after - before : 0;
+
+        if (gap < limit || i == CLOCK_TRIES) {
+            return before + gap / 2;
+        }
+
+        if (i % 2 == 0) {
+            limit *= 2;
+        }
+
+        pprof_raw(SYS_nanosleep, (uintptr_t) &pause, 0, 0, 0, 0, 0);
+    }
 }
 
 
@@ -294,6 +300,48 @@ visit_tid(void *arg, pid_t tid)
     /* a number that is used again: the dead thread's row stays as it is */
     *place = (uint32_t) (thread - sampler->ticks.threads) + 1;
     add_thread(sampler, thread, tid);
+}
+
+
+/*
+ * The threads that are there at the start.  All have their timers when the
+ * account begins, for all of them at once; threads that are created from then
+ * on begin by themselves, those that came before are looked for again.
+ *
+ * Returns 0 or an errno.
+ */
+static int
+start_threads(struct sampler *sampler)
+{
+    for (int i = 0; i < LIST_TRIES; i++) {
+        const size_t before = sampler->nlive;
+
+        if (pprof_task_list(visit_tid, sampler) == -1) {
+            return errno;
+        }
+
+        if (i > 0 && sampler->nlive == before) {
+            break;
+        }
+
+        sampler->cpu = read_clocks(sampler);
+    }
+
+    for (size_t i = 0; i < sampler->nlive; i++) {
+        struct pprof_tick_thread *thread;
+
+        thread = &sampler->ticks.threads[sampler->live[i]];
+        thread->from = atomic_load(&thread->last);
+        atomic_store(&thread->mark, thread->from);
+    }
+
+    sampler->first = false;
+    atomic_store(&pprof_tick_shared.born, sampler->ticks.generation);
+
+    /* who was created after the last look and before this is due at once */
+    sampler->scanned = 0;
+
+    return 0;
 }
 
 
@@ -408,7 +456,7 @@ step(struct sampler *sampler)
     const uint64_t before = pprof_clock(CLOCK_THREAD_CPUTIME_ID);
 
     scan(sampler);
-    (void) read_clocks(sampler);
+    read_threads(sampler);
 
     if (!sampler->told) {
         uint64_t pause = (pprof_clock(CLOCK_THREAD_CPUTIME_ID) - before)
@@ -552,6 +600,7 @@ new_sampler(unsigned hz, bool wall)
 static bool
 silence(void)
 {
+    atomic_store(&pprof_tick_shared.born, 0);
     atomic_store(&pprof_tick_shared.ticks, NULL);
 
     return pprof_signal_quiesce();
@@ -618,9 +667,7 @@ pprof_sampler_start(unsigned hz, bool wall)
 
     sampler->started = pprof_clock(CLOCK_MONOTONIC);
 
-    int error = pprof_task_list(visit_tid, sampler) == -1 ? errno : 0;
-
-    start_threads(sampler);
+    int error = start_threads(sampler);
 
     if (error == 0 && !sampler->driven) {
         error = pprof_own_create(&sampler->controller, "pprof-sampler",
@@ -671,7 +718,7 @@ pprof_sampler_stop(pprof_sampler_visit *visit, void *arg,
     }
 
     scan(sampler);
-    (void) read_clocks(sampler);
+    read_threads(sampler);
     check(sampler, true);
 
     bool     quiet = silence();
@@ -724,6 +771,7 @@ pprof_sampler_child(void)
 {
     struct sampler *sampler = atomic_load(&running);
 
+    atomic_store(&pprof_tick_shared.born, 0);
     atomic_store(&pprof_tick_shared.ticks, NULL);
     atomic_store(&pprof_tick_shared.inside, 0);
     pprof_newborn_child();

@@ -85,6 +85,10 @@ take_sample(struct pprof_ticks *ticks, uint32_t index, const siginfo_t *info,
     const uint64_t            mark = atomic_load(&thread->mark);
     uint64_t                  nsec = now > mark ? now - mark : 0;
 
+    if (mark == PPROF_TICK_CLOSED) {
+        return;
+    }
+
     if (nsec > 2 * ticks->period
         && atomic_load_explicit(&thread->blocked, memory_order_relaxed))
     {
@@ -98,6 +102,10 @@ take_sample(struct pprof_ticks *ticks, uint32_t index, const siginfo_t *info,
     }
 
     const uint32_t row = add_stack(ticks, index, nsec, context);
+
+    if (atomic_load_explicit(&thread->first, memory_order_relaxed) == 0) {
+        atomic_store_explicit(&thread->first, row, memory_order_relaxed);
+    }
 
     atomic_store_explicit(&thread->row, row, memory_order_relaxed);
     atomic_store_explicit(&thread->mark, now, memory_order_relaxed);

@@ -29,6 +29,9 @@ enum {
     PPROF_TICK_SELF = UINT32_MAX        /* index: "my own", see newborn.h */
 };
 
+/* A thread's mark until the account of its profile begins. */
+#define PPROF_TICK_CLOSED  UINT64_MAX
+
 /*
  * One thread that has a timer.  What a sample stands for is what its thread
  * computed since the last one, by its own clock: MARK moves with each.
@@ -38,12 +41,18 @@ enum {
  * seldom: in its first PPROF_TICK_DENSE ticks of CPU time a thread is sampled
  * at each that hits it.  Then it is at the period's half to its one and a
  * half, by chance, so that work in step with the period is seen whole.
+ *
+ * Work in step with the tick is not: a cycle that is N ticks long, alone on
+ * its CPU, is seen at N places and no other.  A timer on another clock would
+ * come between ticks, but would also wake a thread that had fallen asleep.
  */
 struct pprof_tick_thread {
-    _Atomic uint64_t  mark;             /* its clock at the last sample, ns */
+    _Atomic uint64_t  mark;             /* its clock at the last sample, ns;
+                                           PPROF_TICK_CLOSED: none counts */
     _Atomic uint64_t  last;             /* its clock when last looked at */
     _Atomic uint64_t  held;             /* ns while the signal was blocked */
     _Atomic uint32_t  signals;          /* that arrived */
+    _Atomic uint32_t  first;            /* row of the first sample's stack */
     _Atomic uint32_t  row;              /* of the last sample's stack */
     _Atomic int       timer;            /* -1: none of the controller's */
     _Atomic bool      blocked;          /* the thread blocks the signal */
@@ -94,6 +103,8 @@ extern struct pprof_tick_shared {
     _Atomic(struct pprof_ticks *)      ticks;
     _Atomic(struct pprof_tick_dump *)  dump;
     _Atomic unsigned                   inside;
+    _Atomic uint32_t                   born;    /* generation that threads
+                                                   created now belong to */
 } pprof_tick_shared;
 
 
