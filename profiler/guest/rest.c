@@ -369,8 +369,9 @@ run(void *arg)
     (void) arg;
     (void) call(prctl, PR_SET_NAME, "pprof");
 
+    leave_descriptors();
+
     if (!rest.ordinary) {
-        leave_descriptors();
         pprof_own_raw_set(true);
     }
 

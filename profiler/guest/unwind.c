@@ -273,72 +273,175 @@ step_signal(struct walker *walker)
 }
 
 
-/* Does CODE, the 8 bytes before a return address, end in a call? */
+/* Reads LEN bytes of code, or of what it calls by, at ADDR. */
 static bool
-ends_in_call(const uint8_t *code)
+read_code(const struct walker *walker, uintptr_t addr, void *buf, size_t len)
 {
-#if defined(__x86_64__)
-    /* call rel32 */
-    if (code[3] == 0xe8) {
-        return true;
-    }
-
-    /* ff /2 with every length of its address */
-    return (code[6] == 0xff && (code[7] & 0xf8) == 0xd0)
-           || (code[6] == 0xff && (code[7] & 0xf8) == 0x10)
-           || (code[5] == 0xff && (code[6] & 0xf8) == 0x50)
-           || (code[4] == 0xff && (code[5] & 0xf8) == 0x50)
-           || (code[2] == 0xff && (code[3] & 0x38) == 0x10)
-           || (code[1] == 0xff && (code[2] & 0x38) == 0x10);
-#else
-    uint32_t word;
-
-    memcpy(&word, code + 4, 4);
-
-    /* bl, blr and its signed forms */
-    return (word & 0xfc000000) == 0x94000000
-           || (word & 0xfefff000) == 0xd63f0000;
-#endif
-}
-
-
-/* Is PC, found on a stack, an address that a call returns to? */
-static bool
-is_return_address(const struct walker *walker, uintptr_t pc)
-{
-    const struct pprof_cfi_module *module = pprof_cfi_find(walker->cfi, pc);
-
-    uint8_t      code[8];
-    struct iovec local = { code, sizeof(code) };
-    struct iovec remote = { (void *) (pc - sizeof(code)), sizeof(code) };
-
-    if (module == NULL || module->table == NULL
-        || pc - module->start < sizeof(code))
-    {
-        return false;
-    }
-
-    const struct pprof_cfi_row *row;
-
-    row = pprof_cfi_table_find(module->table,
-                               (uint32_t) (pc - 1 - module->start));
-
-    if (row == NULL || pprof_cfi_row_kind(row) == PPROF_CFI_NONE) {
-        return false;
-    }
+    struct iovec local = { buf, len };
+    struct iovec remote = { (void *) addr, len };
 
     if (walker->copied && walker->memory->code != NULL) {
-        return walker->memory->code(walker->memory->arg, pc - sizeof(code),
-                                    code, sizeof(code)) == sizeof(code)
-               && ends_in_call(code);
+        return walker->memory->code(walker->memory->arg, addr, buf, len)
+               == len;
     }
 
     /* the module may be unloaded at this moment */
     long pid = pprof_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
 
     return pprof_raw(SYS_process_vm_readv, (uintptr_t) pid, (uintptr_t) &local,
-                     1, (uintptr_t) &remote, 1, 0) == (long) sizeof(code)
-           && ends_in_call(code);
+                     1, (uintptr_t) &remote, 1, 0) == (long) len;
+}
+
+
+/* The row at PC, NULL where there is none: between functions, in assembly. */
+static const struct pprof_cfi_row *
+find_row(const struct pprof_cfi_module *module, uintptr_t pc)
+{
+    const struct pprof_cfi_row *row = NULL;
+
+    if (module != NULL && module->table != NULL) {
+        row = pprof_cfi_table_find(module->table,
+                                   (uint32_t) (pc - module->start));
+    }
+
+    return row != NULL && pprof_cfi_row_kind(row) == PPROF_CFI_NONE ? NULL
+                                                                    : row;
+}
+
+
+/*
+ * Does a call of TARGET lead to where the walker is?  To code without rows it
+ * does where no function with rows begins between the two; where there are
+ * rows they say where the return address is, and the question is not asked.
+ */
+static bool
+leads_here(const struct walker *walker, uintptr_t target)
+{
+    const uintptr_t                at = walker->pc - !walker->exact;
+    const struct pprof_cfi_module *module = pprof_cfi_find(walker->cfi, at);
+
+    /* the first: code that was made while the program runs */
+    if (module == NULL || module->table == NULL
+        || find_row(module, at) != NULL)
+    {
+        return true;
+    }
+
+    return target >= module->start && target <= at
+           && pprof_cfi_table_find(module->table,
+                                   (uint32_t) (target - module->start))
+              == pprof_cfi_table_find(module->table,
+                                      (uint32_t) (at - module->start));
+}
+
+
+#if defined(__x86_64__)
+
+/* The same of a call by the address that is OFFSET from PC: one of the GOT. */
+static bool
+slot_leads_here(const struct walker *walker, uintptr_t pc,
+    const uint8_t *offset)
+{
+    uintptr_t target;
+    int32_t   rel;
+
+    memcpy(&rel, offset, 4);
+
+    /* another process's data is not what its file has */
+    return walker->copied
+           || !read_code(walker, pc + (uintptr_t) (intptr_t) rel, &target,
+                         sizeof(target))
+           || leads_here(walker, target);
+}
+
+
+/* Does CODE, the 8 bytes before PC, end in a call that may lead here? */
+static bool
+may_call(const struct walker *walker, uintptr_t pc, const uint8_t *code)
+{
+    static const uint8_t endbr[4] = { 0xf3, 0x0f, 0x1e, 0xfa };
+
+    uint8_t stub[11];
+    int32_t rel;
+
+    /* call rel32 */
+    if (code[3] == 0xe8) {
+        memcpy(&rel, code + 4, 4);
+
+        const uintptr_t target = pc + (uintptr_t) (intptr_t) rel;
+        size_t          at = 0;
+
+        if (leads_here(walker, target)) {
+            return true;
+        }
+
+        if (!read_code(walker, target, stub, sizeof(stub))) {
+            return false;
+        }
+
+        /* the linker's stub: jmp *rel32(%rip), and what may stand before */
+        at += memcmp(stub, endbr, sizeof(endbr)) == 0 ? sizeof(endbr) : 0;
+        at += stub[at] == 0xf2;
+
+        return stub[at] == 0xff && stub[at + 1] == 0x25
+               && slot_leads_here(walker, target + at + 6, stub + at + 2);
+    }
+
+    /* call *rel32(%rip) */
+    if (code[2] == 0xff && code[3] == 0x15) {
+        return slot_leads_here(walker, pc, code + 4);
+    }
+
+    /* ff /2 with every length of its address: by a register */
+    return (code[6] == 0xff && (code[7] & 0xf8) == 0xd0)
+           || (code[6] == 0xff && (code[7] & 0xf8) == 0x10)
+           || (code[5] == 0xff && (code[6] & 0xf8) == 0x50)
+           || (code[4] == 0xff && (code[5] & 0xf8) == 0x50)
+           || (code[2] == 0xff && (code[3] & 0x38) == 0x10)
+           || (code[1] == 0xff && (code[2] & 0x38) == 0x10);
+}
+
+#else
+
+static bool
+may_call(const struct walker *walker, uintptr_t pc, const uint8_t *code)
+{
+    uint32_t word;
+
+    memcpy(&word, code + 4, 4);
+
+    /* bl: straight, or by a linker's stub, which has no rows either */
+    if ((word & 0xfc000000) == 0x94000000) {
+        const int32_t          rel = (int32_t) (word << 6) >> 4;
+        const uintptr_t        target = pc - 4 + (uintptr_t) (intptr_t) rel;
+        const struct pprof_cfi_module *const module
+            = pprof_cfi_find(walker->cfi, target);
+
+        return leads_here(walker, target) || find_row(module, target) == NULL;
+    }
+
+    /* blr and its signed forms */
+    return (word & 0xfefff000) == 0xd63f0000;
+}
+
+#endif
+
+
+/*
+ * Is PC, found on a stack, an address that a call of the code without rows
+ * where the walker is returns to?  Below what a function has written lies what
+ * others left there, and much of that are addresses that calls returned to.
+ */
+static bool
+is_return_address(const struct walker *walker, uintptr_t pc)
+{
+    const struct pprof_cfi_module *module = pprof_cfi_find(walker->cfi, pc);
+    uint8_t                        code[8];
+
+    return module != NULL && pc - module->start >= sizeof(code)
+           && find_row(module, pc - 1) != NULL
+           && read_code(walker, pc - sizeof(code), code, sizeof(code))
+           && may_call(walker, pc, code);
 }
 
 
@@ -665,14 +768,10 @@ walk(struct walker *walker, uintptr_t *pcs, size_t max)
 
         } else {
             unknown = 0;
-
-            if (module->table != NULL) {
-                row = pprof_cfi_table_find(module->table,
-                                           (uint32_t) (at - module->start));
-            }
+            row = find_row(module, at);
         }
 
-        if (row == NULL || pprof_cfi_row_kind(row) == PPROF_CFI_NONE) {
+        if (row == NULL) {
             if (!step_unknown(walker, module)) {
                 if (module != NULL && n < max) {
                     pcs[n++] = PPROF_UNWIND_UNKNOWN;
