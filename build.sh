@@ -51,10 +51,11 @@ JOBS=$(nproc)
 
 PKG_BUILD=(gcc make libc6-dev perl libpcre2-dev libssl-dev zlib1g-dev
            nginx nginx-dev libjansson-dev libgoogle-perftools-dev
-           libdw-dev liblzma-dev pkg-config)
+           libdw-dev liblzma-dev pkg-config
+           g++)             # its runtime's demangler, for pprof-run
 PKG_DEMO=(libevent-dev wrk curl golang-go)
 PKG_TEST=(libevent-dev wrk curl golang-go lighttpd binutils
-          procps valgrind g++ libsqlite3-0 gcc-aarch64-linux-gnu
+          procps valgrind libsqlite3-0 gcc-aarch64-linux-gnu
           libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql

@@ -122,6 +122,25 @@ for my $labels ('color', 'thread,color', 'thread;object', ',') {
 $app->kill('KILL');
 $app->wait();
 
+# whoever the agent is, it finds the C++ runtime's demangler: that of a program
+# which loads the library, and that of one that was started by it
+
+for my $env ({ LD_PRELOAD => "$build/libpprof.so" }, {}) {
+	my $how = %$env ? 'preloaded' : 'pprof-run';
+
+	$sock = "$dir/$how.pprof";
+	my @run = %$env ? () : ("$build/pprof-run", '-l', "unix:$sock");
+	$app = Debug::App->start(cmd => [@run, "$build/t/app/shop"],
+		env => { %$env, PPROF_LISTEN => "unix:$sock" },
+		ready => { unix => $sock });
+
+	my $text = ask('profile?seconds=2&hz=250&format=folded')->{body};
+	like($text, qr/;shop::Ledger::arrange</, "$how: names");
+	unlike($text, qr/_Z/, "$how: none of them mangled");
+	$app->kill('KILL');
+	$app->wait();
+}
+
 # what a JIT made has the names that it wrote; without them the profile says
 # where they would come from
 

@@ -73,6 +73,11 @@ extern char *__cxa_demangle(const char *name, char *buf, size_t *len,
     int *status) __attribute__((weak));
 
 
+/* Where libpprof.so begins when it is executed; nothing else has it. */
+extern void pprof_entry(void)
+    __attribute__((weak, visibility("hidden")));
+
+
 void
 pprof_names_init(struct pprof_names *n)
 {
@@ -483,8 +488,12 @@ static char *(*loaded_demangler)(const char *, char *, size_t *, int *);
 static void
 load_runtime(void)
 {
-    if (getauxval(AT_BASE) == 0) {
-        /* no loader: in a static program dlopen() is a way to crash */
+    /*
+     * In a static program dlopen() is a way to crash.  There is no loader
+     * either, seen from here, where the loader was executed with libpprof.so
+     * to load: as the agent of pprof_start().
+     */
+    if (getauxval(AT_BASE) == 0 && pprof_entry == NULL) {
         return;
     }
 
