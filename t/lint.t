@@ -91,7 +91,7 @@ lines('ngx_module/: each function has the prefix',
 	[grep { m!^ngx_module/! } @c],
 	sub { /^(?!ngx_http_debug(?:_|\(ngx_conf_t)|typedef\b|return\b)[a-z]\w*\(/ });
 
-my @kinds = $text{'profiler/agent/kinds/list.c'} =~ /^    &pprof_kind_(\w+),$/mg;
+my @kinds = $text{'profiler/agent/kinds/kind.h'} =~ /^    X\((\w+), /mg;
 cmp_ok(scalar(@kinds), '>', 9, 'kinds are found');
 
 for my $kind (@kinds) {
@@ -99,7 +99,7 @@ for my $kind (@kinds) {
 	my $name = $kind eq 'thread' ? 'goroutine' : $kind;
 	my ($row) = ($text{"profiler/agent/kinds/$name.c"} // '')
 		=~ /^const struct pprof_kind pprof_kind_\Q$kind\E = (\{.*?^\};)/ms;
-	like($row, qr/\.name = "\Q$kind\E".*\.about = "/s,
+	like($row, qr/PPROF_KIND\(\Q$kind\E\).*\.about = "/s,
 		"kind $kind: path, file and symbol have one name");
 }
 

@@ -13,22 +13,12 @@
 #include "kinds/list.c"
 
 
-#define KIND(what, bits)                                                     \
+#define KIND(what, flags)                                                     \
     const struct pprof_kind  pprof_kind_##what = {                           \
-        .name = #what, .about = "", .flags = bits                            \
-    }
+        PPROF_KIND(what), .about = ""                                        \
+    };
 
-KIND(profile, PPROF_KIND_WINDOW);
-KIND(heap, PPROF_KIND_DELTA);
-KIND(allocs, PPROF_KIND_DELTA);
-KIND(goroutine, PPROF_KIND_DELTA);
-KIND(thread, PPROF_KIND_DELTA);
-KIND(threadcreate, PPROF_KIND_DELTA);
-KIND(block, PPROF_KIND_DELTA);
-KIND(mutex, PPROF_KIND_DELTA);
-KIND(growth, 0);
-KIND(symbol, PPROF_KIND_PLAIN | PPROF_KIND_POST);
-KIND(cmdline, PPROF_KIND_PLAIN);
+PPROF_KINDS(KIND)
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -92,27 +92,31 @@ begin(struct pprof_job *job)
 }
 
 
+static int
+write_text(const struct pprof_form *form, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *out)
+{
+    (void) form;
+    (void) job;
+    (void) names;
+
+    return pprof_legacy_heap_write(p, 0, 0, "heapprofile", maps, out);
+}
+
+
 static void
 write_answer(struct pprof_job *job, struct pprof_profile *p,
     const struct pprof_maps *maps, bool delta)
 {
-    struct pprof_answer *a = &job->answer;
+    const struct pprof_form form = {
+        .file = delta ? "allocs-delta" : "allocs",
+        .text = write_text,
+    };
 
     pprof_profile_period(p, "space", "bytes",
                          (int64_t) pprof_alloc_sample_period(job->target));
-
-    if (job->ask.debug == 0 && !job->ask.legacy) {
-        pprof_job_write(job, p, maps, delta ? "allocs-delta" : "allocs");
-
-    } else if (pprof_legacy_heap_write(p, 0, 0, "heapprofile", maps, &a->body)
-               == -1)
-    {
-        pprof_answer_error(a, 500, "the profile cannot be written: %s",
-                           strerrordesc_np(errno));
-
-    } else {
-        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
-    }
+    pprof_job_answer(job, p, maps, &form);
 }
 
 
@@ -185,9 +189,8 @@ end(struct pprof_job *job, bool gone)
 
 
 const struct pprof_kind pprof_kind_allocs = {
-    .name = "allocs",
+    PPROF_KIND(allocs),
     .about = "who allocates, also what was freed (?seconds=, ?rate=)",
-    .flags = PPROF_KIND_DELTA,
     .prepare = pprof_alloc_sample_prepare,
     .release = pprof_alloc_sample_release,
     .child = pprof_alloc_sample_child,

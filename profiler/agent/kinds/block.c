@@ -16,9 +16,8 @@ static const struct pprof_events_kind waited = {
 
 
 const struct pprof_kind pprof_kind_block = {
-    .name = "block",
+    PPROF_KIND(block),
     .about = "who waited, for what and how long (?seconds=, ?rate=)",
-    .flags = PPROF_KIND_DELTA,
     .detail = &waited,
     PPROF_EVENTS_FUNCTIONS,
 };

@@ -79,8 +79,7 @@ end(struct pprof_job *job, bool gone)
 
 
 const struct pprof_kind pprof_kind_cmdline = {
-    .name = "cmdline",
+    PPROF_KIND(cmdline),
     .about = "the program's command line",
-    .flags = PPROF_KIND_PLAIN,
     .end = end,
 };

@@ -338,48 +338,39 @@ pprof_events_begin(struct pprof_job *job)
 }
 
 
+static int
+write_text(const struct pprof_form *form, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *out)
+{
+    const struct pprof_events_kind *const own = job->kind->detail;
+
+    (void) form;
+
+    return own->text == NULL
+           ? pprof_text_count_write(p, job->kind->name, maps, names, out)
+           : job->ask.legacy
+           ? pprof_legacy_contention_write(p, 0, 1, maps, out)
+           : pprof_text_delay_write(p, own->text, 1, maps, names, out);
+}
+
+
 static void
 write_answer(struct pprof_job *job, const struct pprof_profile *p, bool delta)
 {
     const struct pprof_events_kind *const own = job->kind->detail;
-    const char *const name = job->kind->name;
-    struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
-    struct pprof_job_names n;
-    int rc;
 
-    if (pprof_job_maps(job, &maps) == -1) {
-        return;
-    }
+    const struct pprof_form form = {
+        .file = delta ? own->file : job->kind->name,
+        .named = true,
+        .text = write_text,
+    };
 
-    if (job->ask.debug == 0 && !job->ask.legacy) {
-        pprof_job_write(job, p, &maps, delta ? own->file : name);
+    if (pprof_job_maps(job, &maps) == 0) {
+        pprof_job_answer(job, p, &maps, &form);
         pprof_maps_free(&maps);
-        return;
     }
-
-    pprof_job_names(&n, job, p, &maps);
-
-    if (own->text == NULL) {
-        rc = pprof_text_count_write(p, name, &maps, &n.names, &a->body);
-
-    } else if (job->ask.legacy) {
-        rc = pprof_legacy_contention_write(p, 0, 1, &maps, &a->body);
-
-    } else {
-        rc = pprof_text_delay_write(p, own->text, 1, &maps, &n.names, &a->body);
-    }
-
-    if (rc == -1) {
-        pprof_answer_error(a, 500, "the profile cannot be written: %s",
-                           strerrordesc_np(errno));
-
-    } else {
-        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
-    }
-
-    pprof_job_names_free(&n);
-    pprof_maps_free(&maps);
 }
 
 

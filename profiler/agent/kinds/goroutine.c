@@ -325,38 +325,25 @@ write_threads(const struct dump *dump, const struct pprof_maps *maps,
 }
 
 
-static void
-write_text(struct pprof_job *job, const struct dump *dump,
-    const struct pprof_maps *maps)
+static int
+write_text(const struct pprof_form *form, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *out)
 {
-    struct pprof_answer *a = &job->answer;
-    struct pprof_job_names n;
-    int rc = 0;
+    const struct dump *const dump = form->arg;
 
-    pprof_job_names(&n, job, &dump->profile, maps);
-
-    if (job->ask.debug == 2) {
-        write_threads(dump, maps, &n.names, &a->body);
-        rc = dump->failed || dump->profile.failed ? -1 : 0;
-
-    } else {
-        rc = pprof_text_count_write(&dump->profile, "goroutine", maps, &n.names,
-                                    &a->body);
+    if (job->ask.debug != 2) {
+        return pprof_text_count_write(p, "goroutine", maps, names, out);
     }
 
-    if (n.lines.comment[0] != '\0') {
-        pprof_buf_printf(&a->body, "\n# %s\n", n.lines.comment);
+    write_threads(dump, maps, names, out);
+
+    if (dump->failed || p->failed) {
+        errno = ENOMEM;
+        return -1;
     }
 
-    if (rc == -1) {
-        pprof_answer_error(a, 500, "out of memory while the stacks were "
-                           "written");
-
-    } else {
-        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
-    }
-
-    pprof_job_names_free(&n);
+    return 0;
 }
 
 
@@ -376,14 +363,14 @@ finish(struct pprof_job *job, struct dump *dump, bool delta)
         return;
     }
 
-    if (job->ask.debug != 0 || job->ask.legacy) {
-        write_text(job, dump, &maps);
+    const struct pprof_form form = {
+        .file = delta ? "goroutine-delta" : "goroutine",
+        .named = true,
+        .text = write_text,
+        .arg = dump,
+    };
 
-    } else {
-        pprof_job_write(job, &dump->profile, &maps,
-                        delta ? "goroutine-delta" : "goroutine");
-    }
-
+    pprof_job_answer(job, &dump->profile, &maps, &form);
     pprof_maps_free(&maps);
 }
 
@@ -409,18 +396,16 @@ end(struct pprof_job *job, bool gone)
 
 
 const struct pprof_kind pprof_kind_goroutine = {
-    .name = "goroutine",
+    PPROF_KIND(goroutine),
     .about = "stacks of all threads (?debug=1, ?debug=2)",
-    .flags = PPROF_KIND_DELTA,
     .begin = begin,
     .end = end,
 };
 
 
 const struct pprof_kind pprof_kind_thread = {
-    .name = "thread",
+    PPROF_KIND(thread),
     .about = "the same under the name it has in C",
-    .flags = PPROF_KIND_DELTA,
     .begin = begin,
     .end = end,
 };

@@ -5,7 +5,6 @@
 
 #include "kinds/kind.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -36,17 +35,33 @@ add_rows(struct pprof_profile *p, const struct pprof_maps *maps,
 }
 
 
+static int
+write_text(const struct pprof_form *form, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *out)
+{
+    (void) job;
+    (void) names;
+
+    return pprof_legacy_heap_write(p, 0, -1, form->file, maps, out);
+}
+
+
+static const struct pprof_form form = {
+    .file = "growth",
+    .text = write_text,
+};
+
+
 static void
 end(struct pprof_job *job, bool gone)
 {
-    struct pprof_answer *a = &job->answer;
-    const bool text = job->ask.legacy || job->ask.debug != 0;
     struct pprof_profile p;
     struct pprof_tcmalloc_read read;
     struct pprof_maps maps;
 
     if (gone || pprof_tcmalloc_read(job->target, PPROF_TCMALLOC_GROWTH, &read,
-                                    a)
+                                    &job->answer)
                 == -1)
     {
         return;
@@ -65,26 +80,14 @@ end(struct pprof_job *job, bool gone)
     add_rows(&p, &maps, &read);
     pprof_tcmalloc_read_free(&read);
 
-    if (!text) {
-        pprof_job_write(job, &p, &maps, "growth");
-
-    } else if (pprof_legacy_heap_write(&p, 0, -1, "growth", &maps, &a->body)
-               == -1)
-    {
-        pprof_answer_error(a, 500, "the growth profile cannot be written: %s",
-                           strerrordesc_np(errno));
-
-    } else {
-        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
-    }
-
+    pprof_job_answer(job, &p, &maps, &form);
     pprof_profile_free(&p);
     pprof_maps_free(&maps);
 }
 
 
 const struct pprof_kind pprof_kind_growth = {
-    .name = "growth",
+    PPROF_KIND(growth),
     .about = "what made the heap grow",
     .end = end,
 };

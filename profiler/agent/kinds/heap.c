@@ -305,27 +305,28 @@ begin(struct pprof_job *job)
 }
 
 
-static void
-write_text(struct pprof_job *job, const struct pprof_profile *p, int period,
-    const struct pprof_maps *maps)
+static int
+write_text(const struct pprof_form *form, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *out)
 {
-    struct pprof_answer *a = &job->answer;
+    const struct pprof_tcmalloc_read *const told = form->arg;
     char name[32];
 
-    snprintf(name, sizeof(name), "heap_v2/%d", period);
+    (void) names;
 
-    if (pprof_legacy_heap_write(p, 0, -1, name, maps, &a->body) == -1) {
-        pprof_answer_error(a, 500, "the heap profile cannot be written: %s",
-                           strerrordesc_np(errno));
-        return;
+    snprintf(name, sizeof(name), "heap_v2/%d", told->period);
+
+    if (pprof_legacy_heap_write(p, 0, -1, name, maps, out) == -1) {
+        return -1;
     }
 
     if (job->ask.debug != 0) {
-        pprof_buf_byte(&a->body, '\n');
-        pprof_tcmalloc_describe(job->target, &a->body);
+        pprof_buf_byte(out, '\n');
+        pprof_tcmalloc_describe(job->target, out);
     }
 
-    pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
+    return 0;
 }
 
 
@@ -333,7 +334,7 @@ static void
 end(struct pprof_job *job, bool gone)
 {
     struct start *s = job->state;
-    const bool scaled = !job->ask.legacy && job->ask.debug == 0;
+    const bool scaled = !pprof_job_is_text(job);
     struct pprof_profile instant;
     struct pprof_profile *p = s != NULL ? &s->profile : &instant;
     struct pprof_tcmalloc_read told;
@@ -368,14 +369,18 @@ end(struct pprof_job *job, bool gone)
     }
 
     if (add_rows(job, p, &maps, 1, scaled, &told) == 0) {
-        if (!scaled) {
-            write_text(job, p, told.period, &maps);
+        const struct pprof_form form = {
+            .file = s != NULL ? "heap-delta" : "heap",
+            .text = write_text,
+            .arg = &told,
+        };
 
-        } else {
+        if (scaled) {
             pprof_profile_period(p, "space", "bytes", told.period);
             add_comments(p, &told);
-            pprof_job_write(job, p, &maps, s != NULL ? "heap-delta" : "heap");
         }
+
+        pprof_job_answer(job, p, &maps, &form);
     }
 
     pprof_maps_free(&maps);
@@ -414,9 +419,8 @@ prepare(const struct pprof_kind *kind, struct pprof_target *target)
 
 
 const struct pprof_kind pprof_kind_heap = {
-    .name = "heap",
+    PPROF_KIND(heap),
     .about = "what is allocated and not freed (?gc=1, ?seconds=, ?debug=1)",
-    .flags = PPROF_KIND_DELTA,
     .prepare = prepare,
     .begin = begin,
     .end = end,

@@ -1,6 +1,6 @@
 /*
  * What a profile kind is.  A new kind is one file beside this one and one
- * line in list.c.
+ * line in PPROF_KINDS.
  *
  * A kind sees no HTTP.  It is asked in a struct pprof_ask and answers in a
  * struct pprof_answer; the front carries both.
@@ -35,6 +35,32 @@ enum {
     PPROF_KIND_PLAIN  = 1 << 3,     /* not a profile: `seconds` and `debug`
                                        mean nothing */
 };
+
+
+/*
+ * The kinds there are, in the order of the index: name and flags.  Each is a
+ * file of that name, but for thread, which is goroutine by the name that it
+ * has in C.
+ */
+#define PPROF_KINDS(X)                                                        \
+    X(profile,      PPROF_KIND_WINDOW)                                        \
+    X(heap,         PPROF_KIND_DELTA)                                         \
+    X(allocs,       PPROF_KIND_DELTA)                                         \
+    X(goroutine,    PPROF_KIND_DELTA)                                         \
+    X(thread,       PPROF_KIND_DELTA)                                         \
+    X(threadcreate, PPROF_KIND_DELTA)                                         \
+    X(block,        PPROF_KIND_DELTA)                                         \
+    X(mutex,        PPROF_KIND_DELTA)                                         \
+    X(growth,       0)                                                        \
+    X(symbol,       PPROF_KIND_PLAIN | PPROF_KIND_POST)                       \
+    X(cmdline,      PPROF_KIND_PLAIN)
+
+#define PPROF_KIND_FLAGS(what, flags)  PPROF_KIND_FLAGS_##what = flags,
+enum { PPROF_KINDS(PPROF_KIND_FLAGS) };
+#undef PPROF_KIND_FLAGS
+
+/* How the struct of a kind begins. */
+#define PPROF_KIND(what)  .name = #what, .flags = PPROF_KIND_FLAGS_##what
 
 
 enum { PPROF_HZ_MAX = 1000 };

@@ -9,30 +9,14 @@
 #include <string.h>
 
 
-extern const struct pprof_kind pprof_kind_profile;
-extern const struct pprof_kind pprof_kind_heap;
-extern const struct pprof_kind pprof_kind_allocs;
-extern const struct pprof_kind pprof_kind_goroutine;
-extern const struct pprof_kind pprof_kind_thread;
-extern const struct pprof_kind pprof_kind_threadcreate;
-extern const struct pprof_kind pprof_kind_block;
-extern const struct pprof_kind pprof_kind_mutex;
-extern const struct pprof_kind pprof_kind_growth;
-extern const struct pprof_kind pprof_kind_symbol;
-extern const struct pprof_kind pprof_kind_cmdline;
+#define KIND(what, flags)  extern const struct pprof_kind pprof_kind_##what;
+PPROF_KINDS(KIND)
+#undef KIND
 
 const struct pprof_kind *const pprof_kinds[] = {
-    &pprof_kind_profile,
-    &pprof_kind_heap,
-    &pprof_kind_allocs,
-    &pprof_kind_goroutine,
-    &pprof_kind_thread,
-    &pprof_kind_threadcreate,
-    &pprof_kind_block,
-    &pprof_kind_mutex,
-    &pprof_kind_growth,
-    &pprof_kind_symbol,
-    &pprof_kind_cmdline,
+#define KIND(what, flags)  &pprof_kind_##what,
+    PPROF_KINDS(KIND)
+#undef KIND
     NULL
 };
 

@@ -16,9 +16,8 @@ static const struct pprof_events_kind held = {
 
 
 const struct pprof_kind pprof_kind_mutex = {
-    .name = "mutex",
+    PPROF_KIND(mutex),
     .about = "who held locks that others waited for (?seconds=, ?rate=)",
-    .flags = PPROF_KIND_DELTA,
     .detail = &held,
     PPROF_EVENTS_FUNCTIONS,
 };

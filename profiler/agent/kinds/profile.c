@@ -8,7 +8,6 @@
 #include "kinds/kind.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
@@ -166,28 +165,35 @@ stop_locked(struct pprof_job *job, struct pprof_profile *p)
 }
 
 
+static int
+write_legacy(const struct pprof_form *unused, const struct pprof_job *job,
+    const struct pprof_profile *p, const struct pprof_maps *maps,
+    struct pprof_names *names, struct pprof_buf *out)
+{
+    (void) unused;
+    (void) job;
+    (void) names;
+
+    return pprof_legacy_cpu_write(p, 0, maps, out);
+}
+
+
+static const struct pprof_form form = {
+    .file = "profile",
+    .binary = true,
+    .text = write_legacy,
+};
+
+
 static void
 write_answer(struct pprof_job *job, const struct pprof_profile *p)
 {
-    struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
 
-    if (pprof_job_maps(job, &maps) == -1) {
-        return;
+    if (pprof_job_maps(job, &maps) == 0) {
+        pprof_job_answer(job, p, &maps, &form);
+        pprof_maps_free(&maps);
     }
-
-    if (!job->ask.legacy) {
-        pprof_job_write(job, p, &maps, "profile");
-
-    } else if (pprof_legacy_cpu_write(p, 0, &maps, &a->body) == -1) {
-        pprof_answer_error(a, 500, "failed to collect profile: %s",
-                           strerrordesc_np(errno));
-
-    } else {
-        pprof_answer_ok(a, PPROF_TYPE_BYTES, "profile");
-    }
-
-    pprof_maps_free(&maps);
 }
 
 
@@ -227,9 +233,8 @@ child(const struct pprof_kind *kind, struct pprof_target *target)
 
 
 const struct pprof_kind pprof_kind_profile = {
-    .name = "profile",
+    PPROF_KIND(profile),
     .about = "where CPU time is spent (?seconds=30, ?hz=, ?wall=1)",
-    .flags = PPROF_KIND_WINDOW,
     .begin = begin,
     .end = end,
     .child = child,

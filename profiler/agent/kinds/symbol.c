@@ -187,8 +187,7 @@ end(struct pprof_job *job, bool gone)
 
 
 const struct pprof_kind pprof_kind_symbol = {
-    .name = "symbol",
+    PPROF_KIND(symbol),
     .about = "names for the addresses of a POST",
-    .flags = PPROF_KIND_PLAIN | PPROF_KIND_POST,
     .end = end,
 };

@@ -14,9 +14,8 @@ static const struct pprof_events_kind created = {
 
 
 const struct pprof_kind pprof_kind_threadcreate = {
-    .name = "threadcreate",
+    PPROF_KIND(threadcreate),
     .about = "who created threads (?seconds=, ?rate=1)",
-    .flags = PPROF_KIND_DELTA,
     .detail = &created,
     PPROF_EVENTS_FUNCTIONS,
 };

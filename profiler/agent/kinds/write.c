@@ -149,6 +149,48 @@ pprof_job_write(struct pprof_job *job, const struct pprof_profile *p,
 }
 
 
+void
+pprof_job_answer(struct pprof_job *job, const struct pprof_profile *p,
+    const struct pprof_maps *maps, const struct pprof_form *form)
+{
+    struct pprof_answer *a = &job->answer;
+    struct pprof_job_names n;
+    int rc;
+
+    if (!(form->binary ? job->ask.legacy : pprof_job_is_text(job))) {
+        pprof_job_write(job, p, maps, form->file);
+        return;
+    }
+
+    if (form->named) {
+        pprof_job_names(&n, job, p, maps);
+        rc = form->text(form, job, p, maps, &n.names, &a->body);
+
+        if (n.lines.comment[0] != '\0') {
+            pprof_buf_printf(&a->body, "\n# %s\n", n.lines.comment);
+        }
+
+    } else {
+        rc = form->text(form, job, p, maps, NULL, &a->body);
+    }
+
+    if (rc == -1) {
+        pprof_answer_error(a, 500, "the profile cannot be written: %s",
+                           strerrordesc_np(errno));
+
+    } else if (form->binary) {
+        pprof_answer_ok(a, PPROF_TYPE_BYTES, form->file);
+
+    } else {
+        pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
+    }
+
+    if (form->named) {
+        pprof_job_names_free(&n);
+    }
+}
+
+
 int
 pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
 {

@@ -9,6 +9,36 @@
 #include "kinds/kind.h"
 
 
+/* How a kind's profile is written where it is not profile.proto. */
+struct pprof_form {
+    const char  *file;      /* name to save it by; static */
+    bool         binary;    /* of gperftools' formats: with ?debug= there is no
+                               text, and it is saved, too */
+    bool         named;     /* TEXT wants names */
+    const void  *arg;       /* TEXT's own */
+
+    /* Returns 0, or -1 with errno. */
+    int        (*text)(const struct pprof_form *form,
+                       const struct pprof_job *job,
+                       const struct pprof_profile *p,
+                       const struct pprof_maps *maps,
+                       struct pprof_names *names, struct pprof_buf *out);
+};
+
+/* Does JOB want text, if there is some?  Then nothing needs scaling. */
+static inline bool
+pprof_job_is_text(const struct pprof_job *job)
+{
+    return job->ask.legacy || job->ask.debug != 0;
+}
+
+/*
+ * Writes P into JOB's answer: what FORM has, where that is asked for, else as
+ * pprof_job_write().
+ */
+void pprof_job_answer(struct pprof_job *job, const struct pprof_profile *p,
+    const struct pprof_maps *maps, const struct pprof_form *form);
+
 /*
  * Writes P into JOB's answer: profile.proto, or what ?format= named.  FILE is
  * the name to save it by, static.  A failure becomes a sentence.
