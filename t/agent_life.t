@@ -182,6 +182,25 @@ SKIP: {
 	$app->stop();
 }
 
+# more children than there is room for: that is said, and all of them run
+
+($app, $sock) = begin([$^X, '-e', '$| = 1; my @p;
+	$SIG{TERM} = sub { kill 9, @p; exit };
+	for (1 .. 300) {
+		my $p = fork // die "fork: $!";
+		if ($p == 0) { $SIG{TERM} = "DEFAULT"; sleep 300; exit }
+		push @p, $p;
+	}
+	print scalar(@p), "\n"; sleep 300 while 1']);
+ok(Debug::Nginx::wait_for(sub { $app->out() ne '' }, 60), '300 children');
+my $index;
+ok(Debug::Nginx::wait_for(sub { $index = ask($sock, '')->{body};
+	$index =~ /not served/ }, 60), 'a crowd: the index says so');
+my ($left) = $index =~ /<p>(\d+) processes that this program forked are not served/;
+cmp_ok($left // 0, '>=', 300 + 1 - 256, 'a crowd: and how many');
+cmp_ok($left // 0, '<=', 300, 'a crowd: no more than there are');
+is($app->stop(), 0, 'a crowd: ends as it does');
+
 # a directory that nothing may be made in: said once, and the program runs
 
 SKIP: {

@@ -72,7 +72,7 @@ my ($app, $sock, $r, $raw, $sum);
 	. ' $SIG{USR2} = sub { splice @x, 0, 1000; print STDOUT "freed\n" };'
 	. ' print STDOUT "ready\n"; $| = 1; print ""; sleep 1 while 1');
 
-ok(Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 10), 'allocated');
+ok(Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 60), 'allocated');
 
 SKIP: {
 	skip 'no go', 8 unless Debug::Nginx::have_bin('go');

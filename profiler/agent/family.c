@@ -22,12 +22,14 @@
 #include "agent/agent.h"
 #include "agent/target.h"
 #include "front/listen.h"
+#include "front/request.h"
 #include "guest/page.h"
 #include "kinds/env.h"
 
 
 enum {
-    MEMBERS_MAX = 256,      /* processes at once; more are not served */
+    MEMBERS_MAX = 256,      /* processes at once; more are not served, which
+                               is said */
     WAITS_MAX = 128,        /* the kernel's, of futex_waitv() */
     ATTACH_MSEC = 10000,    /* for a program to begin */
     UNWRITTEN_MSEC = 1000,  /* for a child to say where its page is */
@@ -77,6 +79,7 @@ static struct {
     struct member                       members[MEMBERS_MAX];
     bool                                own;    /* each has an address */
     bool                                says;   /* nobody has ended yet */
+    bool                                full;   /* that was said */
 } family;
 
 static struct rights         own;       /* as who started us had them */
@@ -141,6 +144,25 @@ say(const struct member *m, int error)
                  strerrordesc_np(error));
     }
 
+    (void) !write(family.o->says_fd, line, strlen(line));
+}
+
+
+/* N processes more that nobody serves, WHY. */
+static void
+leave_out(unsigned n, const char *why)
+{
+    char line[200];
+
+    (void) atomic_fetch_add(&pprof_request_unserved, n);
+
+    if (family.full || family.o->says_fd == -1 || !family.says) {
+        return;
+    }
+
+    family.full = true;
+    snprintf(line, sizeof(line), "pprof: %s; some are not served, the index "
+             "says how many\n", why);
     (void) !write(family.o->says_fd, line, strlen(line));
 }
 
@@ -335,6 +357,11 @@ add_child(struct member *m, const struct pprof_child_page *announced)
     struct member *const child = add_member(pid, fd);
 
     if (child == NULL) {
+        char why[80];
+
+        snprintf(why, sizeof(why), "more than %d processes at once",
+                 MEMBERS_MAX);
+        leave_out(1, why);
         close(fd);
         return;
     }
@@ -356,7 +383,10 @@ look_for_children(struct member *m)
 
     /* more than it remembers: the rest was overwritten */
     if (n - m->announced > PPROF_CHILDREN) {
+        leave_out(n - m->announced - PPROF_CHILDREN,
+                  "more children were forked at once than there is room for");
         m->announced = n - PPROF_CHILDREN;
+        m->unwritten = 0;
     }
 
     while (m->announced != n) {

@@ -11,6 +11,9 @@
 #include "kinds/life.h"
 
 
+_Atomic unsigned  pprof_request_unserved;
+
+
 int
 pprof_policy_init(struct pprof_policy *p, const struct pprof_options *options)
 {
@@ -434,7 +437,17 @@ write_index(struct pprof_answer *a, bool legacy)
                          pprof_kinds[i]->about);
     }
 
-    pprof_buf_printf(b, "</dl>\n<p>For <code>%s</code>. "
+    pprof_buf_string(b, "</dl>\n");
+
+    const unsigned unserved = atomic_load(&pprof_request_unserved);
+
+    if (unserved > 0) {
+        pprof_buf_printf(b, "<p>%u processes that this program forked are not "
+                         "served: too many were there at once, or too many "
+                         "forked.</p>\n", unserved);
+    }
+
+    pprof_buf_printf(b, "<p>For <code>%s</code>. "
                      "libpprof " PPROF_VERSION ".</p>\n</body>\n</html>\n",
                      legacy ? "google-pprof" : "go tool pprof");
 

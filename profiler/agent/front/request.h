@@ -8,6 +8,7 @@
 #ifndef PPROF_FRONT_REQUEST_H
 #define PPROF_FRONT_REQUEST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -23,6 +24,13 @@ enum {
     PPROF_HEADERS_MAX     = 7,
     PPROF_PATH_MAX        = 256     /* bytes, normalised, with a zero */
 };
+
+
+/*
+ * Processes of a family that nobody serves, as there is no room for them; the
+ * index tells.
+ */
+extern _Atomic unsigned  pprof_request_unserved;
 
 
 /* Limits and policies; the strings are static or belong to the server. */
