@@ -17,7 +17,7 @@ before(async () => {
         s = await site();
         b = await browser();
     }
-}, { timeout: 90000 });
+}, { timeout: 300000 });
 
 after(async () => {
     await b?.close();

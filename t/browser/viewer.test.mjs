@@ -20,7 +20,7 @@ before(async () => {
         lib.writeFile(lib.join(dir, 'forest.pb.gz'),
                       lib.gzipSync(lib.forest(50000)));
     }
-}, { timeout: 90000 });
+}, { timeout: 300000 });
 
 after(async () => {
     await b?.close();

@@ -1360,7 +1360,8 @@ sub received {
     my ($self) = @_;
     my (@list, %by);
 
-    for my $line (split /\n/, Debug::Nginx::read_file($self->{log})) {
+    # a line that is being written is no line yet
+    for my $line (Debug::Nginx::read_file($self->{log}) =~ /^(.*)\n/mg) {
         my $rec = JSON::PP->new->latin1->decode($line);
 
         if (defined(my $of = delete $rec->{of})) {
