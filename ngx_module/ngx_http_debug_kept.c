@@ -8,9 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_kept.h"
-#include "ngx_http_debug_kept_take.h"
 #include "ngx_http_debug_kinds.h"
-#include "ngx_http_debug_page.h"
 #include "ngx_http_debug_peers.h"
 
 
@@ -31,17 +29,6 @@ extern ngx_module_t  ngx_http_debug_module;
 
 static ngx_str_t  ngx_http_debug_kept_zone_name =
     ngx_string("ngx_http_debug_kept");
-
-
-void
-ngx_http_debug_kept_start(ngx_http_debug_kept_conf_t *kcf, ngx_cycle_t *cycle)
-{
-    ngx_http_debug_page_kept = (kcf->path != NULL);
-
-    if (kcf->path != NULL) {
-        ngx_http_debug_take_schedule(kcf, cycle);
-    }
-}
 
 
 char *

@@ -106,10 +106,6 @@ ngx_int_t ngx_http_debug_kept_allow(ngx_conf_t *cf,
 ngx_int_t ngx_http_debug_kept_init(ngx_conf_t *cf,
     ngx_http_debug_kept_conf_t *kcf);
 
-/* Starts this process's timer.  Context: worker start. */
-void ngx_http_debug_kept_start(ngx_http_debug_kept_conf_t *kcf,
-    ngx_cycle_t *cycle);
-
 /*
  * Answers the request whose URI after "pprof/kept/" is REST, in a location
  * with CONF.  Returns what a content handler returns.

@@ -71,6 +71,10 @@ ngx_http_debug_take_schedule(ngx_http_debug_kept_conf_t *kcf,
 {
     ngx_event_t  *ev;
 
+    if (kcf->path == NULL) {
+        return;
+    }
+
     ngx_http_debug_take_conf = kcf;
 
     ev = &ngx_http_debug_take_event;

@@ -40,7 +40,8 @@ struct ngx_http_debug_take_s {
 };
 
 
-/* Starts this process's timer.  Context: worker start. */
+/* Starts this process's timer, if there is what to do.  Context: worker
+ * start. */
 void ngx_http_debug_take_schedule(ngx_http_debug_kept_conf_t *kcf,
     ngx_cycle_t *cycle);
 

@@ -12,6 +12,7 @@
 #include "ngx_http_debug_faces.h"
 #include "ngx_http_debug_history.h"
 #include "ngx_http_debug_kept.h"
+#include "ngx_http_debug_kept_take.h"
 #include "ngx_http_debug_out.h"
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_pprof.h"
@@ -935,6 +936,8 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 static ngx_int_t
 ngx_http_debug_preconfiguration(ngx_conf_t *cf)
 {
+    ngx_http_debug_pprof_conf_reset();
+
     if (ngx_http_debug_pprof_preconfiguration(cf) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -1010,7 +1013,8 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
         ngx_http_debug_history_start(dmcf->record.zone, cycle,
                                      ngx_http_debug_record_tick,
                                      &dmcf->record);
-        ngx_http_debug_kept_start(&dmcf->kept, cycle);
+        ngx_http_debug_page_kept = (dmcf->kept.path != NULL);
+        ngx_http_debug_take_schedule(&dmcf->kept, cycle);
     }
 
     return NGX_OK;

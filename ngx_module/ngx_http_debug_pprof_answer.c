@@ -56,12 +56,10 @@ ngx_http_debug_pprof_answer_head(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_uint_t                 i;
-    ngx_list_part_t           *part;
-    ngx_table_elt_t           *h, *ho;
-    ngx_http_request_t        *r;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_uint_t           i;
+    ngx_list_part_t     *part;
+    ngx_table_elt_t     *h, *ho;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
 
@@ -103,19 +101,35 @@ ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
         *ho = h[i];
     }
 
+    return ngx_http_debug_pprof_answer_send(ctx, ctx->fetch.status,
+                                            ctx->fetch.length,
+                                            NGX_HTTP_DEBUG_PPROF_SENDING);
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_answer_send(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_uint_t status, off_t length, ngx_http_debug_pprof_phase_e phase)
+{
+    ngx_int_t                  rc;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+
     if (ngx_http_debug_answer_guard(r) != NGX_OK
         || ngx_http_debug_answer_sandbox(r) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    r->headers_out.status = ctx->fetch.status;
-    r->headers_out.content_length_n = ctx->fetch.length;
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = length;
 
     r->limit_rate = 0;
     r->limit_rate_set = 1;
 
-    ctx->header_sent = 1;
+    ctx->phase = phase;
 
     rc = ngx_http_debug_send_header(r);
 
@@ -129,9 +143,27 @@ ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    r->write_event_handler = ngx_http_debug_pprof_carry_write;
+    r->write_event_handler = ngx_http_debug_pprof_client_write;
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_debug_pprof_answer_promised(ngx_http_debug_pprof_ctx_t *ctx,
+    u_char first)
+{
+    if (ctx->phase != NGX_HTTP_DEBUG_PPROF_EARLY) {
+        return 1;
+    }
+
+    if (ctx->fetch.status != NGX_HTTP_OK || first != 0x1f) {
+        return 0;
+    }
+
+    ctx->phase = NGX_HTTP_DEBUG_PPROF_SENDING;
+
+    return 1;
 }
 
 

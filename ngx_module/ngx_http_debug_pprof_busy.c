@@ -14,7 +14,6 @@
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
 #include "ngx_http_debug_seconds.h"
-#include "ngx_http_debug_send.h"
 
 
 #define NGX_HTTP_DEBUG_PPROF_POLL     50     /* ms between looks at a run */
@@ -72,19 +71,19 @@ ngx_http_debug_pprof_busy_begin(ngx_http_debug_pprof_ctx_t *ctx)
         form |= 1;
     }
 
-    rc = ngx_http_debug_runs_begin(&ctx->run, &ctx->fetch.name, &who, msec,
-                                   ctx->conf->write_timeout, ctx->conf->max,
-                                   cpu, form, &other);
+    rc = ngx_http_debug_runs_begin(&ctx->share.run, &ctx->fetch.name, &who,
+                                   msec, ctx->conf->write_timeout,
+                                   ctx->conf->max, cpu, form, &other);
 
     switch (rc) {
 
     case NGX_OK:
-        ctx->shared = (form != 0);
+        ctx->share.on = (form != 0);
         return NGX_DECLINED;
 
     case NGX_DONE:
-        ctx->joined = ctx->run;
-        ctx->run.serial = 0;
+        ctx->share.joined = ctx->share.run;
+        ctx->share.run.serial = 0;
         return NGX_DONE;
 
     case NGX_BUSY:
@@ -123,15 +122,15 @@ ngx_http_debug_pprof_busy_begin(ngx_http_debug_pprof_ctx_t *ctx)
 void
 ngx_http_debug_pprof_busy_wait(ngx_http_debug_pprof_ctx_t *ctx)
 {
-    if (ctx->joined.serial == 0 && !ctx->shared) {
+    if (ctx->share.joined.serial == 0 && !ctx->share.on) {
         return;
     }
 
-    ctx->tick.handler = ngx_http_debug_pprof_busy_tick;
-    ctx->tick.data = ctx;
-    ctx->tick.log = ctx->request->connection->log;
+    ctx->share.tick.handler = ngx_http_debug_pprof_busy_tick;
+    ctx->share.tick.data = ctx;
+    ctx->share.tick.log = ctx->request->connection->log;
 
-    ngx_add_timer(&ctx->tick, ctx->shared ? NGX_HTTP_DEBUG_PPROF_ALIVE
+    ngx_add_timer(&ctx->share.tick, ctx->share.on ? NGX_HTTP_DEBUG_PPROF_ALIVE
                                           : NGX_HTTP_DEBUG_PPROF_POLL);
 }
 
@@ -153,10 +152,10 @@ ngx_http_debug_pprof_busy_tick(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
-    if (ctx->shared) {
+    if (ctx->share.on) {
 
-        if (ngx_http_debug_runs_seen(&ctx->run) == 0 && ctx->gone) {
-            ngx_http_debug_pprof_carry_end(ctx,
+        if (ngx_http_debug_runs_seen(&ctx->share.run) == 0 && ctx->gone) {
+            ngx_http_debug_pprof_client_end(ctx,
                                            NGX_HTTP_CLIENT_CLOSED_REQUEST);
             goto done;
         }
@@ -165,7 +164,7 @@ ngx_http_debug_pprof_busy_tick(ngx_event_t *ev)
         return;
     }
 
-    rc = ngx_http_debug_runs_poll(&ctx->joined, &answer);
+    rc = ngx_http_debug_runs_poll(&ctx->share.joined, &answer);
 
     if (rc == NGX_AGAIN) {
         ngx_add_timer(ev, NGX_HTTP_DEBUG_PPROF_POLL);
@@ -175,15 +174,15 @@ ngx_http_debug_pprof_busy_tick(ngx_event_t *ev)
     if (rc == NGX_OK) {
         ngx_http_debug_pprof_busy_send(ctx, &answer);
 
-    } else if (ctx->header_sent) {
-        ngx_http_debug_pprof_carry_cut(ctx);
+    } else if (ctx->phase != NGX_HTTP_DEBUG_PPROF_ASKED) {
+        ngx_http_debug_pprof_client_cut(ctx);
 
     } else {
         rc = ngx_http_debug_answer_say(r, NGX_HTTP_BAD_GATEWAY,
                  "the profile of %V that this request joined came to nothing;"
                  " ask again", &ctx->peer);
 
-        ngx_http_debug_pprof_carry_end(ctx, rc);
+        ngx_http_debug_pprof_client_end(ctx, rc);
     }
 
 done:
@@ -195,15 +194,15 @@ done:
 void
 ngx_http_debug_pprof_busy_end(ngx_http_debug_pprof_ctx_t *ctx, ngx_uint_t good)
 {
-    if (ctx->run.serial == 0) {
+    if (ctx->share.run.serial == 0) {
         return;
     }
 
-    if (good && ctx->shared) {
+    if (good && ctx->share.on) {
         ngx_http_debug_pprof_busy_publish(ctx);
 
     } else {
-        ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+        ngx_http_debug_runs_end(&ctx->share.run, NULL, 0);
     }
 }
 
@@ -213,7 +212,7 @@ ngx_http_debug_pprof_busy_leave(void *data)
 {
     ngx_http_debug_pprof_ctx_t *ctx = data;
 
-    ngx_http_debug_runs_leave(&ctx->joined);
+    ngx_http_debug_runs_leave(&ctx->share.joined);
 }
 
 
@@ -231,19 +230,19 @@ ngx_http_debug_pprof_busy_keep(ngx_http_debug_pprof_ctx_t *ctx,
         size += cl->buf->last - cl->buf->pos;
     }
 
-    ctx->copy_size += size;
+    ctx->share.size += size;
 
-    if (ctx->copy_size > NGX_HTTP_DEBUG_RUNS_ANSWER) {
+    if (ctx->share.size > NGX_HTTP_DEBUG_RUNS_ANSWER) {
 
         /* who joined is told now, and its owner goes on alone */
 
-        ngx_http_debug_runs_unshare(&ctx->run);
+        ngx_http_debug_runs_unshare(&ctx->share.run);
 
-        ctx->shared = 0;
-        ctx->copy = NULL;
+        ctx->share.on = 0;
+        ctx->share.copy = NULL;
 
-        if (ctx->tick.timer_set) {
-            ngx_del_timer(&ctx->tick);
+        if (ctx->share.tick.timer_set) {
+            ngx_del_timer(&ctx->share.tick);
         }
 
         return NGX_OK;
@@ -274,8 +273,8 @@ ngx_http_debug_pprof_busy_keep(ngx_http_debug_pprof_ctx_t *ctx,
     cl->buf = b;
     cl->next = NULL;
 
-    *ctx->last_copy = cl;
-    ctx->last_copy = &cl->next;
+    *ctx->share.last = cl;
+    ctx->share.last = &cl->next;
 
     copy->buf = ngx_calloc_buf(ctx->request->pool);
     if (copy->buf == NULL) {
@@ -318,7 +317,7 @@ ngx_http_debug_pprof_busy_publish(ngx_http_debug_pprof_ctx_t *ctx)
 
     b = ngx_create_temp_buf(ctx->request->pool, len);
     if (b == NULL) {
-        ngx_http_debug_runs_end(&ctx->run, NULL, 0);
+        ngx_http_debug_runs_end(&ctx->share.run, NULL, 0);
         return;
     }
 
@@ -338,10 +337,10 @@ ngx_http_debug_pprof_busy_publish(ngx_http_debug_pprof_ctx_t *ctx)
     *b->last++ = '\n';
 
     cl.buf = b;
-    cl.next = ctx->copy;
+    cl.next = ctx->share.copy;
 
-    ngx_http_debug_runs_end(&ctx->run, &cl,
-                            b->last - b->pos + ctx->copy_size);
+    ngx_http_debug_runs_end(&ctx->share.run, &cl,
+                            b->last - b->pos + ctx->share.size);
 }
 
 
@@ -352,7 +351,6 @@ ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
     ngx_str_t *answer)
 {
     u_char                  *p, *last, *eol, *zero;
-    ngx_int_t                rc;
     ngx_buf_t               *b;
     ngx_chain_t              out;
     ngx_table_elt_t         *h;
@@ -418,30 +416,22 @@ ngx_http_debug_pprof_busy_send(ngx_http_debug_pprof_ctx_t *ctx,
         ngx_del_timer(&ctx->keepalive);
     }
 
-    if (ctx->early) {
+    if (ctx->phase == NGX_HTTP_DEBUG_PPROF_ASKED) {
 
-        if (f->status != NGX_HTTP_OK || p == last || *p != 0x1f) {
-            ngx_http_debug_pprof_carry_cut(ctx);
-            return;
+        if (ngx_http_debug_pprof_answer_header(ctx) != NGX_OK) {
+            goto failed;
         }
 
-    } else if (ngx_http_debug_pprof_answer_header(ctx) != NGX_OK) {
-        goto failed;
-    }
-
-    ctx->last = 1;
-
-    rc = ngx_http_debug_send_body(r, &out);
-
-    if (rc == NGX_AGAIN && ngx_http_debug_pprof_carry_arm(r) == NGX_OK) {
+    } else if (p == last || !ngx_http_debug_pprof_answer_promised(ctx, *p)) {
+        ngx_http_debug_pprof_client_cut(ctx);
         return;
     }
 
-    ngx_http_debug_pprof_carry_end(ctx, (rc == NGX_AGAIN) ? NGX_ERROR : rc);
+    ngx_http_debug_pprof_client_last(ctx, &out);
 
     return;
 
 failed:
 
-    ngx_http_debug_pprof_carry_end(ctx, NGX_ERROR);
+    ngx_http_debug_pprof_client_end(ctx, NGX_ERROR);
 }

@@ -1,6 +1,6 @@
 
 /*
- * A profile on its way: from the peer to the client, to whatever end.
+ * A profile on its way: from the peer to the client.
  *
  * What comes is passed on as it comes, and nothing is tried twice.  Until the
  * header of an answer was sent, whatever goes wrong is told in a sentence;
@@ -30,18 +30,11 @@
 
 static ngx_int_t ngx_http_debug_pprof_carry_wait(
     ngx_http_debug_pprof_ctx_t *ctx);
-static void ngx_http_debug_pprof_carry_read(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_debug_pprof_carry_client_closed(
-    ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f,
     ngx_chain_t *in);
-static ngx_uint_t ngx_http_debug_pprof_carry_sent(ngx_chain_t *in);
 static void ngx_http_debug_pprof_carry_fetched(ngx_http_debug_fetch_t *f);
-static ngx_int_t ngx_http_debug_pprof_carry_send_last(ngx_http_request_t *r);
 static void ngx_http_debug_pprof_carry_deadline(ngx_event_t *ev);
-static void ngx_http_debug_pprof_carry_cleanup(void *data);
-static void ngx_http_debug_pprof_carry_state(ngx_http_debug_pprof_ctx_t *ctx);
 
 
 ngx_int_t
@@ -60,7 +53,7 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    cln->handler = ngx_http_debug_pprof_carry_cleanup;
+    cln->handler = ngx_http_debug_pprof_client_cleanup;
     cln->data = ctx;
 
     /* what is shared is on its way until the request itself is over */
@@ -108,7 +101,7 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
     r->connection->log->action = "asking a peer for a profile";
 
     if (ngx_http_debug_fetch_start(f) != NGX_OK) {
-        ngx_http_debug_pprof_carry_cleanup(ctx);
+        ngx_http_debug_pprof_client_cleanup(ctx);
         return ngx_http_debug_pprof_answer_failed(ctx);
     }
 
@@ -138,7 +131,7 @@ ngx_http_debug_pprof_carry_wait(ngx_http_debug_pprof_ctx_t *ctx)
 
     /* a client that leaves ends the profile */
 
-    r->read_event_handler = ngx_http_debug_pprof_carry_read;
+    r->read_event_handler = ngx_http_debug_pprof_client_read;
     r->write_event_handler = ngx_http_request_empty_handler;
 
     if (r->stream) {
@@ -163,67 +156,6 @@ ngx_http_debug_pprof_carry_wait(ngx_http_debug_pprof_ctx_t *ctx)
     }
 
     return NGX_DONE;
-}
-
-
-/* Something of the client's: its end, mostly. */
-
-static void
-ngx_http_debug_pprof_carry_read(ngx_http_request_t *r)
-{
-    ngx_http_debug_pprof_ctx_t  *ctx;
-
-    ctx = ngx_http_debug_pprof_ctx_get(r);
-
-    if (ctx->shared
-        && ngx_http_debug_pprof_carry_client_closed(r)
-        && ngx_http_debug_runs_seen(&ctx->run))
-    {
-        /* the profile goes on for those who joined */
-
-        ctx->gone = 1;
-        r->read_event_handler = ngx_http_block_reading;
-        return;
-    }
-
-    ngx_http_test_reading(r);
-}
-
-
-/* What ngx_http_test_reading() would find. */
-
-static ngx_uint_t
-ngx_http_debug_pprof_carry_client_closed(ngx_http_request_t *r)
-{
-    ssize_t            n;
-    u_char             buf[1];
-    ngx_connection_t  *c;
-
-    c = r->connection;
-
-    if (r->stream) {
-        return c->error;
-    }
-
-#if (NGX_HTTP_V3)
-    if (c->quic) {
-        return c->read->error;
-    }
-#endif
-
-#if (NGX_HAVE_EPOLLRDHUP)
-
-    /* of TLS, recv() would find the goodbye and take it for a word */
-
-    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && ngx_use_epoll_rdhup) {
-        return c->read->pending_eof;
-    }
-
-#endif
-
-    n = recv(c->fd, buf, 1, MSG_PEEK);
-
-    return n == 0 || (n == -1 && ngx_socket_errno != NGX_EAGAIN);
 }
 
 
@@ -273,12 +205,9 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
         ngx_del_timer(&ctx->keepalive);
     }
 
-    if (ctx->early && !ctx->checked) {
-
-        /* what was promised is a profile */
-
-        ctx->checked = 1;
-        ctx->foreign |= (f->status != NGX_HTTP_OK || *in->buf->pos != 0x1f);
+    if (!ctx->foreign) {
+        ctx->foreign = !ngx_http_debug_pprof_answer_promised(ctx,
+                                                             *in->buf->pos);
     }
 
     if (ctx->foreign) {
@@ -286,11 +215,11 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
                                                              : NGX_DONE;
     }
 
-    if (ctx->shared && ngx_http_debug_pprof_busy_keep(ctx, &in) != NGX_OK) {
+    if (ctx->share.on && ngx_http_debug_pprof_busy_keep(ctx, &in) != NGX_OK) {
         goto failed;
     }
 
-    if (ctx->gone && !ctx->shared) {
+    if (ctx->gone && !ctx->share.on) {
 
         /* it is too large for those who joined, and there is nobody else */
 
@@ -305,7 +234,7 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
         return NGX_OK;
     }
 
-    if (!ctx->header_sent
+    if (ctx->phase == NGX_HTTP_DEBUG_PPROF_ASKED
         && ngx_http_debug_pprof_answer_header(ctx) != NGX_OK)
     {
         goto failed;
@@ -321,104 +250,32 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
         goto failed;
     }
 
-    if (rc == NGX_OK && ngx_http_debug_pprof_carry_sent(in)) {
+    if (rc == NGX_OK && ngx_http_debug_pprof_client_sent(in)) {
         return NGX_OK;
     }
 
-    if (ngx_http_debug_pprof_carry_arm(r) != NGX_OK) {
+    if (ngx_http_debug_pprof_client_arm(r) != NGX_OK) {
         goto failed;
     }
 
     /* what is shared is a copy: nobody waits for who began it */
 
-    return ctx->shared ? NGX_OK : NGX_AGAIN;
+    return ctx->share.on ? NGX_OK : NGX_AGAIN;
 
 failed:
 
     /* the fetch closes itself; what called it runs posted requests */
 
-    return ngx_http_debug_pprof_carry_lost(ctx);
-}
-
-
-/* Whether nothing of IN is waiting anywhere. */
-
-static ngx_uint_t
-ngx_http_debug_pprof_carry_sent(ngx_chain_t *in)
-{
-    for ( /* void */ ; in; in = in->next) {
-        if (ngx_buf_size(in->buf) != 0) {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-void
-ngx_http_debug_pprof_carry_write(ngx_http_request_t *r)
-{
-    ngx_int_t                    rc;
-    ngx_http_debug_pprof_ctx_t  *ctx;
-
-    ctx = ngx_http_debug_pprof_ctx_get(r);
-
-    /*
-     * The event may be for nothing: with an edge-triggered method, whatever
-     * comes from the client brings it.
-     */
-
-    rc = ngx_http_debug_send_waits(r) ? ngx_http_debug_send_body(r, NULL)
-                                      : NGX_OK;
-
-    if (rc == NGX_ERROR || ngx_http_debug_pprof_carry_arm(r) != NGX_OK) {
-        goto failed;
-    }
-
-    if (rc == NGX_AGAIN
-        || !ngx_http_debug_pprof_carry_sent(ctx->fetch.slices))
-    {
-        return;
-    }
-
-    if (ctx->last) {
-        ngx_http_debug_pprof_carry_end(ctx, rc);
-        return;
-    }
-
-    ngx_http_debug_fetch_resume(&ctx->fetch);
-
-    return;
-
-failed:
-
-    if (ngx_http_debug_pprof_carry_lost(ctx) == NGX_OK) {
-        ngx_http_debug_fetch_resume(&ctx->fetch);
-    }
-}
-
-
-ngx_int_t
-ngx_http_debug_pprof_carry_arm(ngx_http_request_t *r)
-{
-    ngx_http_core_loc_conf_t  *clcf;
-
-    /*
-     * No send_timeout: it bounds the pause between two writes, and the
-     * deadline bounds the whole answer.
-     */
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    return ngx_handle_write_event(r->connection->write, clcf->send_lowat);
+    return ngx_http_debug_pprof_client_lost(ctx);
 }
 
 
 static void
 ngx_http_debug_pprof_carry_fetched(ngx_http_debug_fetch_t *f)
 {
+    ngx_buf_t                   *b;
     ngx_int_t                    rc;
+    ngx_chain_t                  out;
     ngx_http_request_t          *r;
     ngx_http_debug_pprof_ctx_t  *ctx;
 
@@ -433,15 +290,15 @@ ngx_http_debug_pprof_carry_fetched(ngx_http_debug_fetch_t *f)
     if (ctx->foreign || f->result != NGX_HTTP_DEBUG_FETCH_OK) {
 
         if (ctx->gone) {
-            ngx_http_debug_pprof_carry_end(ctx,
+            ngx_http_debug_pprof_client_end(ctx,
                                            NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
-        } else if (ctx->header_sent) {
-            ngx_http_debug_pprof_carry_cut(ctx);
+        } else if (ctx->phase != NGX_HTTP_DEBUG_PPROF_ASKED) {
+            ngx_http_debug_pprof_client_cut(ctx);
 
         } else {
             rc = ngx_http_debug_pprof_answer_failed(ctx);
-            ngx_http_debug_pprof_carry_end(ctx, rc);
+            ngx_http_debug_pprof_client_end(ctx, rc);
         }
 
         return;
@@ -450,52 +307,34 @@ ngx_http_debug_pprof_carry_fetched(ngx_http_debug_fetch_t *f)
     ngx_http_debug_runs_refuse(&f->name, 0);
 
     if (ctx->gone) {
-        ngx_http_debug_pprof_carry_end(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_debug_pprof_client_end(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
         return;
     }
 
-    if (ctx->early && !ctx->checked) {
+    if (ctx->phase == NGX_HTTP_DEBUG_PPROF_EARLY) {
 
         /* an empty answer is no profile */
 
-        ngx_http_debug_pprof_carry_cut(ctx);
+        ngx_http_debug_pprof_client_cut(ctx);
         return;
     }
 
-    if (!ctx->header_sent
+    if (ctx->phase == NGX_HTTP_DEBUG_PPROF_ASKED
         && ngx_http_debug_pprof_answer_header(ctx) != NGX_OK)
     {
-        ngx_http_debug_pprof_carry_end(ctx, NGX_ERROR);
+        ngx_http_debug_pprof_client_end(ctx, NGX_ERROR);
         return;
     }
 
     if (r->header_only) {
-        ngx_http_debug_pprof_carry_end(ctx, NGX_OK);
+        ngx_http_debug_pprof_client_end(ctx, NGX_OK);
         return;
     }
-
-    ctx->last = 1;
-
-    rc = ngx_http_debug_pprof_carry_send_last(r);
-
-    if (rc == NGX_AGAIN && ngx_http_debug_pprof_carry_arm(r) == NGX_OK) {
-        /* under the deadline, until the client has it all */
-        return;
-    }
-
-    ngx_http_debug_pprof_carry_end(ctx, (rc == NGX_AGAIN) ? NGX_ERROR : rc);
-}
-
-
-static ngx_int_t
-ngx_http_debug_pprof_carry_send_last(ngx_http_request_t *r)
-{
-    ngx_buf_t   *b;
-    ngx_chain_t  out;
 
     b = ngx_calloc_buf(r->pool);
     if (b == NULL) {
-        return NGX_ERROR;
+        ngx_http_debug_pprof_client_end(ctx, NGX_ERROR);
+        return;
     }
 
     b->last_buf = 1;
@@ -505,84 +344,7 @@ ngx_http_debug_pprof_carry_send_last(ngx_http_request_t *r)
     out.buf = b;
     out.next = NULL;
 
-    return ngx_http_debug_send_body(r, &out);
-}
-
-
-ngx_int_t
-ngx_http_debug_pprof_carry_lost(ngx_http_debug_pprof_ctx_t *ctx)
-{
-    if (ctx->shared && ngx_http_debug_runs_seen(&ctx->run)) {
-        ctx->gone = 1;
-        ctx->request->read_event_handler = ngx_http_block_reading;
-        ctx->request->write_event_handler = ngx_http_request_empty_handler;
-
-        return NGX_OK;
-    }
-
-    ngx_http_debug_pprof_carry_end(ctx, NGX_ERROR);
-
-    return NGX_ERROR;
-}
-
-
-void
-ngx_http_debug_pprof_carry_end(ngx_http_debug_pprof_ctx_t *ctx, ngx_int_t rc)
-{
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    ngx_http_debug_pprof_carry_cleanup(ctx);
-
-    r->read_event_handler = ngx_http_block_reading;
-
-    r->connection->log->action = "sending to client";
-
-    ngx_http_finalize_request(r, rc);
-}
-
-
-/*
- * Ends an answer that cannot be completed.  Chunks lack the last, a length
- * is not reached, an HTTP/2 stream is reset: the client sees it.  With
- * HTTP/1.0 and no length only a reset connection tells.
- */
-
-void
-ngx_http_debug_pprof_carry_cut(ngx_http_debug_pprof_ctx_t *ctx)
-{
-    struct linger        linger;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    c = r->connection;
-
-    if (!r->stream
-        && !r->chunked
-        && r->headers_out.content_length_n == -1)
-    {
-        linger.l_onoff = 1;
-        linger.l_linger = 0;
-
-        if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER,
-                       (const void *) &linger, sizeof(struct linger))
-            == -1)
-        {
-            ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
-                          "setsockopt(SO_LINGER) failed");
-        }
-
-#if (NGX_HTTP_SSL)
-        if (c->ssl) {
-            c->ssl->no_wait_shutdown = 1;
-            c->ssl->no_send_shutdown = 1;
-        }
-#endif
-    }
-
-    ngx_http_debug_pprof_carry_end(ctx, NGX_ERROR);
+    ngx_http_debug_pprof_client_last(ctx, &out);
 }
 
 
@@ -604,21 +366,21 @@ ngx_http_debug_pprof_carry_deadline(ngx_event_t *ev)
 
     ngx_http_debug_pprof_busy_end(ctx, 0);
 
-    if (ctx->header_sent) {
+    if (ctx->phase != NGX_HTTP_DEBUG_PPROF_ASKED) {
         ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
                       "the answer of %V is cut by debug_write_timeout",
                       &ctx->fetch.name);
 
         c->timedout = 1;
-        ngx_http_debug_pprof_carry_cut(ctx);
+        ngx_http_debug_pprof_client_cut(ctx);
 
     } else if (ctx->gone) {
-        ngx_http_debug_pprof_carry_end(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_debug_pprof_client_end(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else if (ctx->foreign) {
         ctx->fetch.left = 1;
         rc = ngx_http_debug_pprof_answer_failed(ctx);
-        ngx_http_debug_pprof_carry_end(ctx, rc);
+        ngx_http_debug_pprof_client_end(ctx, rc);
 
     } else {
         ngx_log_error(NGX_LOG_ERR, c->log, NGX_ETIMEDOUT,
@@ -629,85 +391,10 @@ ngx_http_debug_pprof_carry_deadline(ngx_event_t *ev)
                  "%V answered nothing within the %M ms of debug_write_timeout",
                  &ctx->fetch.name, ctx->conf->write_timeout);
 
-        ngx_http_debug_pprof_carry_end(ctx, rc);
+        ngx_http_debug_pprof_client_end(ctx, rc);
     }
 
     ngx_http_run_posted_requests(c);
 }
 
 
-/* Stops all that may still happen.  Any number of times. */
-
-static void
-ngx_http_debug_pprof_carry_cleanup(void *data)
-{
-    ngx_http_debug_pprof_ctx_t *ctx = data;
-
-    if (ctx->deadline.timer_set) {
-        ngx_del_timer(&ctx->deadline);
-    }
-
-    if (ctx->tick.timer_set) {
-        ngx_del_timer(&ctx->tick);
-    }
-
-    if (ctx->keepalive.timer_set) {
-        ngx_del_timer(&ctx->keepalive);
-    }
-
-    ngx_http_debug_runs_end(&ctx->run, NULL, 0);
-
-    ngx_http_debug_fetch_close(&ctx->fetch);
-    ngx_http_debug_pprof_carry_state(ctx);
-}
-
-
-/* For $upstream_addr and its like in the access log. */
-
-static void
-ngx_http_debug_pprof_carry_state(ngx_http_debug_pprof_ctx_t *ctx)
-{
-    ngx_http_request_t         *r;
-    ngx_http_debug_fetch_t     *f;
-    ngx_http_upstream_state_t  *state;
-
-    r = ctx->request;
-    f = &ctx->fetch;
-
-    if (ctx->logged || f->parse == NULL) {
-
-        /* or none was asked */
-
-        return;
-    }
-
-    ctx->logged = 1;
-
-    if (r->upstream_states == NULL) {
-        r->upstream_states = ngx_array_create(r->pool, 1,
-                                            sizeof(ngx_http_upstream_state_t));
-        if (r->upstream_states == NULL) {
-            return;
-        }
-    }
-
-    state = ngx_array_push(r->upstream_states);
-    if (state == NULL) {
-        return;
-    }
-
-    ngx_memzero(state, sizeof(ngx_http_upstream_state_t));
-
-    state->peer = &f->name;
-    state->status = f->status ? f->status
-                    : (f->result == NGX_HTTP_DEBUG_FETCH_TIMEOUT)
-                      ? NGX_HTTP_GATEWAY_TIME_OUT
-                    : (f->result != NGX_HTTP_DEBUG_FETCH_OK)
-                      ? NGX_HTTP_BAD_GATEWAY : 0;
-    state->response_time = ngx_current_msec - f->start_time;
-    state->connect_time = f->connect_time;
-    state->header_time = f->header_time;
-    state->bytes_received = f->received;
-    state->bytes_sent = f->sent;
-    state->response_length = f->body_size;
-}

@@ -42,7 +42,7 @@ ngx_http_debug_pprof_check(ngx_http_request_t *r,
      * if "all" is, which then means what can be one.
      */
 
-    allowed = 0;
+    allowed = ctx->process;
     name = ctx->conf->kinds->elts;
 
     for (i = 0; i < ctx->conf->kinds->nelts; i++) {

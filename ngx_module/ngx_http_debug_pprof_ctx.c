@@ -56,8 +56,8 @@ ngx_http_debug_pprof_ctx_create(ngx_http_request_t *r,
     ctx->request = r;
     ctx->conf = conf;
     ctx->seconds = -1;
-    ctx->last_body = &ctx->body;
-    ctx->last_copy = &ctx->copy;
+    ctx->body.last = &ctx->body.chain;
+    ctx->share.last = &ctx->share.copy;
 
     return ctx;
 }
@@ -150,8 +150,6 @@ ngx_int_t
 ngx_http_debug_pprof_preconfiguration(ngx_conf_t *cf)
 {
     ngx_http_variable_t  *var, *v;
-
-    ngx_http_debug_pprof_conf_reset();
 
     for (v = ngx_http_debug_pprof_vars; v->name.len; v++) {
 

@@ -20,45 +20,75 @@
 #include "ngx_http_debug_runs.h"
 
 
+/* how far the answer is; what was done is never undone */
+
+typedef enum {
+    NGX_HTTP_DEBUG_PPROF_ASKED = 0,  /* what goes wrong can be told */
+    NGX_HTTP_DEBUG_PPROF_EARLY,      /* a header has promised a profile */
+    NGX_HTTP_DEBUG_PPROF_SENDING,    /* the peer's answer, as it comes */
+    NGX_HTTP_DEBUG_PPROF_LAST,       /* all of it is in nginx's hands */
+    NGX_HTTP_DEBUG_PPROF_ENDED       /* nothing happens any more */
+} ngx_http_debug_pprof_phase_e;
+
+
+/* each part with the file that writes it; others read */
+
 typedef struct {
     ngx_http_request_t           *request;
     ngx_http_debug_pprof_conf_t  *conf;
 
-    ngx_str_t                     upstream;  /* for headers and variables */
+    /* .c: the way in */
+
+    unsigned                      legacy:1;
+    unsigned                      process:1; /* charts/.../data */
+    ngx_str_t                     uri;       /* as the peer gets it */
+
+    /* _choice.c: whom it is for; headers and variables have it, too */
+
+    ngx_str_t                     upstream;
     ngx_str_t                     peer;
+    ngx_str_t                     prefix;    /* of the peer's paths */
     ngx_str_t                     kind;
-    ngx_uint_t                    flags;
+    ngx_uint_t                    flags;     /* of that, if it is known */
+
+    /* _check.c */
+
     ngx_int_t                     seconds;   /* -1: none */
 
-    ngx_str_t                     uri;       /* as the peer gets it */
-    ngx_chain_t                  *body;      /* of a POST */
-    ngx_chain_t                 **last_body;
-    off_t                         body_size;
+    /* _body.c */
+
+    struct {
+        ngx_chain_t              *chain;
+        ngx_chain_t             **last;
+        off_t                     size;
+    } body;
+
+    /* _carry.c: the exchange */
 
     ngx_http_debug_fetch_t        fetch;
     ngx_event_t                   deadline;
+    unsigned                      foreign:1; /* not a profiler's answer */
 
-    ngx_http_debug_run_ref_t      run;       /* that this request began */
-    ngx_http_debug_run_ref_t      joined;    /* or joined */
-    ngx_event_t                   tick;      /* while one of both is shared */
+    /* _busy.c: what is shared with others */
 
-    ngx_chain_t                  *copy;      /* of the answer, to be shared */
-    ngx_chain_t                 **last_copy;
-    size_t                        copy_size;
+    struct {
+        ngx_http_debug_run_ref_t  run;       /* that this request began */
+        ngx_http_debug_run_ref_t  joined;    /* or joined */
+        ngx_event_t               tick;      /* while one of both is shared */
+        ngx_chain_t              *copy;      /* of the answer, for others */
+        ngx_chain_t             **last;
+        size_t                    size;
+        unsigned                  on:1;      /* others may want it */
+    } share;
+
+    /* _keepalive.c */
 
     ngx_event_t                   keepalive;
 
-    unsigned                      foreign:1; /* not a profiler's answer */
-    unsigned                      header_sent:1;
-    unsigned                      last:1;    /* all is in nginx's hands */
-    unsigned                      logged:1;  /* in r->upstream_states */
-    unsigned                      legacy:1;
-    ngx_str_t                     prefix;    /* of the peer's paths */
-    unsigned                      process:1; /* charts/.../data */
-    unsigned                      shared:1;  /* others may want a copy */
+    /* _client.c; "phase" up to "sending" is _answer.c's, who sends headers */
+
+    ngx_http_debug_pprof_phase_e  phase;
     unsigned                      gone:1;    /* the client; others wait */
-    unsigned                      early:1;   /* header before the answer */
-    unsigned                      checked:1; /* that it is what was said */
 } ngx_http_debug_pprof_ctx_t;
 
 
@@ -73,7 +103,18 @@ ngx_http_debug_pprof_ctx_t *ngx_http_debug_pprof_ctx_get(
     ngx_http_request_t *r);
 
 
-/* ngx_http_debug_pprof.c */
+/* ngx_http_debug_pprof_choice.c */
+
+/*
+ * Finds what REST is for, the URI behind the mount and "pprof/".  Returns
+ *
+ *   NGX_DECLINED  a kind of a profile, of a peer if any was found
+ *   NGX_DONE      the page of *GROUPS, *DEPTH steps below the one of all
+ *
+ * or, when it is answered, what a content handler returns.
+ */
+ngx_int_t ngx_http_debug_pprof_choice(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_str_t *rest, ngx_array_t **groups, ngx_uint_t *depth);
 
 /*
  * The first live peer of the first group that has any, and then always that
@@ -81,8 +122,8 @@ ngx_http_debug_pprof_ctx_t *ngx_http_debug_pprof_ctx_get(
  * When none lives, the first one all the same, since to be asked costs it
  * nothing.  NULL: no group has a peer.
  */
-ngx_http_debug_peer_t *ngx_http_debug_pprof_default(ngx_array_t *groups,
-    ngx_http_debug_peer_group_t **group);
+ngx_http_debug_peer_t *ngx_http_debug_pprof_choice_default(
+    ngx_array_t *groups, ngx_http_debug_peer_group_t **group);
 
 
 /* ngx_http_debug_pprof_check.c */
@@ -101,10 +142,6 @@ ngx_int_t ngx_http_debug_pprof_check(ngx_http_request_t *r,
 void ngx_http_debug_pprof_request_aim(ngx_http_debug_fetch_t *f,
     ngx_http_debug_pprof_conf_t *conf, ngx_http_debug_peer_group_t *group,
     ngx_http_debug_peer_t *peer);
-
-/* Reads the body of a POST and goes on.  Returns what a content handler
- * returns. */
-ngx_int_t ngx_http_debug_pprof_request_body(ngx_http_request_t *r);
 
 /* Makes the fetch's request of the client's.  Returns NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_debug_pprof_request_create(ngx_http_debug_pprof_ctx_t *ctx);
@@ -141,6 +178,13 @@ void ngx_http_debug_pprof_busy_end(ngx_http_debug_pprof_ctx_t *ctx,
 void ngx_http_debug_pprof_busy_leave(void *data);
 
 
+/* ngx_http_debug_pprof_body.c */
+
+/* Reads the body of a POST and goes on.  Returns what a content handler
+ * returns. */
+ngx_int_t ngx_http_debug_pprof_body(ngx_http_request_t *r);
+
+
 /* ngx_http_debug_pprof_carry.c */
 
 /*
@@ -148,28 +192,6 @@ void ngx_http_debug_pprof_busy_leave(void *data);
  * this is what a content handler returns.
  */
 ngx_int_t ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx);
-
-/* The client's connection takes some more; a write_event_handler. */
-void ngx_http_debug_pprof_carry_write(ngx_http_request_t *r);
-
-/* Waits for that.  Returns NGX_OK or NGX_ERROR. */
-ngx_int_t ngx_http_debug_pprof_carry_arm(ngx_http_request_t *r);
-
-/*
- * The client takes no more.  NGX_OK: who joined its profile may go on
- * waiting; NGX_ERROR: this was the end, and nothing of CTX may be looked at.
- */
-ngx_int_t ngx_http_debug_pprof_carry_lost(ngx_http_debug_pprof_ctx_t *ctx);
-
-/*
- * The end of the request, from whatever event: nothing of CTX may be looked
- * at after it.
- */
-void ngx_http_debug_pprof_carry_end(ngx_http_debug_pprof_ctx_t *ctx,
-    ngx_int_t rc);
-
-/* The end of an answer that cannot be completed. */
-void ngx_http_debug_pprof_carry_cut(ngx_http_debug_pprof_ctx_t *ctx);
 
 
 /* ngx_http_debug_pprof_answer.c */
@@ -185,6 +207,14 @@ ngx_int_t ngx_http_debug_pprof_answer_head(ngx_http_request_t *r,
 /* Sends the header of the fetch's answer.  Returns NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_debug_pprof_answer_header(ngx_http_debug_pprof_ctx_t *ctx);
 
+/* Sends the headers that are there; the answer has come to PHASE then. */
+ngx_int_t ngx_http_debug_pprof_answer_send(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_uint_t status, off_t length, ngx_http_debug_pprof_phase_e phase);
+
+/* Whether an answer that begins with FIRST is what a header has promised. */
+ngx_uint_t ngx_http_debug_pprof_answer_promised(
+    ngx_http_debug_pprof_ctx_t *ctx, u_char first);
+
 /* Whether the client gets the header NAME of a peer. */
 ngx_uint_t ngx_http_debug_pprof_answer_passes(ngx_str_t *name);
 
@@ -196,6 +226,42 @@ ngx_uint_t ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f);
  * content handler returns.
  */
 ngx_int_t ngx_http_debug_pprof_answer_failed(ngx_http_debug_pprof_ctx_t *ctx);
+
+
+/* ngx_http_debug_pprof_client.c */
+
+/* Something of the client's: its end, mostly.  A read_event_handler. */
+void ngx_http_debug_pprof_client_read(ngx_http_request_t *r);
+
+/* The client's connection takes some more; a write_event_handler. */
+void ngx_http_debug_pprof_client_write(ngx_http_request_t *r);
+
+/* Waits for that.  Returns NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_http_debug_pprof_client_arm(ngx_http_request_t *r);
+
+/* Whether nothing of IN is waiting anywhere. */
+ngx_uint_t ngx_http_debug_pprof_client_sent(ngx_chain_t *in);
+
+/*
+ * The client takes no more.  NGX_OK: who joined its profile may go on
+ * waiting; NGX_ERROR: this was the end, and nothing of CTX may be looked at.
+ */
+ngx_int_t ngx_http_debug_pprof_client_lost(ngx_http_debug_pprof_ctx_t *ctx);
+
+/*
+ * These end the request, from whatever event: nothing of CTX may be looked at
+ * after them, but that the last may go on sending OUT, the end of the answer.
+ */
+void ngx_http_debug_pprof_client_end(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_int_t rc);
+void ngx_http_debug_pprof_client_last(ngx_http_debug_pprof_ctx_t *ctx,
+    ngx_chain_t *out);
+
+/* The same for an answer that cannot be completed. */
+void ngx_http_debug_pprof_client_cut(ngx_http_debug_pprof_ctx_t *ctx);
+
+/* Stops all that may still happen.  Any number of times; a cleanup. */
+void ngx_http_debug_pprof_client_cleanup(void *data);
 
 
 /* ngx_http_debug_pprof_keepalive.c */

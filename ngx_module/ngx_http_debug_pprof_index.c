@@ -100,7 +100,8 @@ ngx_http_debug_pprof_index_send(ngx_http_request_t *r,
     /* now that it is known who lives */
 
     if (index->depth == 0) {
-        index->first = ngx_http_debug_pprof_default(index->groups, &group);
+        index->first = ngx_http_debug_pprof_choice_default(index->groups,
+                                                           &group);
     }
 
     if (ngx_http_debug_pprof_index_is_text(r)) {

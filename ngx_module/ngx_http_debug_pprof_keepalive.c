@@ -92,7 +92,7 @@ ngx_http_debug_pprof_keepalive_handler(ngx_event_t *ev)
         return;
     }
 
-    if (!ctx->header_sent
+    if (ctx->phase == NGX_HTTP_DEBUG_PPROF_ASKED
         && ngx_http_debug_pprof_keepalive_header(ctx) != NGX_OK)
     {
         goto failed;
@@ -114,7 +114,7 @@ ngx_http_debug_pprof_keepalive_handler(ngx_event_t *ev)
     rc = ngx_http_debug_send_body(r, &out);
 
     if (rc == NGX_ERROR
-        || (rc == NGX_AGAIN && ngx_http_debug_pprof_carry_arm(r) != NGX_OK))
+        || (rc == NGX_AGAIN && ngx_http_debug_pprof_client_arm(r) != NGX_OK))
     {
         goto failed;
     }
@@ -125,7 +125,7 @@ ngx_http_debug_pprof_keepalive_handler(ngx_event_t *ev)
 
 failed:
 
-    ngx_http_debug_pprof_carry_lost(ctx);
+    ngx_http_debug_pprof_client_lost(ctx);
     ngx_http_run_posted_requests(c);
 }
 
@@ -133,7 +133,6 @@ failed:
 static ngx_int_t
 ngx_http_debug_pprof_keepalive_header(ngx_http_debug_pprof_ctx_t *ctx)
 {
-    ngx_int_t            rc;
     ngx_str_t            disposition;
     ngx_http_request_t  *r;
 
@@ -154,22 +153,11 @@ ngx_http_debug_pprof_keepalive_header(ngx_http_debug_pprof_ctx_t *ctx)
 
     if (ngx_http_debug_header_add(r, "Content-Type", &type) != NGX_OK
         || ngx_http_debug_header_add(r, "Content-Disposition", &disposition)
-           != NGX_OK
-        || ngx_http_debug_answer_guard(r) != NGX_OK
-        || ngx_http_debug_answer_sandbox(r) != NGX_OK)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = -1;
-
-    ctx->header_sent = 1;
-    ctx->early = 1;
-
-    rc = ngx_http_debug_send_header(r);
-
-    r->write_event_handler = ngx_http_debug_pprof_carry_write;
-
-    return (rc == NGX_ERROR || rc > NGX_OK) ? NGX_ERROR : NGX_OK;
+    return ngx_http_debug_pprof_answer_send(ctx, NGX_HTTP_OK, -1,
+                                            NGX_HTTP_DEBUG_PPROF_EARLY);
 }

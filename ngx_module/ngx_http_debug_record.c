@@ -64,6 +64,9 @@ typedef struct {
 } ngx_http_debug_early_t;
 
 
+static ngx_http_debug_entity_t *ngx_http_debug_record_group_entity(
+    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_group_t *group,
+    ngx_log_t *log);
 static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
 static ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
     void *data);
@@ -419,6 +422,28 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     u->peer.get = ngx_http_debug_record_get_peer;
 
     return NGX_OK;
+}
+
+
+/*
+ * Its own cell is seldom written to: one does for all processes.  The overflow
+ * entity, where there is no room, is not kept in GROUP.
+ */
+
+static ngx_http_debug_entity_t *
+ngx_http_debug_record_group_entity(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_http_debug_group_t *group, ngx_log_t *log)
+{
+    ngx_http_debug_entity_t  *e;
+
+    e = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_GROUP, 0,
+                                   &group->name, 1, log);
+
+    if (e->kind == NGX_HTTP_DEBUG_GROUP) {
+        group->entity = e;
+    }
+
+    return e;
 }
 
 

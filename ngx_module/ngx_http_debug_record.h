@@ -165,11 +165,6 @@ ngx_int_t ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 ngx_int_t ngx_http_debug_record_log_handler(ngx_http_request_t *r);
 
-/* The overflow entity, where there is no room; it is not kept in GROUP. */
-ngx_http_debug_entity_t *ngx_http_debug_record_group_entity(
-    ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_group_t *group,
-    ngx_log_t *log);
-
 
 static ngx_inline ngx_http_debug_group_t *
 ngx_http_debug_record_group(ngx_http_debug_record_main_conf_t *rmcf,

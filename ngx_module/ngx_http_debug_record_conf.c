@@ -1085,22 +1085,3 @@ ngx_http_debug_record_walk_peer(ngx_http_debug_walk_t *walk,
     e->marks = (e->marks & ~(NGX_HTTP_DEBUG_BACKUP|NGX_HTTP_DEBUG_DOWN))
                | marks;
 }
-
-
-/* Its own cell is seldom written to: one does for all processes. */
-
-ngx_http_debug_entity_t *
-ngx_http_debug_record_group_entity(ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_group_t *group, ngx_log_t *log)
-{
-    ngx_http_debug_entity_t  *e;
-
-    e = ngx_http_debug_zone_entity(rmcf->zone, NGX_HTTP_DEBUG_GROUP, 0,
-                                   &group->name, 1, log);
-
-    if (e->kind == NGX_HTTP_DEBUG_GROUP) {
-        group->entity = e;
-    }
-
-    return e;
-}

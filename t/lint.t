@@ -154,6 +154,47 @@ for my $room (sort keys %knows) {
 		sub { /^#include "/ && !/^#include "(?:$allowed)(?:\/|")/ });
 }
 
+# the module's files, as docs/architecture.md draws them from the roof down: a
+# file calls what stands below it
+
+my ($house) = $text{'docs/architecture.md'} =~ /^((?:    (?:\w+[ .]*)+\n){5,})/m;
+my (%floor, %of, @up);
+my $at = 0;
+
+for my $line (split /\n/, $house // '') {
+	$floor{$_} = $at for $line =~ /\w+/g;
+	$at++;
+}
+
+for my $file (grep { m!^ngx_module/.*\.c$! } @c) {
+	my ($name) = $file =~ /ngx_http_debug_(\w+)\.c$/;
+
+	# what it has for others: functions and variables that are not static
+	$of{$_} = $name for $text{$file} =~
+		/^(?!static\b|extern\b)(?:\w[\w \t]*[ *\n])?(ngx_http_debug_\w+)(?=\(|\[|;| =)/mg;
+}
+
+delete $of{ngx_http_debug_module};      # its address is everybody's tag
+
+for my $file (grep { m!^ngx_module/.*\.c$! } @c) {
+	my ($name) = $file =~ /ngx_http_debug_(\w+)\.c$/;
+	my $code = $text{$file};
+	my %called;
+
+	$code =~ s!/\*.*?\*/|"(?:[^"\\]|\\.)*"!!gs;
+	$called{$of{$_} // $name} = 1 for $code =~ /\b(ngx_http_debug_\w+)/g;
+	delete $called{$name};
+
+	push @up, map { "$name calls $_" } grep {
+		($floor{$_} // -1) <= ($floor{$name} // 99) } sort keys %called;
+}
+
+is(join(' ', grep { !defined $floor{$_} } map { m!ngx_module/ngx_http_debug_(\w+)\.c$! }
+	@c), '', 'docs/architecture.md has every file of the module');
+cmp_ok(scalar(grep { $_ ne 'module' } values %of), '>', 150,
+	'what they have for each other is found');
+is(join("\n", @up), '', 'no file of the module calls what is not below it');
+
 # what the docs name
 
 my %there = map { $_ => 1 } keys %text;
