@@ -73,6 +73,7 @@ static void ngx_http_debug_json_time(ngx_http_debug_out_t *out, char *key,
     ngx_str_t *name, uint64_t ns);
 static void ngx_http_debug_json_state(ngx_http_debug_json_t *js,
     ngx_http_debug_row_t *row, ngx_uint_t brief);
+static void ngx_http_debug_json_caches(ngx_http_debug_json_t *js);
 static void ngx_http_debug_json_total(ngx_http_debug_json_t *js);
 static void ngx_http_debug_json_row(ngx_http_debug_out_t *out,
     ngx_http_debug_row_t *row);
@@ -227,9 +228,54 @@ ngx_http_debug_json_stats_step(void *data)
         }
     }
 
-    ngx_http_debug_out_literal(js->out, "}}\n");
+    ngx_http_debug_out_literal(js->out, "}");
+
+    if (js->filter.server.len == 0 && js->filter.upstream.len == 0
+        && js->filter.peer.len == 0)
+    {
+        ngx_http_debug_json_caches(js);
+    }
+
+    ngx_http_debug_out_literal(js->out, "}\n");
 
     return NGX_OK;
+}
+
+
+/* What each zone of proxy_cache and its kin had. */
+
+static void
+ngx_http_debug_json_caches(ngx_http_debug_json_t *js)
+{
+    ngx_uint_t                   i, rows, status;
+    ngx_http_debug_cache_row_t  *row;
+
+    row = ngx_palloc(js->out->pool, NGX_HTTP_DEBUG_CACHES
+                                    * sizeof(ngx_http_debug_cache_row_t));
+    if (row == NULL) {
+        js->out->failed = 1;
+        return;
+    }
+
+    rows = ngx_http_debug_snapshot_caches(js->zone, row);
+
+    ngx_http_debug_out_literal(js->out, ",\"caches\":{");
+
+    for (i = 0; i < rows; i++) {
+        ngx_http_debug_out_print(js->out, "%s", i ? "," : "");
+        ngx_http_debug_json_string(js->out, &row[i].name);
+
+        for (status = 1; status < NGX_HTTP_DEBUG_CACHE_STATES; status++) {
+            ngx_http_debug_out_print(js->out, "%s\"%s\":%uL",
+                                     status == 1 ? ":{" : ",",
+                                     ngx_http_debug_cache_states[status],
+                                     row[i].count[status]);
+        }
+
+        ngx_http_debug_out_literal(js->out, "}");
+    }
+
+    ngx_http_debug_out_literal(js->out, "}");
 }
 
 

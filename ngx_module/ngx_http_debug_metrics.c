@@ -72,6 +72,14 @@ ngx_http_debug_metric_t  ngx_http_debug_metrics[] = {
             "truncated_total",
             "Answers that began and broke off."),
 
+    counter(HANDSHAKES, UPSTREAM, COUNT, COUNTED, "tls_handshakes",
+            "tls_handshakes_total",
+            "TLS handshakes begun with the peer."),
+
+    counter(UNSHAKEN, UPSTREAM, COUNT, COUNTED, "tls_handshake_failures",
+            "tls_handshake_failures_total",
+            "TLS handshakes that did not come to a trusted connection."),
+
     failure(CONNECT, UPSTREAM, "connect"),
     failure(TIMEOUT, UPSTREAM, "timeout"),
     failure(INVALID, UPSTREAM, "invalid"),
@@ -79,8 +87,8 @@ ngx_http_debug_metric_t  ngx_http_debug_metrics[] = {
     failure(ABORT, UPSTREAM, "abort"),
     failure(NO_LIVE, GROUPS, "no_live"),
     failure(LOST, ANY, "lost"),
-    failure(GRPC, UPSTREAM, "grpc"),
-    failure(CALL, UPSTREAM, "grpc_call"),
+    failure(GRPC, ANY, "grpc"),
+    failure(CALL, ANY, "grpc_call"),
     failure(OTHER, UPSTREAM, "other"),
 
     { 0, 0, 0, 0, ngx_null_string, ngx_null_string, ngx_null_string,

@@ -48,6 +48,8 @@ enum {
     NGX_HTTP_DEBUG_RETRIES,
     NGX_HTTP_DEBUG_UPGRADES,
     NGX_HTTP_DEBUG_TRUNCATED,
+    NGX_HTTP_DEBUG_HANDSHAKES,     /* of TLS, with the peer */
+    NGX_HTTP_DEBUG_UNSHAKEN,       /* of these, those that came to nothing */
 
     /* an answer never came */
 

@@ -19,7 +19,7 @@
 #include "ngx_http_debug_pprof_ctx.h"
 
 
-#define NGX_HTTP_DEBUG_PPROF_PROCESS  5000   /* ms for charts/.../data */
+#define NGX_HTTP_DEBUG_PPROF_PROCESS  5000   /* ms for what is no profile */
 
 
 static ngx_int_t ngx_http_debug_pprof_go(ngx_http_debug_pprof_ctx_t *ctx,
@@ -31,7 +31,7 @@ ngx_http_debug_pprof_handler(ngx_http_request_t *r,
     ngx_http_debug_pprof_conf_t *conf, ngx_str_t *rest, ngx_uint_t legacy)
 {
     ngx_int_t                    rc;
-    ngx_str_t                    path;
+    ngx_str_t                    path, name;
     ngx_uint_t                   depth;
     ngx_array_t                 *groups;
     ngx_http_debug_pprof_ctx_t  *ctx;
@@ -65,23 +65,33 @@ ngx_http_debug_pprof_handler(ngx_http_request_t *r,
         return rc;
     }
 
+    name = ctx->kind;
+
     if (r->method == NGX_HTTP_HEAD
         && !(ctx->flags & NGX_HTTP_DEBUG_KIND_BODY))
     {
-        return ngx_http_debug_pprof_answer_head(r, ctx);
+        /*
+         * net/http/pprof would take the whole of a profile and throw it away:
+         * it is asked for what costs nothing instead, and says that it is
+         * there.
+         */
+
+        ctx->probe = 1;
+        ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_PROCESS;
+        ngx_str_set(&name, "cmdline");
     }
 
     if (legacy) {
         ngx_str_set(&ctx->prefix, "/pprof");
     }
 
-    path.len = ctx->prefix.len + 1 + ctx->kind.len;
+    path.len = ctx->prefix.len + 1 + name.len;
     path.data = ngx_pnalloc(r->pool, path.len);
     if (path.data == NULL) {
         return NGX_ERROR;
     }
 
-    (void) ngx_sprintf(path.data, "%V/%V", &ctx->prefix, &ctx->kind);
+    (void) ngx_sprintf(path.data, "%V/%V", &ctx->prefix, &name);
 
     return ngx_http_debug_pprof_go(ctx, &path);
 }
@@ -176,14 +186,18 @@ ngx_http_debug_pprof_go(ngx_http_debug_pprof_ctx_t *ctx, ngx_str_t *path)
 
     r = ctx->request;
 
-    ctx->uri.data = ngx_pnalloc(r->pool, path->len + 1 + r->args.len);
-    if (ctx->uri.data == NULL) {
-        return NGX_ERROR;
-    }
+    if (ctx->probe || r->args.len == 0) {
+        ctx->uri = *path;
 
-    ctx->uri.len = ngx_sprintf(ctx->uri.data, "%V%s%V", path,
-                               r->args.len ? "?" : "", &r->args)
-                   - ctx->uri.data;
+    } else {
+        ctx->uri.len = path->len + 1 + r->args.len;
+        ctx->uri.data = ngx_pnalloc(r->pool, ctx->uri.len);
+        if (ctx->uri.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_sprintf(ctx->uri.data, "%V?%V", path, &r->args);
+    }
 
     if (r->method == NGX_HTTP_POST) {
         return ngx_http_debug_pprof_body(r);

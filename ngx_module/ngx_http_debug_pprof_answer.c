@@ -35,8 +35,7 @@ ngx_http_debug_pprof_answer_peer(ngx_http_request_t *r,
 
 
 /*
- * What GET would begin with, without the profile: net/http/pprof would take
- * the whole of it and throw it away.
+ * What GET would begin with, now that there is a profiler.
  */
 
 ngx_int_t
@@ -213,8 +212,6 @@ ngx_http_debug_pprof_answer_passes(ngx_str_t *name)
 ngx_uint_t
 ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f)
 {
-    ngx_table_elt_t  *type;
-
     if (f->status >= NGX_HTTP_SPECIAL_RESPONSE
         && f->status < NGX_HTTP_BAD_REQUEST)
     {
@@ -229,13 +226,38 @@ ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f)
         return 1;
     }
 
-    type = ngx_http_debug_header_get(&f->headers, "Content-Type");
+    return ngx_http_debug_pprof_answer_is(f, "text/html");
+}
 
-    return type != NULL
-           && type->value.len >= sizeof("text/html") - 1
-           && ngx_strncasecmp(type->value.data, (u_char *) "text/html",
-                              sizeof("text/html") - 1)
-              == 0;
+
+/*
+ * An application may answer 200 to whatever it is asked.  libpprof says its
+ * process; Go's handlers say that their text is not to be taken for a page.
+ * gperftools' legacy servers say nothing.
+ */
+
+ngx_uint_t
+ngx_http_debug_pprof_answer_is_profiler(ngx_http_debug_fetch_t *f)
+{
+    return ngx_http_debug_header_get(&f->headers, "X-Go-Pprof")
+           || ngx_http_debug_header_get(&f->headers, "X-Pprof-Pid")
+           || (ngx_http_debug_header_get(&f->headers, "X-Content-Type-Options")
+               && ngx_http_debug_pprof_answer_is(f, "text/plain"));
+}
+
+
+ngx_uint_t
+ngx_http_debug_pprof_answer_is(ngx_http_debug_fetch_t *f, char *type)
+{
+    size_t            len;
+    ngx_table_elt_t  *h;
+
+    len = ngx_strlen(type);
+    h = ngx_http_debug_header_get(&f->headers, "Content-Type");
+
+    return h != NULL
+           && h->value.len >= len
+           && ngx_strncasecmp(h->value.data, (u_char *) type, len) == 0;
 }
 
 

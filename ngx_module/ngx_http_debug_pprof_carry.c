@@ -66,7 +66,7 @@ ngx_http_debug_pprof_carry(ngx_http_debug_pprof_ctx_t *ctx)
     cln->handler = ngx_http_debug_pprof_busy_leave;
     cln->data = ctx;
 
-    if (!(ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT)) {
+    if (!ctx->probe && !(ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT)) {
 
         rc = ngx_http_debug_pprof_busy_begin(ctx);
 
@@ -173,6 +173,13 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
 
     ctx->foreign = ngx_http_debug_pprof_answer_is_foreign(f);
 
+    if (ctx->probe) {
+        ctx->foreign |= f->status != NGX_HTTP_OK
+                        || !(ctx->legacy
+                             || ngx_http_debug_pprof_answer_is_profiler(f));
+        return NGX_OK;
+    }
+
     if (ctx->foreign
         && (ngx_msec_int_t) (ctx->deadline.timer.key - ngx_current_msec)
            > NGX_HTTP_DEBUG_PPROF_PATIENCE)
@@ -180,9 +187,22 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
         ngx_add_timer(&ctx->deadline, NGX_HTTP_DEBUG_PPROF_PATIENCE);
     }
 
-    if (f->status == NGX_HTTP_OK && !ctx->foreign
-        && !(ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT))
+    if (f->status != NGX_HTTP_OK
+        || ctx->foreign
+        || (ctx->flags & NGX_HTTP_DEBUG_KIND_TEXT))
     {
+        return NGX_OK;
+    }
+
+    /* an application may have a text for every path */
+
+    ctx->unsure = !ctx->legacy
+                  && !ngx_http_debug_pprof_answer_is_profiler(f)
+                  && (ngx_http_debug_pprof_answer_is(f, "text/")
+                      || ngx_http_debug_pprof_answer_is(f,
+                                                        "application/json"));
+
+    if (!ctx->unsure) {
         ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
     }
 
@@ -203,6 +223,14 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
 
     if (ctx->keepalive.timer_set) {
         ngx_del_timer(&ctx->keepalive);
+    }
+
+    if (ctx->unsure) {
+        ctx->unsure = 0;
+
+        if (*in->buf->pos != 0x1f) {
+            ctx->foreign = 1;
+        }
     }
 
     if (!ctx->foreign) {
@@ -305,6 +333,12 @@ ngx_http_debug_pprof_carry_fetched(ngx_http_debug_fetch_t *f)
     }
 
     ngx_http_debug_runs_refuse(&f->name, 0);
+
+    if (ctx->probe) {
+        rc = ngx_http_debug_pprof_answer_head(r, ctx);
+        ngx_http_debug_pprof_client_end(ctx, rc);
+        return;
+    }
 
     if (ctx->gone) {
         ngx_http_debug_pprof_client_end(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);

@@ -41,6 +41,7 @@ typedef struct {
 
     unsigned                      legacy:1;
     unsigned                      process:1; /* charts/.../data */
+    unsigned                      probe:1;   /* HEAD: is there a profiler? */
     ngx_str_t                     uri;       /* as the peer gets it */
 
     /* _choice.c: whom it is for; headers and variables have it, too */
@@ -68,6 +69,7 @@ typedef struct {
     ngx_http_debug_fetch_t        fetch;
     ngx_event_t                   deadline;
     unsigned                      foreign:1; /* not a profiler's answer */
+    unsigned                      unsure:1;  /* its first byte will tell */
 
     /* _busy.c: what is shared with others */
 
@@ -220,6 +222,13 @@ ngx_uint_t ngx_http_debug_pprof_answer_passes(ngx_str_t *name);
 
 /* Whether the answer is of the application and not of a profiler in it. */
 ngx_uint_t ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f);
+
+/* Whether it surely is a profiler's. */
+ngx_uint_t ngx_http_debug_pprof_answer_is_profiler(ngx_http_debug_fetch_t *f);
+
+/* Whether its media type begins with TYPE. */
+ngx_uint_t ngx_http_debug_pprof_answer_is(ngx_http_debug_fetch_t *f,
+    char *type);
 
 /*
  * There is no answer of the peer's to pass on: says why.  Returns what a

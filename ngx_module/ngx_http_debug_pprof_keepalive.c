@@ -53,6 +53,7 @@ ngx_http_debug_pprof_keepalive_is_gzip(ngx_http_debug_pprof_ctx_t *ctx)
     r = ctx->request;
 
     return ctx->seconds > 0
+           && !ctx->probe
            && !ctx->legacy
            && !(ctx->flags & NGX_HTTP_DEBUG_KIND_RAW)
            && ngx_http_arg(r, (u_char *) "debug", 5, &value) != NGX_OK

@@ -74,8 +74,6 @@ static ngx_int_t ngx_http_debug_pprof_look_body(ngx_http_debug_fetch_t *f,
 static void ngx_http_debug_pprof_look_end(ngx_http_debug_fetch_t *f);
 static void ngx_http_debug_pprof_look_result(
     ngx_http_debug_pprof_look_ask_t *ask);
-static ngx_uint_t ngx_http_debug_pprof_look_known(
-    ngx_http_debug_pprof_look_ask_t *ask);
 static void ngx_http_debug_pprof_look_told(
     ngx_http_debug_pprof_look_ask_t *ask, char *name, ngx_uint_t hex,
     ngx_str_t *value);
@@ -377,7 +375,8 @@ ngx_http_debug_pprof_look_result(ngx_http_debug_pprof_look_ask_t *ask)
 
         if (f->status == NGX_HTTP_OK
             && !ngx_http_debug_pprof_answer_is_foreign(f)
-            && ngx_http_debug_pprof_look_known(ask))
+            && (ask->ctx->legacy
+                || ngx_http_debug_pprof_answer_is_profiler(f)))
         {
             look->state = NGX_HTTP_DEBUG_PPROF_LOOK_READY;
 
@@ -414,40 +413,6 @@ ngx_http_debug_pprof_look_result(ngx_http_debug_pprof_look_ask_t *ask)
 
     look->text.data = ngx_pstrdup(ask->ctx->request->pool, &said);
     look->text.len = (look->text.data != NULL) ? said.len : 0;
-}
-
-
-/*
- * An application may answer 200 to whatever it is asked.  libpprof says its
- * process; Go's handlers say that their text is not to be taken for a page.
- * gperftools' legacy servers say nothing.
- */
-
-static ngx_uint_t
-ngx_http_debug_pprof_look_known(ngx_http_debug_pprof_look_ask_t *ask)
-{
-    ngx_list_t       *headers;
-    ngx_table_elt_t  *options, *type;
-
-    headers = &ask->fetch.headers;
-
-    if (ask->ctx->legacy
-        || ngx_http_debug_header_get(headers, "X-Go-Pprof")
-        || ngx_http_debug_header_get(headers, "X-Pprof-Pid"))
-    {
-        return 1;
-    }
-
-    options = ngx_http_debug_header_get(headers, "X-Content-Type-Options");
-    type = ngx_http_debug_header_get(headers, "Content-Type");
-
-    return options
-           && type
-           && ngx_strncasecmp(type->value.data, (u_char *) "text/plain",
-                              ngx_min(type->value.len,
-                                      sizeof("text/plain") - 1))
-              == 0
-           && type->value.len >= sizeof("text/plain") - 1;
 }
 
 

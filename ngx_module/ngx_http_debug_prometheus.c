@@ -353,17 +353,11 @@ ngx_http_debug_prometheus_connections(ngx_http_debug_prometheus_t *p)
 static void
 ngx_http_debug_prometheus_caches(ngx_http_debug_prometheus_t *p)
 {
-    u_char                  *text;
-    uint32_t                 len;
-    uint64_t                *value;
-    ngx_str_t               *label;
-    ngx_uint_t               i, k, n, of, status;
-    ngx_http_debug_cache_t  *cache;
-
-    static char  *states[NGX_HTTP_DEBUG_CACHE_STATES] = {
-        NULL, "miss", "bypass", "expired", "stale", "updating", "revalidated",
-        "hit"
-    };
+    u_char                      *text;
+    uint64_t                    *value;
+    ngx_str_t                   *label;
+    ngx_uint_t                   i, n, rows, status;
+    ngx_http_debug_cache_row_t  *row;
 
     static ngx_http_debug_family_t  family = {
         ngx_string("cache_responses_total"), NGX_HTTP_DEBUG_COUNTER, 0,
@@ -372,63 +366,34 @@ ngx_http_debug_prometheus_caches(ngx_http_debug_prometheus_t *p)
 
     n = NGX_HTTP_DEBUG_CACHES * NGX_HTTP_DEBUG_CACHE_STATES;
 
+    row = ngx_palloc(p->out->pool, NGX_HTTP_DEBUG_CACHES
+                                   * sizeof(ngx_http_debug_cache_row_t));
     label = ngx_palloc(p->out->pool, n * sizeof(ngx_str_t));
-    value = ngx_pcalloc(p->out->pool, n * sizeof(uint64_t));
+    value = ngx_palloc(p->out->pool, n * sizeof(uint64_t));
 
-    if (label == NULL || value == NULL) {
+    if (row == NULL || label == NULL || value == NULL) {
         p->out->failed = 1;
         return;
     }
 
-    for (i = 0, n = 0; i < NGX_HTTP_DEBUG_CACHES; i++) {
+    rows = ngx_http_debug_snapshot_caches(p->zone, row);
 
-        cache = &p->zone->cache[i];
-        len = __atomic_load_n(&cache->len, __ATOMIC_ACQUIRE);
-
-        if (len == 0) {
-            continue;
-        }
-
-        /* of its name there may be another one before it */
-
-        for (k = 0; k < i; k++) {
-            if (p->zone->cache[k].len == len
-                && ngx_memcmp(p->zone->cache[k].name, cache->name, len) == 0)
-            {
-                break;
-            }
-        }
+    for (i = 0, n = 0; i < rows; i++) {
 
         for (status = 1; status < NGX_HTTP_DEBUG_CACHE_STATES; status++) {
 
-            if (k == i) {
-                text = ngx_pnalloc(p->out->pool, 64 + len);
-                if (text == NULL) {
-                    p->out->failed = 1;
-                    return;
-                }
-
-                label[n].data = text;
-                label[n].len = ngx_sprintf(text,
-                                           "zone=\"%*s\",status=\"%s\"",
-                                           (size_t) len, cache->name,
-                                           states[status])
-                               - text;
-                value[n++] = ngx_http_debug_load(&cache->count[status]);
-                continue;
+            text = ngx_pnalloc(p->out->pool, 64 + row[i].name.len);
+            if (text == NULL) {
+                p->out->failed = 1;
+                return;
             }
 
-            for (of = 0; of < n; of++) {
-                if (label[of].len > len + 6
-                    && label[of].data[6 + len] == '"'
-                    && ngx_memcmp(label[of].data + 6, cache->name, len) == 0)
-                {
-                    break;
-                }
-            }
-
-            value[of + status - 1]
-                += ngx_http_debug_load(&cache->count[status]);
+            label[n].data = text;
+            label[n].len = ngx_sprintf(text, "zone=\"%V\",status=\"%s\"",
+                                       &row[i].name,
+                                       ngx_http_debug_cache_states[status])
+                           - text;
+            value[n++] = row[i].count[status];
         }
     }
 

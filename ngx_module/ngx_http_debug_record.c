@@ -23,6 +23,7 @@ struct ngx_http_debug_round_s {
     void                      (*finalize)(ngx_http_request_t *r,
                                     ngx_int_t rc);
     ngx_event_get_peer_pt       get;
+    ngx_event_free_peer_pt      free;      /* of TLS; else NULL */
 
     ngx_http_debug_group_t     *group;     /* NULL: a variable host's round */
     ngx_http_debug_entity_t    *entity;    /* the group's */
@@ -70,6 +71,13 @@ static ngx_http_debug_entity_t *ngx_http_debug_record_group_entity(
 static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
 static ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
     void *data);
+#if (NGX_HTTP_SSL)
+static void ngx_http_debug_record_free_peer(ngx_peer_connection_t *pc,
+    void *data, ngx_uint_t state);
+static void ngx_http_debug_record_tls(ngx_http_debug_round_t *round);
+#endif
+static void ngx_http_debug_record_server_grpc(ngx_http_request_t *r,
+    ngx_uint_t outcome);
 static void ngx_http_debug_record_again(ngx_http_debug_round_t *round);
 static void ngx_http_debug_record_find_peer(ngx_http_request_t *r,
     ngx_http_debug_round_t *round, ngx_str_t *name);
@@ -421,6 +429,15 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     u->finalize_request = ngx_http_debug_record_finalize;
     u->peer.get = ngx_http_debug_record_get_peer;
 
+#if (NGX_HTTP_SSL)
+
+    if (u->ssl) {
+        round->free = u->peer.free;
+        u->peer.free = ngx_http_debug_record_free_peer;
+    }
+
+#endif
+
     return NGX_OK;
 }
 
@@ -530,6 +547,62 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 
     return rc;
 }
+
+
+#if (NGX_HTTP_SSL)
+
+/* A try has ended, and its connection is still there. */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_upstream_t     *u;
+    ngx_http_debug_round_t  *round;
+
+    u = (ngx_http_upstream_t *) ((u_char *) pc
+                                 - offsetof(ngx_http_upstream_t, peer));
+
+    round = *ngx_http_debug_record_find(u);
+
+    ngx_http_debug_record_tls(round);
+
+    round->free(pc, data, state);
+}
+
+
+/*
+ * Of a connection that was kept, the handshake was counted before.  Where a
+ * name or a certificate is not to be trusted, nginx sends nothing.
+ */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_tls(ngx_http_debug_round_t *round)
+{
+    ngx_connection_t     *c;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    r = round->request;
+    u = round->upstream;
+    c = u->peer.connection;
+
+    if (round->peer.entity == NULL
+        || u->peer.cached
+        || c == NULL
+        || c->ssl == NULL)
+    {
+        return;
+    }
+
+    ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_HANDSHAKES, 1);
+
+    if (!c->ssl->handshaked || !u->request_sent) {
+        ngx_http_debug_record_count(r, round, NGX_HTTP_DEBUG_UNSHAKEN, 1);
+    }
+}
+
+#endif
 
 
 /* The try under way has ended, and is not all of its round. */
@@ -677,6 +750,19 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
         ngx_http_debug_record_truncated(r, round, rc);
     }
 
+#if (NGX_HTTP_SSL)
+
+    if (u->ssl) {
+
+        if (u->peer.sockaddr) {
+            ngx_http_debug_record_tls(round);
+        }
+
+        u->peer.free = round->free;
+    }
+
+#endif
+
     /* X-Accel-Redirect leads to another round: nothing of this one stays */
 
     u->finalize_request = round->finalize;
@@ -709,6 +795,7 @@ ngx_http_debug_record_round(ngx_http_request_t *r,
                                                     == round->left,
                                                  rc);
         outcome = ngx_http_debug_record_grpc(u, outcome);
+        ngx_http_debug_record_server_grpc(r, outcome);
 
         ngx_http_debug_add(&round->peer.active->active, -1);
         ngx_http_debug_record_last(r, round, state, outcome,
@@ -1157,6 +1244,28 @@ ngx_http_debug_record_grpc(ngx_http_upstream_t *u, ngx_uint_t outcome)
 }
 
 
+/*
+ * The client gets 200 and the status behind it: of a server the failure is
+ * counted beside the answer.
+ */
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_server_grpc(ngx_http_request_t *r, ngx_uint_t outcome)
+{
+    ngx_http_debug_record_srv_conf_t  *rscf;
+
+    rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
+
+    if (outcome < NGX_HTTP_DEBUG_GRPC || r != r->main || !rscf->recorded) {
+        return;
+    }
+
+    outcome = ngx_http_debug_record_grpc_cause(outcome);
+
+    ngx_http_debug_add(&rscf->place.cell->value[outcome], 1);
+}
+
+
 /* What is no grpc-status, is a cause already. */
 
 static ngx_uint_t
@@ -1464,6 +1573,7 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
         if (i + 1 == last) {
             outcome = ngx_http_debug_record_grpc(u, outcome);
+            ngx_http_debug_record_server_grpc(r, outcome);
         }
 
         /* finer than nginx's, where no resolver and no retry lie between */

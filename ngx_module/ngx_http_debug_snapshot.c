@@ -27,6 +27,14 @@ static int ngx_libc_cdecl ngx_http_debug_snapshot_less(const void *one,
     const void *two);
 
 
+/* as nginx numbers them */
+
+char  *ngx_http_debug_cache_states[NGX_HTTP_DEBUG_CACHE_STATES] = {
+    NULL, "miss", "bypass", "expired", "stale", "updating", "revalidated",
+    "hit"
+};
+
+
 ngx_http_debug_peers_of_t *
 ngx_http_debug_snapshot_peers(ngx_pool_t *pool, ngx_http_debug_zone_t *zone)
 {
@@ -621,6 +629,53 @@ ngx_http_debug_snapshot_unanswered(uint64_t *value)
 
     for (i = NGX_HTTP_DEBUG_FAIL_FIRST; i <= NGX_HTTP_DEBUG_FAIL_LAST; i++) {
         n += ngx_http_debug_load(&value[i]);
+    }
+
+    return n;
+}
+
+
+/* Two workers that met a zone at once may both have made a place for it. */
+
+ngx_uint_t
+ngx_http_debug_snapshot_caches(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_cache_row_t *rows)
+{
+    uint32_t                 len;
+    ngx_uint_t               i, k, n, status;
+    ngx_http_debug_cache_t  *cache;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_DEBUG_CACHES; i++) {
+
+        cache = &zone->cache[i];
+        len = __atomic_load_n(&cache->len, __ATOMIC_ACQUIRE);
+
+        if (len == 0) {
+            continue;
+        }
+
+        for (k = 0; k < n; k++) {
+            if (rows[k].name.len == len
+                && ngx_memcmp(rows[k].name.data, cache->name, len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (k == n) {
+            ngx_memzero(&rows[n], sizeof(ngx_http_debug_cache_row_t));
+
+            rows[n].name.len = len;
+            rows[n].name.data = cache->name;
+            n++;
+        }
+
+        for (status = 1; status < NGX_HTTP_DEBUG_CACHE_STATES; status++) {
+            rows[k].count[status] += ngx_http_debug_load(
+                                                      &cache->count[status]);
+        }
     }
 
     return n;

@@ -101,6 +101,17 @@ typedef struct {
 } ngx_http_debug_row_t;
 
 
+/* of one zone of a cache, by what it had */
+
+typedef struct {
+    ngx_str_t                 name;
+    uint64_t                  count[NGX_HTTP_DEBUG_CACHE_STATES];
+} ngx_http_debug_cache_row_t;
+
+
+/* the words for these; the first is none */
+extern char  *ngx_http_debug_cache_states[];
+
 /* Who belongs to whom.  Returns NULL for lack of memory in POOL. */
 ngx_http_debug_peers_of_t *ngx_http_debug_snapshot_peers(ngx_pool_t *pool,
     ngx_http_debug_zone_t *zone);
@@ -163,6 +174,13 @@ void ngx_http_debug_snapshot_add(ngx_http_debug_row_t *sum,
  */
 uint64_t ngx_http_debug_snapshot_percentile(uint64_t *buckets,
     uint64_t measured, ngx_uint_t part);
+
+/*
+ * Fills ROWS, which has room for NGX_HTTP_DEBUG_CACHES; returns how many there
+ * are.  Their names belong to the zone.
+ */
+ngx_uint_t ngx_http_debug_snapshot_caches(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_cache_row_t *rows);
 
 /* All failures: what got no answer. */
 uint64_t ngx_http_debug_snapshot_failures(ngx_http_debug_row_t *row);

@@ -133,6 +133,21 @@ is_deeply(states('/pass/pprof/'),
 
     is($got->{$_}, 'foreign', "$_: an application that answers 200 to all")
         for sort keys %none;
+    for (sort keys %none) {
+        my $r = http_get("/debug/pprof/$_/0/heap", method => 'HEAD');
+
+        is($r->{status}, 502, "$_: HEAD does not say that it has a profile");
+        next if /bytes|untyped/;      # whose bytes the client will judge
+
+        $r = http_get("/debug/pprof/$_/0/heap");
+        is($r->{status}, 502, "$_: nor does GET pass it on");
+        like($r->{body}, qr/has no profile at .*it answered 200/, "$_: why");
+    }
+
+    is(http_get('/debug/pprof/usual/0/heap', method => 'HEAD')->{status}, 200,
+       'HEAD of Go');
+    is(http_get('/debug/pprof/lib/0/profile', method => 'HEAD')->{status}, 200,
+       'HEAD of libpprof');
     is($got->{app}, 'foreign', 'one elsewhere is not at the usual place');
     is($got->{usual}, 'ready', 'Go is known');
     is($got->{lib}, 'ready', 'and libpprof');

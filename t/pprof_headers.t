@@ -95,7 +95,8 @@ my $peer = backend(sub {
     $c->delay($1) or return if $req->{uri} =~ /seconds=(\d+)/;
 
     return $c->send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
-                    . "Content-Type: text/plain\r\nContent-Type: text/html\r\n"
+                    . "X-Pprof-Pid: 1\r\nContent-Type: text/plain\r\n"
+                    . "Content-Type: text/html\r\n"
                     . "content-type: text/xml\r\n\r\nhi")
         if $req->{uri} =~ /twice/;
 

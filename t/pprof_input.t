@@ -79,7 +79,8 @@ my %peer = (
     # not broken, though rare
 
     to_end => backend(sub {
-        $_[1]->send("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhello");
+        $_[1]->send("HTTP/1.0 200 OK\r\nX-Pprof-Pid: 1\r\n"
+                    . "Content-Type: text/plain\r\n\r\nhello");
         $_[1]->close();
     }),
     interim => backend(sub {

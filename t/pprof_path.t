@@ -175,9 +175,11 @@ $r = http_get("$p/profile?seconds=20", method => 'HEAD');
 is($r->{status}, 200, 'HEAD');
 is($r->{headers}{'content-type'}, 'application/octet-stream', 'HEAD, type');
 is($r->{headers}{'x-debug-peer'}, $A, 'HEAD, peer');
-is($a->count(), 0, 'HEAD starts nothing');
+is(join(' ', map { "$_->{method} $_->{uri}" } $a->received()),
+   'HEAD /debug/pprof/cmdline', 'HEAD starts nothing, and looks who is there');
 is(http_get("$p/profile?seconds=900", method => 'HEAD')->{status}, 400,
    'HEAD of what GET would refuse');
+$a->clear();
 
 $r = http_get("$p/symbol", method => 'HEAD');
 is($r->{status}, 200, 'HEAD of symbol');
@@ -220,7 +222,7 @@ unlike($t->error_log(), qr/temporary file/, 'nor was there one');
 
 $s = $t->read('debug.log');
 like($s, qr/^acs\|\Q$A\E\|heap\|-\|\Q$A\E\|200\|200$/m, 'access log');
-like($s, qr/^acs\|\Q$A\E\|profile\|20\|-\|-\|200$/m, 'access log, HEAD');
+like($s, qr/^acs\|\Q$A\E\|profile\|20\|\Q$A\E\|200\|200$/m, 'access log, HEAD');
 
 # requests here are in no statistics of the peer
 

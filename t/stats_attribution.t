@@ -895,7 +895,7 @@ get_books('SCGI', '/scgi', 203, <<'EOT');
 EOT
 
 SKIP: {
-    skip 'no gRPC', 32 unless $grpc;
+    skip 'no gRPC', 33 unless $grpc;
 
     $at{grpc_nginx} = '127.0.0.1:' . port(1);
 
@@ -924,6 +924,13 @@ EOT
             \@grpc_nginx/grpc_nginx: $want
 EOT
     }
+
+    # each of the failures above twice
+
+    my ($front) = sort { $b->{failures}{grpc} <=> $a->{failures}{grpc} }
+        values %{ stats()->{servers} };
+    is("$front->{failures}{grpc} $front->{failures}{grpc_call}", '4 2',
+       'of a server, too');
 
     my $g = stats()->{upstreams}{grpcs};
     is($g->{last_failure}{cause}, 'grpc', 'the last failure is the peer\'s');

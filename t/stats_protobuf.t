@@ -422,6 +422,13 @@ EOC
     ok(wait_for(sub { keys %{ $look->() } == 4 }, 5), 'cache: counted');
     is_deeply($look->(), $want, 'by zone and status');
 
+    my $json = decode_json(http_get('/debug/stats', port => $port)->{body});
+    is_deeply({ map { my $z = $_; map {
+                $json->{caches}{$z}{$_} ? (qq{zone="$z",status="$_"}
+                                           => $json->{caches}{$z}{$_}) : ()
+              } keys %{ $json->{caches}{$z} } } keys %{ $json->{caches} } },
+              $want, 'and in /debug/stats');
+
     my $proto = proto_series(http_get('/debug/metrics', port => $port,
                                       headers => { Accept => $PROTO })
                              ->{body});
