@@ -7,6 +7,8 @@
  * where snapshots are kept.
  */
 
+import { utc } from './ui.js';
+
 const pages = {
     overview: () => import('./overview.js'),
     charts: () => import('./charts.js'),
@@ -17,11 +19,46 @@ const pages = {
 };
 
 const main = document.querySelector('main');
+const theme = document.getElementById('theme');
+const nav = document.querySelector('.bar nav');
+const profiles = nav?.querySelector('a[href$="pprof/"]');
+
+/* where snapshots are kept, the way to them is in the bar */
+if (main.dataset.kept !== undefined && profiles) {
+    const a = document.createElement('a');
+
+    a.href = profiles.getAttribute('href') + 'kept/';
+    a.textContent = 'Snapshots';
+    profiles.after(a);
+}
 
 /* pages below Profiles light up that link */
-if (/^(peer|viewer|kept)$/.test(main.dataset.page)) {
-    document.querySelector('.bar nav a[href$="pprof/"]')
-            ?.setAttribute('aria-current', 'page');
+if (/^(peer|viewer)$/.test(main.dataset.page)) {
+    profiles?.setAttribute('aria-current', 'page');
+
+} else if (main.dataset.page === 'kept') {
+    (profiles?.nextElementSibling ?? profiles)
+        ?.setAttribute('aria-current', 'page');
+}
+
+/* times are local, or UTC for who compares them with logs */
+if (theme) {
+    const button = document.createElement('button');
+
+    const show = () => {
+        button.textContent = utc() ? 'UTC' : 'Local';
+        button.setAttribute('aria-label', `Times: ${utc() ? 'UTC' : 'local'}.`
+                                          + ' Press to change.');
+    };
+
+    button.type = 'button';
+    button.id = 'utc';
+    button.addEventListener('click', () => {
+        utc(!utc());
+        show();
+    });
+    show();
+    theme.before(button);
 }
 
 pages[main.dataset.page]?.().then(page => page.start(main)).catch(e => {

@@ -17,12 +17,16 @@
  * 2xx when the first is kept and the others are planned, else a sentence.
  */
 
-import { decode, format, percent, signed, total } from './profile.js';
+import { total } from './count.js';
 import { ask } from './history.js';
+import { decode } from './profile.js';
 import { ago, clock, el, failure, kinds, root, setQuery, when }
     from './ui.js';
+import { format, percent, signed } from './units.js';
 
 const MEASURED = 40;                       /* profiles read for the table */
+const COMPARED = 12;               /* peers whose growth is compared, at most */
+const PAGE = 50;                                            /* rows at first */
 
 let ui, kept = [], planned = [], now = 0, chosen = { base: null, to: null };
 const size = new Map();
@@ -44,6 +48,11 @@ export async function start(main) {
         banner: el('p', { class: 'banner bad', role: 'alert',
                           hidden: true }),
         body: el('tbody'),
+        most: PAGE,
+        left: el('button', { type: 'button', hidden: true, onclick: () => {
+            ui.most = Infinity;
+            draw();
+        } }),
         growth: el('button', { type: 'button', class: 'primary',
                                onclick: show }, 'Show growth'),
         words: el('span', { class: 'muted words' }),
@@ -61,7 +70,8 @@ export async function start(main) {
                      ['Base', 'm'], ['Compare', 'm'], ['Open', 'l']].map(
                      ([t, c]) => el('th', { scope: 'col', class: c }, t)))),
               ui.body)),
-        el('div', { class: 'toolbar' }, ui.growth, ui.words));
+        el('div', { class: 'toolbar' }, ui.growth, ui.words,
+           el('span', { class: 'sp' }), ui.left));
 
     main.replaceChildren(
         el('nav', { class: 'crumbs', 'aria-label': 'Breadcrumb' },
@@ -136,8 +146,8 @@ async function choices() {
         /* those of the list then */
     }
 
-    const want = query.get('src') ?? (kept[0] ? kept[0].group + '/'
-                                                + kept[0].peer : null);
+    const want = query.get('src') ?? await growing()
+                 ?? (kept[0] ? kept[0].group + '/' + kept[0].peer : null);
 
     if (want) {
         seen.add(want);
@@ -150,7 +160,45 @@ async function choices() {
 }
 
 
+/*
+ * Whose memory grows most: as the overview saw it, else by the snapshots, the
+ * newest of each peer against its oldest of the same process.
+ */
+
+async function growing() {
+    try {
+        const src = sessionStorage.getItem('debug-growing');
+
+        if (kept.some(k => `${k.group}/${k.peer}` === src)) {
+            return src;
+        }
+    } catch {
+        /* by the snapshots then */
+    }
+
+    const peers = new Map();
+
+    for (const k of kept.filter(x => x.kind === 'heap')) {
+        const id = `${k.group}/${k.peer}`;
+
+        peers.set(id, [...peers.get(id) ?? [], k]);
+    }
+
+    const grown = await Promise.all([...peers].filter(([, l]) => l.length > 1)
+                                              .slice(0, COMPARED)
+                                              .map(async ([id, list]) => {
+        const old = list.findLast(k => k.pid === list[0].pid);
+        const [a, b] = await Promise.all([measure(old), measure(list[0])]);
+
+        return [id, (b.value ?? 0) - (a.value ?? 0)];
+    }));
+
+    return grown.sort((a, b) => b[1] - a[1])[0]?.[0];
+}
+
+
 function pick() {
+    ui.most = PAGE;
     setQuery({ src: ui.source.value, kind: ui.kind.value });
     chosen = { base: null, to: null };
     draw();
@@ -262,7 +310,9 @@ async function draw() {
 
     const focus = document.activeElement?.id;
 
-    ui.body.replaceChildren(...list.map((k, i) => {
+    ui.left.hidden = list.length <= ui.most;
+    ui.left.textContent = `Show ${list.length - ui.most} older ones`;
+    ui.body.replaceChildren(...list.slice(0, ui.most).map((k, i) => {
         const m = got[i];
         const before = list[i + 1]?.pid === k.pid ? got[i + 1] : null;
         const grown = m?.value !== null && before?.value !== null && before

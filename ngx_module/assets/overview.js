@@ -1,45 +1,66 @@
 /*
  * The overview, live: the server's table with rates, shares, memory and five
- * minutes of response time, the worst peer first.
+ * minutes of response time, the worst peer first.  Of many peers those are
+ * shown that somebody looks at: groups fold, a search narrows, pages turn, and
+ * what is not shown is counted.
  */
 
-import { format, percent } from './profile.js';
 import { ask, askProcess, peerKey, Rows } from './history.js';
-import { el, root, Table } from './ui.js';
+import { arrange, fastest, FEW, grows, judge, rank, rising, STATES, states,
+         trend, worse }
+    from './peers.js';
+import { spark } from './spark.js';
+import { el, root, setQuery, Table } from './ui.js';
+import { format, percent } from './units.js';
 
-const MINUTE = 60;
-
-/* the server judges; the worst first */
-const STATES = ['down', 'hanging', 'failing', 'slow', 'up', 'idle', 'removed'];
 const LOOK = { down: 'bad', hanging: 'bad', failing: 'bad', slow: 'warn',
                up: 'ok', idle: '', removed: '' };
 
 /* with more peers than this there is less to draw of each, and less often */
 const MANY = 64;
+/* rows of a page; on a phone a row is a card */
+const PAGE = innerWidth > 760 ? 40 : 12;
+/* processes asked at once, and for how long back at first */
+const LANES = 4, BACK = 300;
 
-let pill, table, host, rows = new Rows(), fails = 0, memory = new Map();
-let picture, shownLook;
+let pill, table, host, tools, rows = new Rows(), fails = 0, picture, shownLook;
+let memory = new Map(), folds = new Map(), search = '';
 
 
 export function start(main) {
     host = document.getElementById('peers') ?? main.appendChild(
                el('div', { id: 'peers', class: 'card scroll' }));
     pill = el('span', { class: 'pill', role: 'status' }, 'Connecting');
+    search = new URLSearchParams(location.search).get('q') ?? '';
 
     const h1 = main.querySelector('h1');
     const head = el('div', { class: 'head' });
 
+    tools = {
+        find: el('input', { type: 'search', placeholder: 'Find a peer',
+                            'aria-label': 'Peers, by name, upstream or state',
+                            value: search, oninput: e => {
+            search = e.target.value;
+            setQuery({ q: search });
+            table.first = 0;
+            show();
+        } }),
+        found: el('span', { class: 'muted', role: 'status' }),
+        growing: el('p', { class: 'banner warn', hidden: true })
+    };
     h1.before(head);
-    head.append(h1, pill);
+    head.append(h1, pill, el('span', { class: 'sp' }), tools.found,
+                tools.find);
+    head.after(tools.growing);
+    tools.find.hidden = !search;
     poll();
-
     askMemory();
 }
 
 
 async function poll() {
     try {
-        rows.take(await ask({ step: 1, reach: peers() > MANY ? MINUTE : 300,
+        rows.take(await ask({ step: 1, reach: peers() > MANY ? 60 : BACK,
                               since: rows.since, kind: 'peer',
                               series: 99999 }));
         fails = 0;
@@ -55,7 +76,9 @@ async function poll() {
 }
 
 
-const peers = () => host.querySelectorAll('tbody tr').length;
+let count = 0;
+
+const peers = () => count || host.querySelectorAll('tbody tr').length;
 
 
 function say(cls, text) {
@@ -67,15 +90,19 @@ function say(cls, text) {
 }
 
 
-/* The processes' own words, some at a time; not every second. */
+/* --- memory --- */
+
+/*
+ * The processes' own words, of those that are in sight, some at a time and not
+ * every second.
+ */
 
 async function askMemory() {
-    const list = [...rows.peers].flatMap(([g, peers]) => peers.map(p => [g,
-                                                                        p]));
+    const list = (table?.shown ?? []).filter(p => p.peer);
 
-    await Promise.all(Array.from({ length: 4 }, async () => {
+    await Promise.all(Array.from({ length: LANES }, async () => {
         for (let next; (next = list.shift()); ) {
-            await askOne(...next);
+            await askOne(next.group, next.peer);
         }
     }));
 
@@ -84,7 +111,7 @@ async function askMemory() {
 
 
 async function askOne(group, peer) {
-    const id = peerKey(group, peer), m = memory.get(id) ?? {};
+    const id = peerKey(group, peer), m = memory.get(id) ?? { rows: [] };
 
     if (m.quiet > Date.now()) {
         return;
@@ -93,85 +120,139 @@ async function askOne(group, peer) {
     memory.set(id, m);
 
     try {
-        const data = await askProcess(group, peer, Date.now() - 5000, 4000);
+        const since = m.last ?? Date.now() - BACK * 1000;
+        const data = await askProcess(group, peer, since, 4000);
 
-        m.rss = data.Process?.at(-1)?.Rss ?? data.BytesAllocated?.at(-1)?.Value;
+        for (const x of data.Process ?? data.BytesAllocated ?? []) {
+            if (x.Ts > since) {
+                m.rows.push({ t: x.Ts / 1000, rss: x.Rss ?? x.Value });
+                m.last = x.Ts;
+            }
+        }
+
+        m.rows.splice(0, Math.max(0, m.rows.length - 3600));
+        m.trend = trend(m.rows);
 
     } catch {
-        m.rss = undefined;
+        m.rows = [];
+        m.trend = null;
         m.quiet = Date.now() + 60000;
     }
 }
 
 
-/* --- one row a peer --- */
+/* Who grows most is what Snapshots and Compare begin with. */
 
-function judge(group, peer) {
-    const key = peerKey(group, peer), from = Math.max(0, rows.t.length
-                                                         - MINUTE);
-    const col = k => (rows.get(key + k) ?? []).slice(from);
-    const sum = k => col(k).reduce((n, v) => n + (v ?? 0), 0);
-    const req = col('req'), seconds = req.filter(v => v !== null).length;
-    const n = sum('req');
+function growing(list) {
+    const p = fastest(list);
 
-    /* the mean of the seconds' percentiles, by their requests */
-    const mean = k => {
-        let w = 0, x = 0;
+    tools.growing.hidden = !p;
 
-        col(k).forEach((v, i) => {
-            if (v !== null) {
-                w += req[i];
-                x += v * req[i];
-            }
-        });
+    if (!p) {
+        return;
+    }
 
-        return w ? x / w : null;
-    };
+    const src = `${p.group}/${p.peer}`;
 
-    return { group, peer, key, n, rate: seconds ? n / seconds : null,
-             p50: mean('p50'), p99: mean('p99'),
-             e4: n ? sum('s4xx') / n : null, e5: n ? sum('s5xx') / n : null,
-             fail: n ? sum('fail') / n : null, s5: sum('s5xx'),
-             failed: sum('fail'), inflight: col('inflight').at(-1),
-             rss: memory.get(key)?.rss, spark: rows.get(key + 'p99') ?? [],
-             ...rows.states.get(key) };
+    if (tools.growing.dataset.src !== src) {
+        tools.growing.dataset.src = src;
+        tools.growing.replaceChildren(el('span'), ' ', el('a',
+            { href: kept(p, 'heap') }, 'Hunt the leak'));
+    }
+
+    tools.growing.firstChild.textContent = `${src}: memory ${
+        rising(p.memory)}, now ${format(p.memory.value, 'bytes')}.`;
+
+    try {
+        sessionStorage.setItem('debug-growing', src);
+    } catch {
+        /* then Snapshots looks for itself */
+    }
 }
+
+
+const kept = (p, kind) => new URL(
+    document.querySelector('main').dataset.kept === undefined
+    ? 'pprof/view?' + new URLSearchParams({ src: profile(p, kind) })
+    : 'pprof/kept/?' + new URLSearchParams({ src: `${p.group}/${p.peer}`,
+                                             kind }), root()).href;
+
+const profile = (p, kind) => ['pprof', p.group, p.peer, kind].map(
+    encodeURIComponent).join('/');
+
+
+/* --- the table --- */
+
+const matches = p => !search || `${p.group} ${p.peer} ${p.state} ${
+                                 p.reason ?? ''}`.toLowerCase()
+                                .includes(search.toLowerCase());
 
 
 function show() {
     const list = [];
 
-    for (const [group, peers] of rows.peers) {
-        list.push(...peers.map(p => judge(group, p)));
+    for (const [group, all] of rows.peers) {
+        for (const peer of all) {
+            const m = memory.get(peerKey(group, peer));
+
+            list.push({ ...judge(rows, group, peer), memory: m?.trend,
+                        rss: m?.rows.at(-1)?.rss, mem: m?.rows });
+        }
     }
 
-    if (list.length === 0) {
+    count = list.length;
+
+    if (count === 0) {
         say('', 'No upstream yet');
         return;
     }
 
     if (!table) {
-        const first = !host.contains(document.activeElement);
-
-        make();
-        host.replaceChildren(table.table, table.note);
-
-        if (!first) {
-            host.focus();
-        }
+        put();
     }
 
-    /* worst first, until a header was clicked */
-    if (!table.sort) {
-        const bad = p => STATES.indexOf(p.state);
+    const found = list.filter(matches);
 
-        list.sort((a, b) => bad(a) - bad(b) || (b.fail + b.e5) - (a.fail
-                                                                  + a.e5)
-                            || (b.p99 ?? 0) - (a.p99 ?? 0));
+    tools.find.hidden = count <= FEW && !search;
+    tools.found.textContent = search ? `${found.length} of ${count}` : '';
+    table.set(table.sort || search ? found.sort(worse)
+              : arrange(found, { folds, heading }));
+    verdict(list);
+    growing(list);
+}
+
+
+function put() {
+    const first = !host.contains(document.activeElement);
+
+    make();
+    host.replaceChildren(table.table, table.note);
+
+    if (!first) {
+        host.focus();
     }
+}
 
-    table.set(list);
 
+/* A group's row: folds it, and says what is in it. */
+
+function heading(group, list, open, hidden) {
+    const worst = list[0].state, known = list.filter(p => p.rate !== null);
+    const rate = known.reduce((n, p) => n + p.rate, 0);
+
+    return el('span', { class: 'row' }, el('button', { type: 'button',
+        class: 'link fold', 'aria-expanded': String(open), onclick: () => {
+            folds.set(group, !open);
+            show();
+        } }, group),
+        el('span', { class: 'pill ' + LOOK[worst] }, states(list)),
+        el('span', { class: 'muted' }, known.length
+            ? `${format(rate)} /s, sum` : ''),
+        el('span', { class: 'muted' }, hidden ? `${hidden} hidden` : ''));
+}
+
+
+function verdict(list) {
     const worst = STATES.find(s => list.some(p => p.state === s));
     const k = list.filter(p => p.state === worst).length;
     const all = list.length === 1 ? '1 peer' : list.length + ' peers';
@@ -215,11 +296,13 @@ function make() {
     table = new Table([
         { key: 'peer', text: 'Peer', class: 'l mono', head: true,
           value: p => p.peer ?? '', cell: p => ({ content: el('a',
-              { href: charts(p) }, p.peer) }) },
+              { href: charts(p), class: p.state === 'removed' ? 'removed'
+                                                              : null },
+              p.peer) }) },
         { key: 'group', text: 'Upstream', class: 'l pc',
           value: p => p.group ?? '', cell: p => p.group },
         { key: 'state', text: 'State', class: 'l',
-          value: p => STATES.length - STATES.indexOf(p.state),
+          value: p => STATES.length - rank(p),
           cell: p => el('span', { class: 'pill ' + LOOK[p.state] },
                         p.state) },
         { key: 'why', text: 'Why', class: 'l why',
@@ -246,8 +329,20 @@ function make() {
           cell: p => dash(p.inflight, v => String(v)) },
         { key: 'rss', text: 'Memory', value: p => p.rss,
           cell: p => dash(p.rss, v => format(v, 'bytes')) },
+        { key: 'rise', text: 'Memory, 5 min', class: 'l',
+          title: 'Resident, from its least; the rise by a line through all'
+                 + ' that this page has seen',
+          value: p => p.memory?.rise ?? null,
+          cell: p => p.mem?.length > 2 ? { bad: grows(p.memory),
+              content: el('span', { class: 'rise' }, spark(
+                  p.mem.map(x => x.rss), (known, max) =>
+                  `memory of five minutes, at most ${format(max, 'bytes')}`,
+                  { zero: false }), el('span', { class: 'muted' },
+                  grows(p.memory) ? rising(p.memory) : '')) } : '–' },
         { key: 'spark', text: 'p99, 5 min', class: 'l',
-          cell: p => spark(p.spark) },
+          cell: p => spark(p.spark, (known, max) => known.length
+              ? `p99 of five minutes, at most ${format(max, 'seconds')}`
+              : 'no requests') },
         { key: 'links', text: 'Look at', class: 'l',
           cell: p => ({ content: el('span', { class: 'links' },
               el('a', { href: at(p) }, 'profiles'), ' ',
@@ -256,38 +351,8 @@ function make() {
                        + `${encodeURIComponent(p.peer)}/heap` }),
                   root()).href }, 'heap'), ' ',
               el('a', { href: charts(p) }, 'charts')) }) }
-    ], { caption: 'Every peer, the worst of the last minute first' });
+    ], { caption: 'Every peer, the worst of the last minute first',
+         page: true, max: PAGE });
+    table.onsort = table.onpage = show;
     table.table.classList.add('cards');
-}
-
-
-function spark(values) {
-    const v = values.slice(-300), w = 96, h = 22;
-    const ns = 'http://www.w3.org/2000/svg';
-    const svg = document.createElementNS(ns, 'svg');
-    const path = document.createElementNS(ns, 'path');
-    const known = v.filter(x => x !== null);
-    const max = Math.max(...known), from = 300 - v.length;
-    let d = '', pen = false;
-
-    v.forEach((x, i) => {
-        if (x !== null) {
-            d += `${pen ? 'L' : 'M'}${((from + i) / 300 * w).toFixed(1)} `
-                 + (h - 1 - x / max * (h - 3)).toFixed(1);
-        }
-
-        pen = x !== null;
-    });
-
-    svg.setAttribute('viewBox', `0 0 ${w} ${h}`);
-    svg.setAttribute('width', w);
-    svg.setAttribute('height', h);
-    svg.setAttribute('class', 'spark');
-    svg.setAttribute('role', 'img');
-    svg.setAttribute('aria-label', known.length
-        ? `p99 of five minutes, at most ${format(max, 'seconds')}`
-        : 'no requests');
-    path.setAttribute('d', d);
-    svg.append(path);
-    return svg;
 }

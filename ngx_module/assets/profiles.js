@@ -7,7 +7,7 @@
  * the button that records.
  */
 
-import { command, el, failure, kinds, root, segments } from './ui.js';
+import { command, el, failure, kinds, root, segments, Table } from './ui.js';
 
 const path = (...parts) => parts.map(encodeURIComponent).join('/');
 
@@ -72,9 +72,14 @@ function listed(element) {
 }
 
 
+/* peers of a group that are seen at once, and groups */
+const PAGE = 15, GROUPS = 20;
+
+
 function index(element) {
     const h1 = element.querySelector('h1');
     const groups = listed(element).filter(g => g.peers.length);
+    const all = groups.reduce((n, g) => n + g.peers.length, 0);
 
     if (groups.length === 0) {
         return;
@@ -85,51 +90,116 @@ function index(element) {
         + ' Several of one upstream can be seen as one picture. ',
         el('a', { href: new URL('pprof/view', root()).href },
            'Open a file'), '.');
-    const boxes = [];
+    const boxes = groups.map(g => new Group(g, all <= PAGE));
+    const left = el('p', { class: 'muted', role: 'status' });
+    const find = el('input', { type: 'search', placeholder: 'Find a peer',
+                               'aria-label': 'Peers, by name or upstream',
+                               oninput: () => show() });
 
-    for (const { group, peers: all } of groups) {
-        const peers = all.map(p => p.name);
-        const rows = all.map(({ name: p, kinds, notes }) => {
-            const state = el('td', { class: 'l wrap' }, '…');
-            const at = `pprof/${path(group, p)}/`;
+    const show = () => {
+        let n = 0, hidden = 0;
 
-            probe(group, p).then(s => state.replaceChildren(
-                el('span', { class: 'pill ' + (s.ok ? 'ok' : '') },
-                   s.ok ? 'answers' : 'no profiler'), ' ',
-                ...notes.map(n => el('span', { class: n === 'default'
-                    ? 'pill' : 'pill warn' }, n)),
-                ' ', el('span', { class: 'muted' }, s.text)));
+        for (const b of boxes) {
+            const some = b.filter(find.value);
 
-            return el('tr', {},
-                el('th', { class: 'l mono', scope: 'row' },
-                   el('a', { href: new URL(at, root()).href }, p)),
-                state,
-                el('td', { class: 'l wrap' }, el('span', { class: 'links' },
-                    ...['heap', 'goroutine', 'mutex'].filter(
-                        k => kinds.includes(k)).map(k => el('a',
-                        { href: viewer(at + k).href }, k)))));
-        });
+            b.box.hidden = !some || n >= GROUPS;
+            hidden += some && b.box.hidden ? 1 : 0;
+            n += some ? 1 : 0;
+        }
 
-        const each = kind => peers.map(
-            p => `pprof/${path(group, p)}/${kind}`);
+        left.textContent = hidden ? `${hidden} more upstreams: search for`
+                                    + ' them.' : '';
+    };
 
-        boxes.push(el('section', { class: 'block' }, el('h2', {}, group),
-            el('div', { class: 'card scroll', tabindex: '0', role: 'region',
-                        'aria-label': group },
-               el('table', { class: 't' },
-                  el('thead', {}, el('tr', {},
-                     ...['Peer', 'Profiler', 'Open'].map(t => el('th',
-                         { class: 'l', scope: 'col' }, t)))),
-                  el('tbody', {}, rows))),
+    find.hidden = all <= PAGE;
+    element.replaceChildren(el('div', { class: 'head' }, h1,
+                               el('span', { class: 'sp' }), find), intro,
+                            ...boxes.map(b => b.box), left);
+    show();
+}
+
+
+/*
+ * One upstream: it folds, a page of its peers is seen at a time, and only those
+ * in sight are asked whether they have a profiler.
+ */
+
+class Group {
+    constructor({ group, peers }, open) {
+        this.group = group;
+        this.rows = peers.map(p => ({ ...p, key: p.name }));
+        this.table = new Table([
+            { key: 'name', text: 'Peer', class: 'l mono', head: true,
+              cell: p => el('a', { href: new URL(this.at(p), root()).href },
+                            p.name) },
+            { key: 'state', text: 'Profiler', class: 'l wrap',
+              cell: p => p.state ??= this.ask(p) },
+            { key: 'open', text: 'Open', class: 'l wrap',
+              cell: p => el('span', { class: 'links' },
+                  ...['heap', 'goroutine', 'mutex'].filter(
+                      k => p.kinds.includes(k)).map(k => el('a',
+                      { href: viewer(this.at(p) + k).href }, k))) }
+        ], { page: true, max: PAGE, caption: group });
+
+        const each = kind => peers.slice(0, PAGE).map(
+            p => this.at(p) + kind);
+        const many = peers.length > PAGE ? `The first ${PAGE}`
+                                         : `All ${peers.length}`;
+
+        this.body = el('div', { class: 'card scroll', tabindex: '0',
+                                role: 'region', 'aria-label': group },
+                       this.table.table, this.table.note);
+        this.box = el('details', { class: 'block', open },
+            el('summary', {}, el('h2', {}, group), ' ',
+               el('span', { class: 'muted' }, `${peers.length} peer`
+                  + (peers.length === 1 ? '' : 's'))),
+            this.body,
             peers.length > 1 ? el('div', { class: 'row' },
-                el('span', { class: 'muted' }, `All ${peers.length} as one:`),
+                el('span', { class: 'muted' }, `${many} as one:`),
                 el('button', { type: 'button', onclick: () => record(
                     each('profile?seconds=10')) }, 'Record CPU, 10 s'),
                 el('a', { class: 'btn', href: viewer(each('heap')).href },
-                   'heap')) : null));
+                   'heap')) : null);
+        this.box.addEventListener('toggle', () => this.draw());
     }
 
-    element.replaceChildren(h1, intro, ...boxes);
+    at(p) {
+        return `pprof/${path(this.group, p.name)}/`;
+    }
+
+    /* Whether any of it is what was searched. */
+
+    filter(text) {
+        const mine = this.group.includes(text);
+
+        this.fit = this.rows.filter(p => mine || p.name.includes(text));
+        this.table.first = 0;
+
+        if (text && !mine && this.fit.length) {
+            this.box.open = true;
+        }
+
+        this.draw();
+        return this.fit.length > 0;
+    }
+
+    draw() {
+        if (this.box.open) {
+            this.table.set(this.fit);
+        }
+    }
+
+    ask(p) {
+        const cell = el('span', {}, '…');
+
+        probe(this.group, p.name).then(s => cell.replaceChildren(
+            el('span', { class: 'pill ' + (s.ok ? 'ok' : '') },
+               s.ok ? 'answers' : 'no profiler'), ' ',
+            ...p.notes.map(n => el('span', { class: n === 'default'
+                ? 'pill' : 'pill warn' }, n)),
+            ' ', el('span', { class: 'muted' }, s.text)));
+        return cell;
+    }
 }
 
 
@@ -209,11 +279,15 @@ async function peer(element) {
 
     choice.show(seconds);
 
-    const box = el('section', { class: 'card box', 'aria-label': 'CPU' },
-        el('h2', {}, 'CPU'),
+    const box = el('section', { class: 'card box', 'aria-label': 'Record' },
+        el('h2', {}, 'Record'),
         el('div', { class: 'row' }, choice,
            el('button', { type: 'button', class: 'primary', onclick: () =>
-               record(`${at}profile?seconds=${seconds}`) }, 'Record CPU')),
+               record(`${at}profile?seconds=${seconds}`) }, 'Record CPU'),
+           shown.some(k => k.name === 'heap')
+           ? el('button', { type: 'button', onclick: () =>
+                 record(`${at}heap?seconds=60`) }, 'Memory growth over 60 s')
+           : null),
         el('p', { class: 'muted' }, 'The process is sampled while it works;'
            + ' it may be cancelled at any time.'));
 

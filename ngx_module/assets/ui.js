@@ -155,7 +155,11 @@ export function save(name, type, content) {
  */
 
 export class Table {
-    constructor(columns, { sort, down = true, caption, max = 500 } = {}) {
+    constructor(columns, { sort, down = true, caption, max = 500,
+                           page = false } = {})
+    {
+        this.paged = page;
+        this.first = 0;
         this.columns = columns;
         this.sort = sort;
         this.down = down;
@@ -182,14 +186,32 @@ export class Table {
         }
 
         this.head = head;
-        this.note = el('p', { class: 'muted note', hidden: true });
+        this.said = el('span', { role: page ? 'status' : null });
+        this.note = el('p', { class: 'muted note row', hidden: true },
+            ...page ? [this.turn(-1, '‹', 'Previous page'), this.said,
+                       this.turn(1, '›', 'Next page')]
+                    : [this.said, el('button', { type: 'button',
+                        class: 'link', onclick: () => {
+                this.max *= 2;
+                this.set(this.rows);
+            } }, 'Show more')]);
         this.table = el('table', { class: 't' },
                         caption ? el('caption', { class: 'sr' }, caption)
                                 : null,
                         el('thead', {}, head), this.body);
     }
 
+    turn(by, text, label) {
+        return el('button', { type: 'button', 'aria-label': label,
+                              onclick: () => {
+            this.first += by * this.max;
+            this.set(this.rows);
+            this.onpage?.();
+        } }, text);
+    }
+
     by(key) {
+        this.first = 0;
         this.down = this.sort === key ? !this.down : true;
         this.sort = key;
         this.set(this.rows);
@@ -231,9 +253,21 @@ export class Table {
                               ?.dataset.row;
         const at = document.activeElement?.textContent;
 
-        this.body.replaceChildren(...rows.slice(0, this.max).map((r, i) => {
+        if (this.first >= rows.length || this.first < 0) {
+            this.first = 0;
+        }
+
+        this.shown = rows.slice(this.first, this.first + this.max);
+        this.body.replaceChildren(...this.shown.map((r, i) => {
             const tr = el('tr', { 'data-row': r.key ?? i,
                                   class: r.class });
+
+            if (r.heading) {
+                tr.append(el('th', { class: 'l heading', scope: 'rowgroup',
+                                     colspan: this.columns.length },
+                             r.heading));
+                return tr;
+            }
 
             for (const col of this.columns) {
                 const cell = col.cell(r);
@@ -251,8 +285,7 @@ export class Table {
         }));
 
         this.note.hidden = rows.length <= this.max;
-        this.note.textContent = `The first ${this.max} of ${rows.length}`
-                                + ' rows.';
+        this.tell(rows.length);
 
         /* a refresh must not throw the keyboard user out of the table */
 
@@ -262,6 +295,21 @@ export class Table {
 
             [...tr?.querySelectorAll('a, button') ?? []]
                 .find(x => x.textContent === at)?.focus();
+        }
+    }
+
+    tell(n) {
+        const to = Math.min(n, this.first + this.max);
+        const text = this.paged ? `${this.first + 1}–${to} of ${n} rows`
+                                : `The first ${this.max} of ${n} rows.`;
+
+        if (this.said.textContent !== text) {
+            this.said.textContent = text;
+        }
+
+        if (this.paged) {
+            this.note.firstChild.disabled = this.first === 0;
+            this.note.lastChild.disabled = to === n;
         }
     }
 }
@@ -280,8 +328,40 @@ export function shortPeers(peers) {
 }
 
 
+/* --- times --- */
+
+/* Local, or UTC for who compares with logs: a choice of this browser. */
+
+const STORED = 'debug-utc';
+
+export function utc(on) {
+    try {
+        if (on !== undefined) {
+            localStorage.setItem(STORED, on ? '1' : '0');
+            dispatchEvent(new Event('unitchange'));
+        }
+
+        return localStorage.getItem(STORED) === '1';
+
+    } catch {
+        return false;
+    }
+}
+
+
+/* A date whose local fields are those to be shown. */
+
+const local = seconds => {
+    const d = new Date(seconds * 1000);
+
+    return utc() ? new Date(d.getTime() + d.getTimezoneOffset() * 60000) : d;
+};
+
+const two = n => String(n).padStart(2, '0');
+
+
 export function clock(seconds, withSeconds = true) {
-    const d = new Date(seconds * 1000), two = n => String(n).padStart(2, '0');
+    const d = local(seconds);
 
     return two(d.getHours()) + ':' + two(d.getMinutes())
            + (withSeconds ? ':' + two(d.getSeconds()) : '');
@@ -291,11 +371,31 @@ export function clock(seconds, withSeconds = true) {
 /* With its day, when that is not today. */
 
 export function when(seconds) {
-    const d = new Date(seconds * 1000);
+    const d = local(seconds);
 
-    return (d.toDateString() === new Date().toDateString() ? ''
+    return (d.toDateString() === local(Date.now() / 1000).toDateString() ? ''
             : d.toLocaleDateString('en', { month: 'short', day: 'numeric' })
               + ', ') + clock(seconds);
+}
+
+
+export function zone() {
+    const min = utc() ? 0 : -new Date().getTimezoneOffset();
+
+    return min === 0 ? 'UTC' : (min < 0 ? '\u2212' : '+')
+           + two(Math.floor(Math.abs(min) / 60)) + ':'
+           + two(Math.abs(min) % 60);
+}
+
+
+/* For who reads it elsewhere and later: with the zone, LONG with the year. */
+
+export function stamp(seconds, long = false) {
+    const d = local(seconds);
+
+    return (long ? `${d.getFullYear()}-${two(d.getMonth() + 1)}-${
+                   two(d.getDate())} ${clock(seconds)}` : when(seconds))
+           + ' ' + zone();
 }
 
 

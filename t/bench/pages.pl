@@ -69,7 +69,7 @@ table(['charts, ms', 'points a line', 'page to picture', 'all drawn again',
       map { [$_->[1] == 1 ? "1 peer" : "$_->[1] peers", @$_[2 .. 5]] }
       @{ $lines{charts} });
 
-bar('all assets gzipped', $gzipped / 1000, 60, 'KB');
+bar('all assets gzipped', $gzipped / 1000, 80, 'KB');
 bar('the first flame graph, file to picture', $whole, 150, 'ms');
 print "\n";
 

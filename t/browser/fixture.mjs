@@ -172,8 +172,31 @@ function processData(since, n) {
 }
 
 
-const kinds = at => ['heap', 'allocs', 'goroutine', 'mutex'].map(
+const links = at => ['heap', 'allocs', 'goroutine', 'mutex'].map(
     k => `<a href="${at}${k}">${k}</a>`).join(' ');
+
+
+/* N peers in four groups, as the server lists them */
+
+const crowd = n => [0, 1, 2, 3].map(g => `<h2>group${g}</h2><ul>${
+    Array.from({ length: n / 4 }, (_, i) => {
+        const peer = `10.${g}.${i >> 8}.${i & 255}:8080`;
+
+        return `<li>${peer}: ${links(`./group${g}/${peer}/`)}</li>`;
+    }).join('')}</ul>`).join('');
+
+
+/* What a Go program says to ?debug=2. */
+
+const go = (id, state, ...frames) => `goroutine ${id} [${state}]:\n`
+    + frames.map(f => `${f}(0x1)\n\t/src/shop/main.go:7 +0x1\n`).join('')
+    + '\n';
+const WAITS = ['sync.runtime_SemacquireMutex', 'sync.(*Mutex).lockSlow',
+               'sync.(*Mutex).Lock', 'main.(*Cache).Get', 'main.serve'];
+const GOROUTINES = go(1, 'running', 'main.encode', 'main.(*Cache).Get',
+                      'main.serve')
+    + [2, 3, 4].map(i => go(i, 'sync.Mutex.Lock, 2 minutes', ...WAITS)).join('')
+    + go(5, 'IO wait', 'net.(*conn).Read', 'main.serve');
 
 
 /* --- server --- */
@@ -246,9 +269,12 @@ export async function serve(dir, port = 0) {
                 Object.fromEntries(PEERS.map(p => [p, {}])) } } });
 
         } else if (path === '/debug/pprof/') {
+            const many = +url.searchParams.get('peers');
+
             html('profiles', 'Profiles', '../', '<h1>Profiles</h1>'
+                 + (many ? crowd(many) : '')
                  + `<h2>backend</h2><ul>${PEERS.map(p => `<li>${p}: ${
-                     kinds('./backend/' + p + '/')}</li>`).join('')}</ul>`);
+                     links('./backend/' + p + '/')}</li>`).join('')}</ul>`);
 
         } else if (path === '/debug/pprof/kept/' && req.method === 'POST') {
             let body = '';
@@ -290,7 +316,7 @@ export async function serve(dir, port = 0) {
 
         } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/$/.exec(path))) {
             html('peer', m[1], '../../../', `<h1>Profiles</h1>
-<h2>backend</h2><ul><li>${m[1]}: ${kinds('./')}</li></ul>`);
+<h2>backend</h2><ul><li>${m[1]}: ${links('./')}</li></ul>`);
 
         } else if ((m = /^\/debug\/pprof\/backend\/([^/]+)\/(\w+)$/
                         .exec(path)))
@@ -309,6 +335,9 @@ export async function serve(dir, port = 0) {
                 setTimeout(() => send(200, 'application/octet-stream',
                     lib.readFileSync(lib.join(dir, 'cpu.pb.gz'))),
                     seconds * 1000);
+
+            } else if (url.searchParams.get('debug') === '2') {
+                send(200, 'text/plain', GOROUTINES);
 
             } else if (m[2] === 'cmdline') {
                 send(200, 'text/plain', '/opt/shop/orders');

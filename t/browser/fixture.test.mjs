@@ -8,11 +8,12 @@ import { after, before, test } from 'node:test';
 
 import { serve } from './fixture.mjs';
 import * as lib from './lib.mjs';
-import { browser, charts, everyPage, flame, missing, PHONE, until }
+import { browser, charts, everyPage, flame, missing, PHONE, until,
+         violations }
     from './site.mjs';
 
 const why = missing();
-const opt = why ? { skip: why } : { timeout: 60000 };
+const opt = why ? { skip: why } : { timeout: 180000 };
 let s, b, dir;
 
 before(async () => {
@@ -21,7 +22,7 @@ before(async () => {
         s = await serve(dir);
         b = await browser();
     }
-}, { timeout: 60000 });
+}, { timeout: 300000 });
 
 after(async () => {
     await b?.close();
@@ -84,7 +85,8 @@ test('charts: an hour has bands, marks and links to the snapshots', opt,
     await p.getByRole('link', { name: /heap profile of 10\.0\.0\.7/ })
            .first().click();
     await flame(p);
-    await p.getByRole('link', { name: 'Snapshots' }).waitFor();
+    await p.getByLabel('Breadcrumb').getByRole('link', { name: 'Snapshots' })
+           .waitFor();
 });
 
 
@@ -228,6 +230,96 @@ test('charts: a second that stands alone is seen', opt, async t => {
 
         return n > 30;
     }), 'the points of p99');
+});
+
+
+/* N peers in four groups, every 20th of them down. */
+
+function crowd(n) {
+    const end = Math.floor(Date.now() / 1000) - 1;
+    const t = Array.from({ length: 30 }, (_, i) => end - 29 + i);
+    const all = v => t.map(() => v);
+
+    return { v: 1, step: 1, now: Date.now(), t, left_out: 0, marks: [],
+        series: Array.from({ length: n }, (_, i) => ({
+            kind: 'peer', upstream: `group${i % 4}`,
+            peer: `10.${i % 4}.${i >> 8}.${i & 255}:8080`,
+            state: i % 20 ? 'up' : 'down',
+            reason: i % 20 ? '60 of 60 answered' : 'refused 8 times',
+            '2xx': all(10), '3xx': all(0), '4xx': all(0), '5xx': all(0),
+            failed: all(0), active: all(1), p50: all(9000), p90: all(20000),
+            p99: all(50000) })) };
+}
+
+
+for (const n of [1, 15, 200, 1000]) {
+    test(`${n} peers: no page is longer than one reads`, opt, async t => {
+        const p = await b.page(t, { forgive: [/40[0-9]|502/] });
+        const data = JSON.stringify(crowd(n));
+        const height = () => p.evaluate(() => document.documentElement
+                                                      .scrollHeight);
+
+        await p.route('**/charts/data?*', r => r.fulfill({
+            contentType: 'application/json', body: data }));
+
+        for (const width of [1280, 390]) {
+            await p.setViewportSize({ width, height: 800 });
+            await p.goto(s.base);
+            await p.locator('.pill', { hasText: n > 1 ? /\d down|of \d+/
+                                                      : 'The peer is' })
+                   .first().waitFor();
+            assert.ok(await height() <= 3000, `${await height()} pixels`);
+        }
+
+        await p.setViewportSize({ width: 1280, height: 800 });
+        await p.goto(s.base);
+        await p.getByText('10.0.0.0:8080').first().waitFor();
+        await p.shot('overview');
+
+        if (n > 15) {
+            assert.match(await p.locator('tbody tr').first().textContent(),
+                         /^group0\d+ down, \d+ up.*\d+ hidden$/);
+            await p.getByRole('button', { name: 'group1' }).click();
+            await p.getByText(/^1–\d+ of \d+ rows$/).waitFor();
+            assert.ok(await height() <= 3000);
+            await p.getByLabel('Peers, by name').fill('10.1.0.5:');
+            await p.getByText(`1 of ${n}`, { exact: true }).waitFor();
+            assert.deepEqual(await violations(p), []);
+
+            await p.goto(s.base + 'pprof/?peers=' + n);
+            await p.getByText(`${n / 4} peers`).first().waitFor();
+            assert.ok(await height() <= 3000, 'profiles');
+            await p.getByLabel('Peers, by name').fill('10.1.0.5:');
+            await p.getByRole('link', { name: '10.1.0.5:8080' }).waitFor();
+            assert.deepEqual(await violations(p), []);
+        }
+
+        await p.goto(s.base + 'charts/');
+        await p.locator('[data-id=req] .legend button').first().waitFor();
+        assert.ok(await height() <= 3000, 'charts');
+    });
+}
+
+
+test('goroutines: equal stacks as one, and who may hold the lock', opt,
+     async t => {
+    const p = await b.page(t);
+
+    await p.goto(s.base + 'pprof/view?src=pprof/backend/10.0.0.7:8080/'
+                 + 'goroutine');
+    await flame(p);
+    await p.getByRole('button', { name: 'Stacks' }).click();
+    await p.getByText('5 goroutines').waitFor();
+
+    const first = p.locator('.group').first();
+
+    assert.match(await first.innerText(), /^3\s*sync\.Mutex\.Lock.*2 min/s);
+    assert.match(await first.innerText(),
+                 /lock that main\.\(\*Cache\)\.Get takes.*goroutine 1/s);
+    assert.deepEqual(await violations(p), []);
+    await p.getByLabel('State').selectOption('IO wait');
+    await p.getByText('1 goroutine', { exact: true }).waitFor();
+    assert.match(p.url(), /state=IO/);
 });
 
 

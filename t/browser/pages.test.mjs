@@ -9,7 +9,7 @@ import { browser, charts, everyPage, fetchText, flame, missing, PHONE, site,
     from './site.mjs';
 
 const why = missing();
-const opt = why ? { skip: why } : { timeout: 60000 };
+const opt = why ? { skip: why } : { timeout: 180000 };
 let s, b;
 
 before(async () => {
@@ -212,7 +212,7 @@ test('overview: traffic, memory, a line of five minutes, ways on', opt,
     }
 
     await until(async () => /at most/.test(await row.getByRole('img')
-        .getAttribute('aria-label')), 'the line');
+        .last().getAttribute('aria-label')), 'the line');
 
     const to = name => row.getByRole('link', { name, exact: true })
                           .getAttribute('href');

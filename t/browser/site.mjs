@@ -314,6 +314,9 @@ export async function browser() {
                 timezoneId: 'UTC', reducedMotion: 'reduce', ...options });
             const p = await context.newPage(), bad = p.heard = [];
 
+            /* a machine at work must not fail a test */
+            p.setDefaultTimeout(60000);
+
             p.shot = async (what = '') => {
                 if (process.env.SHOTS) {
                     mkdirSync(process.env.SHOTS, { recursive: true });

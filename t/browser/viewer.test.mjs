@@ -9,7 +9,7 @@ import { browser, fetchText, flame, missing, site, until, violations }
     from './site.mjs';
 
 const why = missing();
-const opt = why ? { skip: why } : { timeout: 60000 };
+const opt = why ? { skip: why } : { timeout: 180000 };
 let s, b, dir;
 
 before(async () => {
@@ -32,7 +32,7 @@ const acs = i => `pprof/acs/127.0.0.1:${s.acs[i].port}`;
 
 /* a file given to the page as a person would drop or open it */
 async function openFile(p, ...names) {
-    await p.goto(view());
+    await p.goto(view({ names: 'full' }));
     await p.locator('input[type=file]').setInputFiles(
         names.map(n => lib.join(dir, n + '.pb.gz')));
     return flame(p);
@@ -105,9 +105,11 @@ test('what is recorded only when asked for is recorded from here', opt,
     const p = await b.page(t, { forgive: [/501/] });
 
     await p.goto(view({ src: acs(1) + '/mutex' }));
-    await p.getByRole('alert').getByText(/HTTP 501: nothing is recorded/)
-           .waitFor();
-    await p.getByRole('button', { name: 'Record 10 s' }).click();
+    await p.getByText(/does not record waiting for locks/).waitFor();
+    assert.equal(await p.getByRole('alert').count(), 0, 'no failure');
+    await p.getByText('All the time', { exact: true }).click();
+    await p.getByText(/nothing is recorded/).waitFor();
+    await p.getByRole('button', { name: 'Record now, 10 s' }).click();
     await p.getByText(/Recording for 10 s\. \d+ s left/).waitFor();
 
     /* on several of its threads */
@@ -116,6 +118,26 @@ test('what is recorded only when asked for is recorded from here', opt,
         { headers: { connection: 'close' } })));
     await flame(p);
     assert.match(p.url(), /mutex%3Fseconds%3D10/);
+});
+
+
+test('Back, Forward and reload lose no recording', opt, async t => {
+    const p = await b.page(t), src = acs(1) + '/profile?seconds=2';
+
+    await p.goto(s.base + acs(1) + '/');
+    await p.goto(view({ src }));
+    await p.getByRole('button', { name: /Record now/ }).click();
+
+    const f = await flame(p);
+
+    assert.match(p.url(), /rec=/);
+    await p.reload();
+    assert.deepEqual((await flame(p)).total, f.total);
+    await p.goBack();
+    await p.getByText('Profiler answers').waitFor();
+    await p.goForward();
+    assert.equal((await flame(p)).total, f.total);
+    await p.getByText(/for 2(\.\d+)? s · pid \d+/).waitFor();
 });
 
 
@@ -310,7 +332,7 @@ test('Compare: with another peer, and with a snapshot', opt, async t => {
     await p.waitForURL(/base=pprof%2Facs/);
     await flame(p);
     await p.locator('.pill', { hasText: /^(grew|shrank) / }).waitFor();
-    assert.match(await p.locator('.terminal code').textContent(),
+    assert.match(await p.locator('.terminal code').first().textContent(),
                  /^go tool pprof -http=: -diff_base 'http.*' 'http.*'$/);
 });
 
@@ -347,7 +369,7 @@ test('flame: a click zooms, the URL keeps it, the keyboard goes about', opt,
     await p.goto(view({ src: acs(0) + '/heap' }));
 
     const f = await flame(p);
-    const box = await p.locator('.flame').boundingBox();
+    const box = await p.locator('.flame').first().boundingBox();
 
     await p.mouse.click(box.x + 60, box.y + 50);
 
@@ -358,7 +380,12 @@ test('flame: a click zooms, the URL keeps it, the keyboard goes about', opt,
     }, 'zoomed');
 
     assert.ok(z.drawn <= f.drawn);
-    assert.match(p.url(), new RegExp('at=' + z.zoom));
+    assert.match(p.url(), /at=.+%7E[\da-f]{8}/, 'by name');
+    await p.reload();
+    await until(async () => (await flame(p)).zoom === z.zoom, 'as before');
+    await p.locator('.flame').first().click({ position: { x: 60, y: 10 } });
+    assert.equal((await flame(p)).zoom, 0);
+    await p.mouse.click(box.x + 60, box.y + 50);
     await p.getByRole('button', { name: 'Zoom out' }).waitFor();
 
     const item = p.getByRole('treeitem', { selected: true });
@@ -382,6 +409,118 @@ test('flame: a click zooms, the URL keeps it, the keyboard goes about', opt,
     assert.deepEqual(await violations(p), []);
     await p.keyboard.press('Enter');
     await p.getByText('Called by').waitFor();
+});
+
+
+test('hovering moves nothing', opt, async t => {
+    const p = await b.page(t);
+
+    await openFile(p, 'cpu');
+
+    const box = await p.locator('.flame').first().boundingBox();
+    const height = () => p.evaluate(() => document.body.scrollHeight);
+    const before = await height();
+
+    for (let y = 10; y < Math.min(box.height, 400); y += 30) {
+        await p.mouse.move(box.x + 40 + y, box.y + y);
+        assert.deepEqual(await p.locator('.flame').first().boundingBox(), box);
+    }
+
+    assert.equal(await height(), before);
+    assert.match(await p.locator('.detail').textContent(), /^[\d.]+ (s|ms)/,
+                 'numbers first');
+});
+
+
+test('names: short ones, full ones, both found', opt, async t => {
+    const p = await b.page(t), full = 'void shop::Ledger<int, std::string>'
+                                      + '::book(std::string const&)';
+
+    lib.writeFile(lib.join(dir, 'cxx.pb.gz'), lib.gzipSync(lib.encode([
+        { names: ['main', full], value: 10 }, { names: ['main'], value: 5 }
+    ])));
+    await p.goto(view({ view: 'top' }));
+    await p.locator('input[type=file]').setInputFiles(
+        lib.join(dir, 'cxx.pb.gz'));
+    await p.getByRole('button', { name: 'shop::Ledger<…>::book' }).waitFor();
+
+    for (const text of ['std::string const', '^shop::Ledger<…>::book$']) {
+        await p.getByLabel(/Find functions/).fill(text);
+        await until(async () => await p.locator('tbody tr').count() === 1,
+                    text);
+    }
+
+    await p.getByRole('button', { name: 'Display' }).click();
+    await p.getByRole('button', { name: 'Full' }).click();
+    await p.getByRole('button', { name: full, exact: true }).waitFor();
+    assert.match(p.url(), /names=full/);
+});
+
+
+test('lines, columns, filters and the sandwich', opt, async t => {
+    const p = await b.page(t), f = await openFile(p, 'cpu');
+    const theirs = lib.pprofTop(['-lines', lib.join(dir, 'cpu.pb.gz')], 'ns');
+
+    await p.getByRole('button', { name: 'Display' }).click();
+    await p.getByRole('button', { name: 'Lines' }).click();
+    await p.getByRole('button', { name: 'Top' }).click();
+    assert.equal((await flame(p)).total, f.total);
+
+    const first = await p.locator('tbody th').first().textContent();
+    const best = theirs.rows.filter(r => r.self === theirs.rows[0].self)
+        .map(r => r.name.replace(/ \S*\/(\S+)$/, ' $1'));
+
+    assert.ok(best.includes(first.replace(/ inlined$/, '')),
+              `${first}, not ${best.join()}`);
+    await p.getByRole('button', { name: 'Lines' }).click();
+    await p.getByText('Columns').click();
+    await p.getByLabel('Sum %').check();
+    await p.getByLabel('Self, samples').check();
+    assert.deepEqual(await p.locator('thead th').allTextContents(),
+                     ['Self', '%', 'Sum %', 'Total', '%', 'Self, samples',
+                      'Function']);
+    await p.getByLabel('Kind of filter').selectOption('hide');
+    await p.getByLabel('Filter, regular expression').fill('^runtime\\.');
+    await p.getByRole('button', { name: 'Add' }).click();
+    await p.getByRole('button', { name: 'Remove hide' }).waitFor();
+    assert.ok((await p.locator('tbody th').allTextContents()).every(
+        n => !n.startsWith('runtime.')));
+    assert.deepEqual(await violations(p), []);
+    await p.getByRole('button', { name: 'Remove hide' }).click();
+
+    await p.getByRole('button', { name: 'main.burn', exact: true }).click();
+    await p.getByRole('button', { name: 'Sandwich' }).click();
+    assert.equal(await p.getByRole('tree').count(), 2);
+    await p.getByRole('treeitem', { name: /^main\.fibonacci/ }).waitFor();
+    assert.match(p.url(), /view=sandwich.*fn=main.burn|fn=main.burn.*sandwich/);
+    assert.deepEqual(await violations(p), []);
+});
+
+
+test('files are said what they are, and two are compared', opt, async t => {
+    const p = await b.page(t);
+
+    lib.writeFile(lib.join(dir, 'a.folded'), 'main;work 10\nmain 2\n');
+    lib.writeFile(lib.join(dir, 'b.folded'), 'main;work 30\n');
+    lib.writeFile(lib.join(dir, 'x.png'), Buffer.from('\x89PNG\r\n',
+                                                      'latin1'));
+    await p.goto(view());
+
+    const input = p.locator('input[type=file]').first();
+
+    await input.setInputFiles(lib.join(dir, 'x.png'));
+    await p.getByRole('alert').getByText(/x\.png: .*looks like a picture/)
+           .waitFor();
+    await input.setInputFiles(['a.folded', 'b.folded'].map(
+        n => lib.join(dir, n)));
+    assert.equal((await flame(p)).total, 42);
+    await p.getByText('a.folded is folded text; b.folded is folded text.')
+           .waitFor();
+    await p.getByRole('button', { name: /^Show what changed from a/ }).click();
+    await p.locator('.pill', { hasText: /^grew 18/ }).waitFor();
+    await p.getByRole('button', { name: 'Vanished' }).click();
+    await until(() => p.evaluate(() => globalThis.__flame.flame.lay.size[0]
+                                       === 2), 'what is no more');
 });
 
 
@@ -428,7 +567,7 @@ test('focus, ignore and invert count anew', opt, async t => {
 });
 
 
-test('a difference names the leak of the demo', { ...opt, timeout: 60000 },
+test('a difference names the leak of the demo', opt,
      async t => {
     const p = await b.page(t);
     const heap = async name => {
@@ -470,11 +609,16 @@ test('CPU profiles of two processes are compared by share', opt,
     await p.getByText('a file').locator('input').setInputFiles(
         lib.join(dir, 'cpu.pb.gz'));
     await p.locator('.pill', { hasText: / each$/ }).waitFor();
-    assert.equal(await p.getByRole('button', { name: 'Normalize' })
-                        .getAttribute('aria-pressed'), 'true');
-    await p.getByRole('button', { name: 'Normalize' }).click();
+
+    const by = p.getByLabel('Compare by');
+
+    assert.equal(await by.inputValue(), 'total');
+    await by.selectOption('none');
     await p.locator('.pill', { hasText: /^(grew|shrank|the same) / })
            .waitFor();
+    assert.match(p.url(), /norm=none/);
+    await by.selectOption('second');
+    await p.locator('.pill', { hasText: / in as long a time$/ }).waitFor();
 });
 
 
