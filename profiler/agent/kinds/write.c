@@ -203,6 +203,14 @@ pprof_job_maps(struct pprof_job *job, struct pprof_maps *maps)
         return -1;
     }
 
+    if (errno == EACCES || errno == EPERM) {
+        pprof_answer_error(&job->answer, 500, "the program's mappings cannot "
+                           "be read: it lets nobody look at it (it is not "
+                           "dumpable, or Yama or hidepid= keep others out); "
+                           "start it as root, or let CAP_SYS_PTRACE be had");
+        return -1;
+    }
+
     pprof_answer_error(&job->answer, 500, "the program's mappings cannot be "
                        "read: %s", strerrordesc_np(errno));
 
