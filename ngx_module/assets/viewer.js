@@ -430,11 +430,12 @@ async function take(all, bases, names = []) {
 
 
 async function countRequests() {
-    const { profile: p, base: b } = state;
+    const { profile: p, base: b } = state, { src, base } = wantedSources();
 
-    if (p.duration && b.duration && p.requests === undefined) {
-        const { src, base } = wantedSources();
-
+    /* of files nobody knows */
+    if (src[0] && base[0] && p.duration && b.duration
+        && p.requests === undefined)
+    {
         [p.requests, b.requests] = await Promise.all([
             requests(history, src[0], p), requests(history, base[0], b)]);
     }
@@ -456,7 +457,8 @@ function firstType(p, kind) {
 
 function use() {
     const { profile: p, base: b } = state;
-    const src = params('src'), kind = src[0] ? kindOf(source(src[0])) : '';
+    const src = params('src'), kind = src[0] ? kindOf(source(src[0]))
+                                             : state.cpu ? 'profile' : '';
 
     about(ui.about, p, b, state.names.join(' + ')
           || src.map(s => peerOf(source(s))[1]).filter(Boolean).join(' + '));
