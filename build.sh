@@ -59,7 +59,7 @@ PKG_TEST=(libevent-dev wrk curl golang-go lighttpd binutils
           libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql
-          apache2-bin haproxy unbound bind9 php-cli
+          apache2-bin haproxy unbound bind9 php-cli libjemalloc-dev
           libnginx-mod-http-image-filter libnginx-mod-http-xslt-filter)
 PKG_FUZZ=(clang libclang-rt-dev)
 PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
@@ -75,7 +75,7 @@ PKG_NGINX_TESTS=(perl libio-socket-ssl-perl libnet-ssleay-perl
 PKG_NGINX_MODS=(libnginx-mod-http-{geoip,image-filter,perl,xslt-filter}
                 libnginx-mod-{mail,stream,stream-geoip})
 # Debian has these in some of its suites only.
-PKG_TEST_MAY=(google-perftools)
+PKG_TEST_MAY=(google-perftools libmimalloc2.0 libmimalloc3)
 
 APT_WAIT=${APT_WAIT:-600}   # seconds for another apt-get to end
 
@@ -628,6 +628,7 @@ lint)
     # the value is there, memory that a list owns, &local as an argument
     run cppcheck "${checks[@]}" --std=c11 -D__x86_64__ -D'ElfW(x)=Elf64_##x' \
         --suppress=uninitvar:profiler/agent/kinds/heap.c \
+        --suppress=uninitvar:profiler/agent/kinds/heap_sample.c \
         --suppress=memleak:profiler/agent/encode/profile.c \
         --suppress=returnDanglingLifetime:profiler/agent/symbols/demangle.c \
         -I profiler -I profiler/agent -I profiler/include profiler

@@ -22,6 +22,7 @@
 
 #include "agent/family.h"
 #include "agent/target.h"
+#include "guest/heap.h"
 #include "guest/page.h"
 #include "guest/raw.h"
 #include "guest/rest.h"
@@ -315,9 +316,19 @@ pprof_outside_start(const char *listen, const struct pprof_options *options,
         return -1;
     }
 
+    const bool tcmalloc = pprof_tcmalloc_is();
+    const char *const engine = pprof_env_get("PPROF_HEAP_ENGINE");
+
+    /* who is linked with gperftools and knows of us has tcmalloc's own */
+    if (tcmalloc && !preload
+        && (engine == NULL || strcmp(engine, "pprof") != 0))
+    {
+        pprof_heap_renounce();
+    }
+
     int error = prepare(&s, listen, options, preload, text, sizeof(text));
 
-    if (error == 0 && pprof_rest_attach(s.page_fd, pprof_tcmalloc_is()) == -1)
+    if (error == 0 && pprof_rest_attach(s.page_fd, tcmalloc) == -1)
     {
         error = errno;
 

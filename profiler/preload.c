@@ -16,10 +16,12 @@
 #include "pprof.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest/command.h"
 #include "guest/events.h"
+#include "guest/heap.h"
 #include "guest/rest.h"
 #include "guest/tcmalloc.h"
 #include "inside.h"
@@ -43,6 +45,31 @@ close_environment(char **envp)
 }
 
 
+/*
+ * Who allocates with tcmalloc and told it to sample has that sample, and not
+ * two.
+ */
+static void
+begin_heap(void)
+{
+    const char *const period = pprof_env_get("PPROF_HEAP_SAMPLE");
+    const char *const engine = pprof_env_get("PPROF_HEAP_ENGINE");
+    const char *const own = pprof_env_get("TCMALLOC_SAMPLE_PARAMETER");
+
+    const bool tcmalloc = engine != NULL ? strcmp(engine, "tcmalloc") == 0
+                          : own != NULL && strtoull(own, NULL, 10) > 0;
+
+    if ((period != NULL && strtoull(period, NULL, 10) == 0)
+        || (tcmalloc && pprof_tcmalloc_is()))
+    {
+        pprof_heap_renounce();
+
+    } else if (period != NULL) {
+        (void) pprof_heap_period(strtoull(period, NULL, 10));
+    }
+}
+
+
 /* glibc's constructors are called with what main() gets. */
 __attribute__((constructor)) static void
 preload(int argc, char **argv, char **envp)
@@ -51,6 +78,8 @@ preload(int argc, char **argv, char **envp)
     (void) argv;
 
     pprof_env_remember();
+
+    begin_heap();
 
     const char *const listen = pprof_env_get("PPROF_LISTEN");
 

@@ -79,7 +79,7 @@ sub bench {
 	unlike($r->{out}, qr/\bnan\b|\binf\b/i, "$name: all are numbers");
 }
 
-bench('library', $_) for qw/ locks unwind heap programs kinds guest /;
+bench('library', $_) for qw/ locks unwind malloc heap programs kinds guest /;
 
 SKIP: {
 	skip 'no valgrind, wrk or module', 1

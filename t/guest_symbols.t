@@ -21,7 +21,11 @@ my %common = map { $_ => 1 } qw/
 # and what each may use of this room
 my %own = (
 	'stackmap' => [qw/ mmap munmap /],	# _create and _free only
-	'unwind' => [qw/ pprof_bounds pprof_cfi_shared /],
+	'unwind' => [qw/ pprof_bounds pprof_cfi_look pprof_cfi_shared /],
+	'cfi_look' => [qw/ _dl_find_object pprof_cfi_rows_begin
+		pprof_cfi_rows_one /],
+	'sites' => [],
+	'live' => [],
 	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add
 		pprof_newborn_row mmap /],
 
@@ -38,6 +42,17 @@ my %own = (
 		pprof_stackmap_add pprof_stackmap_read pprof_stackmap_lost
 		pprof_stackmap_create pprof_stackmap_free pprof_unwind_here
 		pprof_unwind_init /],
+
+	# _begin runs in a constructor; division is the compiler's; getauxval() looks at what the kernel gave
+	'heap' => [qw/ __divti3 __udivti3 malloc free getauxval pprof_live_add
+		pprof_live_hashes pprof_live_take pprof_malloc_next
+		pprof_own_here pprof_sites_add pprof_sites_get
+		pprof_unwind_guess pprof_unwind_thin /],
+	'malloc' => [qw/ abort dlclose dlopen dlsym pprof_heap_add
+		pprof_heap_begin pprof_heap_due pprof_heap_left
+		pprof_heap_remove pprof_heap_resume pprof_heap_return
+		pprof_heap_suspend pprof_heap_take pprof_live_guard
+		pprof_live_hashes /],
 
 	# and libc's own functions behind those that are interposed
 	'locks' => [qw/ dlsym dlvsym pprof_events_clock pprof_events_hook

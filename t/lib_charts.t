@@ -31,7 +31,7 @@ subtest 'rings' => sub {
 # 60 MB, three descriptors and a busy half of a CPU, when a file appears
 
 my $app = Debug::App->start(
-	cmd => ["$build/pprof-run", '-l', "unix:$sock", $^X,
+	cmd => ["$build/pprof-run", '--tcmalloc', '-l', "unix:$sock", $^X,
 		'-MTime::HiRes=time,sleep', '-e',
 		'sleep 0.05 until -e $ARGV[0]; my $x = "a" x 60e6; my @f;
 		open $f[$_], "<", "/dev/null" for 0 .. 2;
@@ -149,6 +149,22 @@ is($r->{status}, 405, 'POST');
 is($r->{headers}{allow}, 'GET, HEAD', 'POST: Allow');
 
 is($app->stop(), 128 + 15, 'stopped');
+
+# another allocator: what is in use is estimated, what it holds is not told
+
+$sock = "$dir/libc.pprof";
+$app = Debug::App->start(cmd => ["$build/pprof-run", '-l', "unix:$sock", $^X,
+	'-e', 'my $x = "a" x 60e6; sleep 60'], ready => { unix => $sock });
+
+ok(Debug::Nginx::wait_for(sub {
+	$d = data(0);
+	return @{$d->{BytesAllocated}}
+		&& $d->{BytesAllocated}[-1]{Value} > 55e6;
+}, 20), 'libc: BytesAllocated');
+cmp_ok($d->{BytesAllocated}[-1]{Value}, '<', 150e6, 'libc: and no more');
+cmp_ok($d->{Pprof}[-1]{Heap}, '>', 0, 'libc: samples');
+ok(!exists $d->{Process}[-1]{HeapHeld}, 'libc: no HeapHeld');
+$app->stop();
 
 done_testing();
 

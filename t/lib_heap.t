@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
-# The heap profile of an unmodified program: live bytes, deltas, and what is
-# said when there is none.
+# The heap profile from gperftools' tcmalloc, its own sample: live bytes,
+# deltas, growth, who allocates; and what is said when there is none.  What
+# libpprof samples itself, whichever the allocator: heap_*.t.
 
 ###############################################################################
 
@@ -70,7 +71,8 @@ my ($app, $sock, $r, $raw, $sum);
 	. ' my $more; $SIG{USR1} = sub { push @x, "b" x 100_000 for 1 .. 500;'
 	. ' $| = 1; print STDOUT "done\n" };'
 	. ' $SIG{USR2} = sub { splice @x, 0, 1000; print STDOUT "freed\n" };'
-	. ' print STDOUT "ready\n"; $| = 1; print ""; sleep 1 while 1');
+	. ' print STDOUT "ready\n"; $| = 1; print ""; sleep 1 while 1',
+	'--tcmalloc');
 
 ok(Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 60), 'allocated');
 
@@ -156,7 +158,7 @@ $app->stop();
 
 $sock = "$dir/allocs.pprof";
 $app = Debug::App->start(cmd => ["$build/pprof-run", '-l', "unix:$sock",
-	"$build/t/app/contend", 'allocs'], ready => { unix => $sock });
+	'--tcmalloc', "$build/t/app/contend", 'allocs'], ready => { unix => $sock });
 
 $r = ask($sock, '/debug/pprof/allocs');
 is($r->{status}, 501, 'allocs: off');
@@ -207,7 +209,7 @@ $app->stop();
 # a program with a little memory: the first 16 MiB count as well
 
 ($app, $sock) = program('my @x; push @x, "a" x 100_000 for 1 .. 640;'
-	. ' $| = 1; print "ready\n"; sleep 1 while 1', '-s', '16384');
+	. ' $| = 1; print "ready\n"; sleep 1 while 1', '--tcmalloc', '-s', '16384');
 ok(Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 10), '64 MB');
 
 SKIP: {
@@ -233,9 +235,9 @@ is(ask($sock, '/debug/pprof/heap?seconds=1')->{status}, 501,
 	'sampling is off: delta');
 $app->stop();
 
-($app, $sock) = program('sleep 60', '--no-tcmalloc');
+($app, $sock) = program('sleep 60');
 
-for my $kind (qw/ heap growth /) {
+for my $kind (qw/ growth /) {
 	$r = ask($sock, "/debug/pprof/$kind");
 	is($r->{status}, 501, "$kind without tcmalloc");
 	like($r->{body}, qr/^the program does not allocate with tcmalloc; /,

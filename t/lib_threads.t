@@ -27,7 +27,7 @@ sub program {
 	my $sock = "$dir/" . ++$n . '.pprof';
 
 	my $app = Debug::App->start(
-		cmd => ["$build/pprof-run", '-l', "unix:$sock",
+		cmd => ["$build/pprof-run", '--tcmalloc', '-l', "unix:$sock",
 			"$build/t/app/contend", @$args],
 		env => \%env, ready => { unix => $sock });
 

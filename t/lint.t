@@ -218,6 +218,8 @@ SKIP: {
 
 	my @hooks = map { /\bpthread_\w+|\bsem_\w+|\b(?:thrd|mtx|cnd)_\w+|\bsigprocmask/g }
 		map { $text{"profiler/guest/$_.c"} } qw/ locks create mask /;
+	push @hooks, $text{'profiler/guest/malloc.c'}
+		=~ /^(?:EXPORT .*\n|(?:NEW|DELETE|ALIGNED|PAGES)\()(\w+)/mg;
 	push @hooks, qw/ prctl syscall /,
 		$text{'profiler/guest/aside.c'} =~ /^ASIDE\((\w+)/mg;
 	my %may = map { $_ => 1 } @api, @hooks;

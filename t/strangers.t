@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # Strangers: programs from Debian's packages and of ours, each as it is and
-# under pprof-run while everything is asked for.  Whatever a program prints,
+# under pprof-run while everything is asked for, and its memory is sampled a
+# hundred times as often as usual.  Whatever a program prints,
 # how it ends, which descriptors it has, what those see that it executes: the
 # same.
 #
@@ -20,6 +21,7 @@ use Time::HiRes qw/ sleep time /;
 
 use lib 't/lib';
 use Debug::Nginx;
+use Debug::Heap;
 use Debug::Kinds;
 
 ###############################################################################
@@ -109,6 +111,47 @@ char *swap(char *p) { free(p); return strdup("its"); }
 END
 		return !system "cc -shared -fPIC -o $dir/plugin.so $dir/plugin.c";
 	});
+
+for (['deeply bound'], ['in a namespace of its own', 'apart']) {
+	my ($how, @apart) = @$_;
+
+	row("memory that crosses to a plugin $how", [$stranger, 'crossing',
+		"$dir/crossing.so", @apart], make => sub {
+			Debug::Nginx::write_file("$dir/crossing.c", <<'END');
+#include <stdlib.h>
+void *get(size_t size) { return malloc(size); }
+void *more(void *p, size_t size) { return realloc(p, size); }
+void give(void *p) { free(p); }
+END
+			return !system "cc -O0 -shared -fPIC -o $dir/crossing.so"
+				. " $dir/crossing.c";
+		});
+}
+
+# allocators that somebody has chosen
+
+for my $name (qw/ libjemalloc.so.2 libmimalloc.so.2.0 libmimalloc.so.3
+	libtcmalloc.so.4 /)
+{
+	my $path = Debug::Heap::library($name) // next;
+
+	row("$name preloaded", ['/usr/bin/python3', '-c', <<'END'],
+import json, threading
+rows = [dict(n=i, s='x' * (i % 3000)) for i in range(20000)]
+done = []
+def work(k):
+    done.append(sum(len(json.dumps(r)) for r in rows[k::4]))
+threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(sum(done), len(json.loads(json.dumps(rows))))
+END
+		env => { LD_PRELOAD => $path, PYTHONMALLOC => 'malloc' },
+		need => ['/usr/bin/python3']);
+
+	row("$name: mallocx() and free()", [$stranger, 'mallocx'],
+		env => { LD_PRELOAD => $path }) if $name =~ /jemalloc/;
+}
 
 # shells
 
@@ -599,7 +642,7 @@ sub start_one {
 	my ($row, $n, $how, $cmd) = @_;
 	my $d = "$dir/$n-$how";
 	my @run = $how eq 'under' ? ($run, '-l', "unix:$dir/$n.%p.s",
-		$row->{children} ? '--children' : (), '--no-tcmalloc', '--') : ();
+		$row->{children} ? '--children' : (), '-s', 4096, '--') : ();
 
 	Debug::Nginx::write_file("$d.in", $row->{stdin} // '');
 	return Debug::Nginx::spawn([@run, @$cmd], cwd => $d, in => "$d.in",

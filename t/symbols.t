@@ -531,7 +531,9 @@ SKIP: {
 		}
 	}
 
-	my @known = grep { @{ $theirs[$_] } } 0 .. $#asked;
+	# where that has a file and no line, there is nothing to agree on
+	my @known = grep { @{ $theirs[$_] } && "@{ $theirs[$_] }" !~ /\?/ }
+		0 .. $#asked;
 	my @same = grep { "@{ $theirs[$_] }" eq "@{ $ours[$_] // [] }" } @known;
 	my $n = grep { @{ $theirs[$_] } > 1 } @known;
 

@@ -21,6 +21,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -28,6 +29,7 @@
 #include <unistd.h>
 
 #include "guest/rest.h"
+#include "guest/unwind.h"
 
 
 #define EXPORT  __attribute__((visibility("default"), noinline))
@@ -90,6 +92,10 @@ static void
 come_back(bool was, bool sealed)
 {
     const int error = errno;
+
+    if (sealed) {
+        atomic_store(&pprof_unwind_sealed, true);
+    }
 
     pprof_rest_back(was, sealed);
     errno = error;

@@ -1,11 +1,15 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "guest/bounds.h"
 #include "guest/own.h"
 #include "guest/unwind.h"
 
+
+enum { DESCRIPTOR_WORDS = 2048 / sizeof(uintptr_t) };   /* surely there */
 
 /* One thread's look at its own descriptor. */
 struct probe {
@@ -100,13 +104,68 @@ look_in_thread(size_t size, size_t guard)
 }
 
 
-int
-pprof_unwind_init(void)
+static void
+find_main_top(void)
 {
     if (pprof_bounds.main_top == 0) {
         /* 16 random bytes that the kernel puts above the first frame */
         pprof_bounds.main_top = getauxval(AT_RANDOM) & ~(uintptr_t) 15;
     }
+}
+
+
+/*
+ * glibc gives the main thread's descriptor no block, the end of the stack for
+ * its size, and no guard.  One such place and no other is believed; where it
+ * is used, what stands there is held against the stack pointer.
+ */
+__attribute__((no_sanitize("address", "thread"))) int
+pprof_unwind_guess(void)
+{
+#if defined(__x86_64__)
+    extern void *__libc_stack_end __attribute__((weak));
+
+    const uintptr_t *words;
+    size_t           found = 0;
+
+    find_main_top();
+
+    if (pprof_bounds.known) {
+        return 0;
+    }
+
+    if (&__libc_stack_end == NULL
+        || syscall(SYS_gettid) != (long) getpid())
+    {
+        return -1;
+    }
+
+    __asm__("movq %%fs:0, %0" : "=r" (words));
+
+    for (size_t i = 1; i + 1 < DESCRIPTOR_WORDS; i++) {
+        if (words[i] == (uintptr_t) __libc_stack_end && words[i - 1] == 0
+            && words[i + 1] == 0)
+        {
+            pprof_bounds.offset = (intptr_t) ((i - 1) * sizeof(*words));
+            found++;
+        }
+    }
+
+    pprof_bounds.known = found == 1;
+
+    return found == 1 ? 0 : -1;
+#else
+    find_main_top();
+
+    return pprof_bounds.known ? 0 : -1;
+#endif
+}
+
+
+int
+pprof_unwind_init(void)
+{
+    find_main_top();
 
     if (pprof_bounds.known) {
         return 0;

@@ -4,6 +4,7 @@
 #include "guest/ask.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
+#include "guest/heap.h"
 #include "guest/own.h"
 #include "guest/sampler.h"
 #include "guest/tick.h"
@@ -19,4 +20,5 @@ pprof_capture_child(void)
     pprof_ask_child();
     pprof_events_child();
     pprof_allocs_child();
+    pprof_heap_child();
 }

@@ -40,13 +40,14 @@ open_at(const struct build *build, size_t at)
 static bool
 read_cie(struct build *build, size_t at)
 {
-    struct pprof_dwarf in = open_at(build, at), entry;
+    struct pprof_dwarf     in = open_at(build, at), entry;
+    struct pprof_cfi_rules remembered[PPROF_CFI_REMEMBERED];
 
     if (build->cie_at != at) {
         build->cie_at = at;
         build->cie_good = pprof_dwarf_entry(&in, &entry)
                           && pprof_dwarf_cie(entry, &build->cie.head)
-                          && pprof_cfi_rows_begin(&build->cie);
+                          && pprof_cfi_rows_begin(&build->cie, remembered);
     }
 
     return build->cie_good;

@@ -11,7 +11,6 @@ enum { REG_FP = 29, REG_SP = 31, REG_RA = 30 };
 #endif
 
 enum {
-    REMEMBERED = 16,                    /* depth of remember_state */
     CIE_PROGRAM_MAX = 512               /* bytes of a CIE's instructions */
 };
 
@@ -404,21 +403,39 @@ put_row(struct pprof_cfi_rows *rows, struct pprof_cfi_row row)
 
 /* Where execute() is. */
 struct machine {
-    struct pprof_cfi_rows       *rows;  /* NULL: a CIE's own instructions */
+    struct pprof_cfi_rows       *rows;  /* where they go */
+    struct pprof_cfi_row        *row;   /* or the last of them; neither: a
+                                           CIE's own instructions */
     const struct pprof_cfi_cie  *cie;
     struct pprof_cfi_rules       rules;
     uintptr_t                    start; /* of the text */
     uint64_t                     pc;    /* from there */
     uint64_t                     limit;
+    struct pprof_cfi_rules      *remembered;    /* PPROF_CFI_REMEMBERED */
     bool                         done;
 };
+
+
+static void
+put(struct machine *machine, const struct pprof_cfi_rules *rules, bool signal)
+{
+    const struct pprof_cfi_row row = make_row((uint32_t) machine->pc, rules,
+                                              signal);
+
+    if (machine->row != NULL) {
+        *machine->row = row;
+
+    } else {
+        put_row(machine->rows, row);
+    }
+}
 
 
 /* Rows are made when the location moves on. */
 static void
 advance(struct machine *machine, uint64_t delta)
 {
-    if (machine->rows == NULL) {
+    if (machine->rows == NULL && machine->row == NULL) {
         /* a CIE has no location */
         machine->done = true;
         return;
@@ -428,8 +445,7 @@ advance(struct machine *machine, uint64_t delta)
         return;
     }
 
-    put_row(machine->rows, make_row((uint32_t) machine->pc, &machine->rules,
-                                    machine->cie->head.signal));
+    put(machine, &machine->rules, machine->cie->head.signal);
 
     if (delta >= machine->limit - machine->pc) {
         machine->pc = machine->limit;
@@ -459,7 +475,7 @@ execute(struct machine *machine, struct pprof_dwarf in)
     const struct pprof_cfi_cie   *cie = machine->cie;
     const struct pprof_dwarf_cie *head = &cie->head;
     struct pprof_cfi_rules       *rules = &machine->rules;
-    struct pprof_cfi_rules        remembered[REMEMBERED];
+    struct pprof_cfi_rules       *remembered = machine->remembered;
     unsigned                      depth = 0;
 
     while (in.p < in.end && !machine->done) {
@@ -535,7 +551,7 @@ execute(struct machine *machine, struct pprof_dwarf in)
             break;
 
         case 0x0a:                              /* remember_state */
-            if (depth == REMEMBERED) {
+            if (depth == PPROF_CFI_REMEMBERED) {
                 return false;
             }
             remembered[depth++] = *rules;
@@ -624,7 +640,8 @@ execute(struct machine *machine, struct pprof_dwarf in)
 
 
 bool
-pprof_cfi_rows_begin(struct pprof_cfi_cie *cie)
+pprof_cfi_rows_begin(struct pprof_cfi_cie *cie,
+    struct pprof_cfi_rules *remembered)
 {
     const struct pprof_dwarf program = cie->head.program;
 
@@ -636,6 +653,7 @@ pprof_cfi_rows_begin(struct pprof_cfi_cie *cie)
 
     struct machine machine = {
         .cie = cie,
+        .remembered = remembered,
         .rules = { .kind = PPROF_CFI_STOP, .fp = PPROF_CFI_FP_SAME,
                    .ra = PPROF_CFI_RA_LINK },
     };
@@ -650,32 +668,64 @@ pprof_cfi_rows_begin(struct pprof_cfi_cie *cie)
 }
 
 
+/* The last row, where the instructions did not say where that ends. */
+static void
+run(struct machine *machine, struct pprof_dwarf program)
+{
+    static const struct pprof_cfi_rules stop = { .kind = PPROF_CFI_STOP };
+
+    if (!execute(machine, program)) {
+        machine->rules = stop;
+    }
+
+    if (!machine->done) {
+        put(machine, &machine->rules,
+            machine->cie->head.signal
+            && machine->rules.kind != PPROF_CFI_STOP);
+    }
+}
+
+
 void
 pprof_cfi_rows_add(struct pprof_cfi_rows *rows,
     const struct pprof_cfi_cie *cie, struct pprof_dwarf program,
     uintptr_t start, uint64_t pc, uint64_t limit)
 {
     static const struct pprof_cfi_rules none = { .kind = PPROF_CFI_NONE };
-    static const struct pprof_cfi_rules stop = { .kind = PPROF_CFI_STOP };
 
+    struct pprof_cfi_rules remembered[PPROF_CFI_REMEMBERED];
     struct machine machine = {
         .rows = rows,
         .cie = cie,
+        .remembered = remembered,
         .rules = cie->initial,
         .start = start,
         .pc = pc,
         .limit = limit,
     };
 
-    if (!execute(&machine, program)) {
-        machine.rules = stop;
-    }
-
-    if (!machine.done) {
-        put_row(rows, make_row((uint32_t) machine.pc, &machine.rules,
-                               cie->head.signal
-                               && machine.rules.kind != PPROF_CFI_STOP));
-    }
-
+    run(&machine, program);
     put_row(rows, make_row((uint32_t) machine.limit, &none, false));
+}
+
+
+struct pprof_cfi_row
+pprof_cfi_rows_one(const struct pprof_cfi_cie *cie,
+    struct pprof_dwarf program, uintptr_t start, uint64_t pc, uint64_t at,
+    struct pprof_cfi_rules *remembered)
+{
+    struct pprof_cfi_row row = { .cfa = PPROF_CFI_STOP };
+    struct machine machine = {
+        .row = &row,
+        .cie = cie,
+        .remembered = remembered,
+        .rules = cie->initial,
+        .start = start,
+        .pc = pc,
+        .limit = at + 1,
+    };
+
+    run(&machine, program);
+
+    return row;
 }

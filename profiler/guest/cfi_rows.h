@@ -2,7 +2,7 @@
  * From call frame instructions to rows: what DWARF says of one function, as
  * the table of cfi.h keeps it.
  *
- * GUEST ROOM, but for the serving thread and the controller only.
+ * GUEST ROOM, but where it says serving thread or controller.
  *
  * Nothing that is read is trusted: what cannot be understood, or is more than
  * a row can say, becomes rows of kind STOP.
@@ -20,6 +20,8 @@
 #include "base/dwarf.h"
 #include "guest/cfi.h"
 
+
+enum { PPROF_CFI_REMEMBERED = 16 };     /* depth of remember_state */
 
 /* The rules in force at one address. */
 struct pprof_cfi_rules {
@@ -66,10 +68,12 @@ bool pprof_cfi_rows_reserve(struct pprof_cfi_rows *rows, size_t count);
 /*
  * Runs the instructions of CIE's head, which give its initial rules.  Returns
  * false when they cannot be understood: nor can those of its functions.
+ * REMEMBERED is room for PPROF_CFI_REMEMBERED.
  *
- * Context: serving thread or controller.
+ * Context: async-signal-safe.
  */
-bool pprof_cfi_rows_begin(struct pprof_cfi_cie *cie);
+bool pprof_cfi_rows_begin(struct pprof_cfi_cie *cie,
+    struct pprof_cfi_rules *remembered);
 
 
 /*
@@ -82,5 +86,16 @@ bool pprof_cfi_rows_begin(struct pprof_cfi_cie *cie);
 void pprof_cfi_rows_add(struct pprof_cfi_rows *rows,
     const struct pprof_cfi_cie *cie, struct pprof_dwarf program,
     uintptr_t start, uint64_t pc, uint64_t limit);
+
+
+/*
+ * Returns the one row of such a function that is valid at AT, which is in it.
+ * REMEMBERED as above.
+ *
+ * Context: async-signal-safe.
+ */
+struct pprof_cfi_row pprof_cfi_rows_one(const struct pprof_cfi_cie *cie,
+    struct pprof_dwarf program, uintptr_t start, uint64_t pc, uint64_t at,
+    struct pprof_cfi_rules *remembered);
 
 #endif

@@ -13,6 +13,7 @@
 #include "guest/capture.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
+#include "guest/heap.h"
 #include "guest/raw.h"
 #include "guest/sampler.h"
 #include "guest/stackmap.h"
@@ -304,6 +305,38 @@ read_allocs(struct pprof_out *out)
 
 
 static void
+put_site(void *arg, const struct pprof_site *site)
+{
+    const struct pprof_row row = {
+        .depth = site->depth,
+        .count = atomic_load(&site->objects),
+        .value = atomic_load(&site->bytes),
+        .more = {
+            atomic_load(&site->live_objects), atomic_load(&site->live_bytes)
+        }
+    };
+
+    put(arg, &row, site->pcs);
+}
+
+
+static void
+read_heap(struct pprof_out *out)
+{
+    const struct pprof_heap_told told = pprof_heap_tell();
+
+    pprof_sites_read(put_site, out);
+    out->results[0] = told.period;
+    out->results[1] = told.in_front;
+    out->results[2] = told.since;
+    out->results[3] = told.allocator;
+    out->results[4] = told.missed;
+    out->results[5] = told.skipped;
+    out->results[6] = told.unplaced;
+}
+
+
+static void
 put_asked(void *arg, size_t index, const uintptr_t *pcs, size_t depth)
 {
     const struct pprof_row row = {
@@ -437,6 +470,13 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
 
     case PPROF_OP_CODE:
         return take_code(args, out);
+
+    case PPROF_OP_HEAP:
+        return pprof_heap_period(args[0]);
+
+    case PPROF_OP_HEAP_READ:
+        read_heap(out);
+        return 0;
 
     case PPROF_OP_ALLOCS:
         return sample_allocs(args[0]);

@@ -27,7 +27,7 @@
 
 
 #define PPROF_PAGE_MAGIC    UINT64_C(0x316567617066707f)    /* "\x7fpfpage1" */
-#define PPROF_PAGE_VERSION  1
+#define PPROF_PAGE_VERSION  2
 
 /* Handed from pprof-run to the program: "descriptor:inode". */
 #define PPROF_PAGE_ENV      "PPROF_PAGE"
@@ -73,6 +73,13 @@ enum pprof_op {
     PPROF_OP_CODE,                      /* (offset in the area, enum
                                            pprof_code_use) → (address of the
                                            area; is the old unused) */
+    PPROF_OP_HEAP,                      /* (period); 0: no more; ENOSYS: our
+                                           malloc is not the program's, ENOSPC:
+                                           too many periods */
+    PPROF_OP_HEAP_READ,                 /* → rows with MORE; (period, is ours
+                                           in front, since, an address in the
+                                           malloc behind it, missed, skipped,
+                                           unplaced) */
     PPROF_OP_ALLOCS,                    /* (period); 0: no more */
     PPROF_OP_ALLOCS_READ,               /* → rows; (lost count, lost value,
                                            an address within tcmalloc) */
@@ -105,6 +112,8 @@ struct pprof_row {
     uint64_t  tag;
     uint64_t  count;
     uint64_t  value;
+    uint64_t  more[2];                  /* HEAP_READ: of COUNT objects and
+                                           VALUE bytes, those in use */
     uint32_t  tid;
     char      name[16];                 /* the thread's; ends with a zero */
     char      lost[36];                 /* why there is no stack; "": there
@@ -158,6 +167,7 @@ struct pprof_page {
     _Atomic uint32_t  ordinary;         /* the thread is libc's: tcmalloc's
                                            own sample and such may be asked */
     _Atomic uint32_t  hooked;           /* bit n: enum pprof_event n is seen */
+    _Atomic uint64_t  heap_sums;        /* address of struct pprof_heap_sums */
     struct pprof_life life;
 
     /* by the agent, but for DONE and what belongs to it */
@@ -183,6 +193,6 @@ struct pprof_page {
 
 _Static_assert(sizeof(struct pprof_page) <= PPROF_HEAD_SIZE,
                "the head is one page");
-_Static_assert(sizeof(struct pprof_row) == 88, "rows are packed by hand");
+_Static_assert(sizeof(struct pprof_row) == 104, "rows are packed by hand");
 
 #endif

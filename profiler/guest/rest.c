@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "guest/command.h"
 #include "guest/events.h"
+#include "guest/heap.h"
 #include "guest/own.h"
 #include "guest/raw.h"
 #include "guest/sampler.h"
@@ -352,6 +353,7 @@ be_there(struct pprof_page *page, uint32_t tid)
     }
 
     atomic_store(&page->hooked, hooked);
+    atomic_store(&page->heap_sums, (uintptr_t) &pprof_heap_sums);
     atomic_store(&page->ordinary, rest.ordinary);
     atomic_store(&page->tid, tid);
     atomic_store(&page->rest, PPROF_REST_READY);

@@ -5,6 +5,7 @@
 
 #include "guest/bounds.h"
 #include "guest/cfi.h"
+#include "guest/cfi_look.h"
 #include "guest/raw.h"
 #include "guest/unwind.h"
 
@@ -41,6 +42,10 @@ struct walker {
     bool                      searched; /* for a return address, once */
     const struct pprof_memory *memory;  /* that copy */
 
+    /* room for looking at what no table has; NULL: it is not looked at */
+    struct pprof_cfi_room    *room;
+    bool                      quiet;    /* no system calls */
+
     /* words from low to high are at address + bias */
     uintptr_t                 low;
     uintptr_t                 high;
@@ -51,6 +56,8 @@ struct walker {
 
 
 struct pprof_bounds pprof_bounds;
+
+_Atomic bool  pprof_unwind_sealed;
 
 
 static inline uintptr_t
@@ -113,7 +120,7 @@ set_stack(struct walker *walker, bool own)
 
     walker->low = 0;
     walker->high = 0;
-    walker->windowed = true;
+    walker->windowed = !walker->quiet;
 }
 
 
@@ -283,6 +290,10 @@ read_code(const struct walker *walker, uintptr_t addr, void *buf, size_t len)
     if (walker->copied && walker->memory->code != NULL) {
         return walker->memory->code(walker->memory->arg, addr, buf, len)
                == len;
+    }
+
+    if (walker->quiet) {
+        return false;
     }
 
     /* the module may be unloaded at this moment */
@@ -469,6 +480,15 @@ step_chain(struct walker *walker)
     /* code without rows may use the register for anything */
     if (walker->cfi != NULL && pprof_cfi_find(walker->cfi, pc) != NULL
         && !is_return_address(walker, pc))
+    {
+        return false;
+    }
+
+    struct pprof_cfi_row row;
+
+    /* a caller is in a function, or in code of no object */
+    if (walker->room != NULL
+        && pprof_cfi_look(pc - 1, &row, walker->room) == PPROF_CFI_NO_ROW)
     {
         return false;
     }
@@ -761,19 +781,30 @@ walk(struct walker *walker, uintptr_t *pcs, size_t max)
             module = pprof_cfi_find(walker->cfi, at);
         }
 
-        if (module == NULL) {
-            if (++unknown > UNKNOWN_MAX) {
-                break;
-            }
+        struct pprof_cfi_row looked;
+        bool                 known = module != NULL;
 
-        } else {
-            unknown = 0;
+        if (known) {
             row = find_row(module, at);
+
+        } else if (walker->room != NULL) {
+            const enum pprof_cfi_found found
+                = pprof_cfi_look(at, &looked, walker->room);
+
+            known = found != PPROF_CFI_NO_MODULE;
+            row = found == PPROF_CFI_ROW ? &looked : NULL;
+        }
+
+        if (known) {
+            unknown = 0;
+
+        } else if (++unknown > UNKNOWN_MAX) {
+            break;
         }
 
         if (row == NULL) {
             if (!step_unknown(walker, module)) {
-                if (module != NULL && n < max) {
+                if (known && n < max) {
                     pcs[n++] = PPROF_UNWIND_UNKNOWN;
                 }
 
@@ -799,6 +830,8 @@ pprof_unwind_context(const ucontext_t *context, uintptr_t *pcs, size_t max)
     walker.exact = true;
     walker.copied = false;
     walker.searched = false;
+    walker.room = NULL;
+    walker.quiet = false;
 
 #if defined(__x86_64__)
     walker.pc = (uintptr_t) context->uc_mcontext.gregs[REG_RIP];
@@ -825,34 +858,54 @@ pprof_unwind_context(const ucontext_t *context, uintptr_t *pcs, size_t max)
 }
 
 
+/* What is known right here. */
+#if defined(__x86_64__)
+#define HERE(walker)                                                          \
+    __asm__ volatile("leaq 0(%%rip), %0\n\t"                                  \
+                     "movq %%rsp, %1\n\t"                                     \
+                     "movq %%rbp, %2"                                         \
+                     : "=&r" ((walker)->pc), "=&r" ((walker)->sp),            \
+                       "=&r" ((walker)->fp))
+#else
+#define HERE(walker)                                                          \
+    __asm__ volatile("adr %0, .\n\t"                                         \
+                     "mov %1, sp\n\t"                                        \
+                     "mov %2, x29"                                            \
+                     : "=&r" ((walker)->pc), "=&r" ((walker)->sp),            \
+                       "=&r" ((walker)->fp))
+#endif
+
+
+static size_t
+walk_here(struct walker *walker, uintptr_t *pcs, size_t max)
+{
+    walker->context = NULL;
+    walker->link = 0;
+    walker->fp_known = true;
+    walker->exact = true;
+    walker->copied = false;
+    walker->searched = false;
+    walker->quiet = atomic_load_explicit(&pprof_unwind_sealed,
+                                         memory_order_relaxed);
+
+    set_stack(walker, true);
+
+    walker->cfi = pprof_cfi_enter();
+    const size_t n = walk(walker, pcs, max);
+    pprof_cfi_leave();
+
+    return n;
+}
+
+
 __attribute__((noinline)) size_t
 pprof_unwind_here(uintptr_t *pcs, size_t max, size_t skip)
 {
     struct walker walker;
     uintptr_t     frames[PPROF_STACK_MAX + 8];
 
-#if defined(__x86_64__)
-    __asm__ volatile("leaq 0(%%rip), %0\n\t"
-                     "movq %%rsp, %1\n\t"
-                     "movq %%rbp, %2"
-                     : "=&r" (walker.pc), "=&r" (walker.sp),
-                       "=&r" (walker.fp));
-#else
-    __asm__ volatile("adr %0, .\n\t"
-                     "mov %1, sp\n\t"
-                     "mov %2, x29"
-                     : "=&r" (walker.pc), "=&r" (walker.sp),
-                       "=&r" (walker.fp));
-#endif
-
-    walker.context = NULL;
-    walker.link = 0;
-    walker.fp_known = true;
-    walker.exact = true;
-    walker.copied = false;
-    walker.searched = false;
-
-    set_stack(&walker, true);
+    HERE(&walker);
+    walker.room = NULL;
 
     /* our own frame is one to leave out */
     skip++;
@@ -865,9 +918,7 @@ pprof_unwind_here(uintptr_t *pcs, size_t max, size_t skip)
         skip = 8;
     }
 
-    walker.cfi = pprof_cfi_enter();
-    size_t n = walk(&walker, frames, max + skip);
-    pprof_cfi_leave();
+    const size_t n = walk_here(&walker, frames, max + skip);
 
     if (n <= skip) {
         return 0;
@@ -876,6 +927,27 @@ pprof_unwind_here(uintptr_t *pcs, size_t max, size_t skip)
     memcpy(pcs, frames + skip, (n - skip) * sizeof(*pcs));
 
     return n - skip;
+}
+
+
+struct room {
+    struct walker         walker;
+    struct pprof_cfi_room cfi;
+};
+
+_Static_assert(sizeof(struct room) <= sizeof(struct pprof_unwind_room),
+               "what a walk needs has room");
+
+
+__attribute__((noinline)) size_t
+pprof_unwind_thin(struct pprof_unwind_room *memory, uintptr_t *pcs, size_t max)
+{
+    struct room *const room = (struct room *) memory;
+
+    HERE(&room->walker);
+    room->walker.room = &room->cfi;
+
+    return walk_here(&room->walker, pcs, max);
 }
 
 
@@ -894,6 +966,8 @@ pprof_unwind_copy(const struct pprof_regs *regs,
     walker.exact = regs->exact;
     walker.copied = true;
     walker.searched = false;
+    walker.room = NULL;
+    walker.quiet = false;
     walker.windowed = false;
     walker.low = memory->low;
     walker.high = memory->high;

@@ -75,6 +75,15 @@ int pprof_unwind_init(void);
 
 
 /*
+ * The same without making threads, by the main thread's own record.  Returns
+ * 0, or -1.
+ *
+ * Context: constructor.
+ */
+int pprof_unwind_guess(void);
+
+
+/*
  * Walks from the registers in CONTEXT, as a signal handler gets it.  Writes at
  * most MAX addresses to PCS, the leaf first: its own address, then return
  * addresses.  Where a signal handler interrupted code further up, its address
@@ -96,6 +105,30 @@ size_t pprof_unwind_context(const ucontext_t *context, uintptr_t *pcs,
  * Context: async-signal-safe.
  */
 size_t pprof_unwind_here(uintptr_t *pcs, size_t max, size_t skip);
+
+
+/*
+ * Walks from where it is called as well, and writes that first.  What needs
+ * memory is in ROOM: some hundred bytes of the program's stack are used.  Code
+ * that no table has is looked up where it lies (cfi_look.h), so it needs none.
+ *
+ * Returns how many.
+ *
+ * Context: async-signal-safe.
+ */
+struct pprof_unwind_room {
+    _Alignas(16) unsigned char  bytes[2048];
+};
+
+size_t pprof_unwind_thin(struct pprof_unwind_room *room, uintptr_t *pcs,
+    size_t max);
+
+
+/*
+ * The program has sealed itself in: no walk makes a system call any more, and
+ * stacks that only the kernel could vouch for have one frame.
+ */
+extern _Atomic bool  pprof_unwind_sealed;
 
 
 /*

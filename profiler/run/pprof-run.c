@@ -45,8 +45,9 @@ static const char usage[] =
 "    -g group         of the unix socket, by name or number\n"
 "    -s bytes         one heap sample in so many bytes (524288); 0: none\n"
 "    --children       programs that the program executes are profiled too\n"
-"    --tcmalloc       the program allocates with gperftools' tcmalloc\n"
-"    --no-tcmalloc    leave the program its allocator\n"
+"    --tcmalloc       the program allocates with gperftools' tcmalloc, whose\n"
+"                     own sample is shown; else it keeps its allocator\n"
+"    --no-tcmalloc    it keeps it\n"
 "    -v               one line on stderr when it listens\n"
 "    -h, --help       this text\n"
 "\n"
@@ -571,7 +572,7 @@ start_agent(const struct settings *s, const char *name, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct settings s = { .sample = "524288", .tcmalloc = true };
+    struct settings s = { .sample = "524288" };
     struct pprof_program program;
     char **const command = read_options(&s, argv);
 

@@ -1156,6 +1156,101 @@ plugin(char **args)
 }
 
 
+/*
+ * Memory that is allocated here and freed there: a plugin whose free() is
+ * libc's own, however it was opened, or one with a libc of its own, whose
+ * memory is not to be mixed.
+ */
+static int
+crossing(char **args)
+{
+    const bool  apart = args[1] != NULL;
+    void *const h = apart ? dlmopen(LM_ID_NEWLM, args[0], RTLD_NOW)
+                          : dlopen(args[0], RTLD_NOW | RTLD_DEEPBIND);
+    void       *mine[100];
+    long        sum = 0;
+
+    if (h == NULL) {
+        printf("%s\n", dlerror());
+        return 2;
+    }
+
+    void *(*const get)(size_t) = (void *(*)(size_t)) dlsym(h, "get");
+    void *(*const more)(void *, size_t)
+        = (void *(*)(void *, size_t)) dlsym(h, "more");
+    void (*const give)(void *) = (void (*)(void *)) dlsym(h, "give");
+
+    for (int round = 0; round < 2000; round++) {
+        for (size_t i = 0; i < 100; i++) {
+            const size_t size = 100 + 37 * i;
+
+            mine[i] = apart || i % 2 ? get(size) : malloc(size);
+            memset(mine[i], 'a' + (int) (i % 26), size);
+        }
+
+        for (size_t i = 0; i < 100; i++) {
+            if (i % 3 == 0) {
+                mine[i] = apart || i % 4 < 2 ? more(mine[i], 5000)
+                                             : realloc(mine[i], 5000);
+            }
+
+            sum += ((char *) mine[i])[99];
+
+            if (apart || i % 4 > 1) {
+                give(mine[i]);
+
+            } else {
+                free(mine[i]);
+            }
+        }
+    }
+
+    printf("sum %ld\n", sum);
+
+    return 32;
+}
+
+
+/* jemalloc's own functions beside libc's names for them. */
+static int
+mallocx_and_free(char **args)
+{
+    void *(*const get)(size_t, int)
+        = (void *(*)(size_t, int)) dlsym(RTLD_DEFAULT, "mallocx");
+    void *(*const more)(void *, size_t, int)
+        = (void *(*)(void *, size_t, int)) dlsym(RTLD_DEFAULT, "rallocx");
+    void (*const give)(void *, int)
+        = (void (*)(void *, int)) dlsym(RTLD_DEFAULT, "dallocx");
+    long sum = 0;
+
+    (void) args;
+
+    if (get == NULL || more == NULL || give == NULL) {
+        printf("no mallocx\n");
+        return 2;
+    }
+
+    for (int i = 0; i < 200000; i++) {
+        char *p = i % 2 ? get(1000, 0) : malloc(1000);
+
+        p[0] = (char) i;
+        p = i % 3 ? p : more(p, 3000, 0);
+        sum += p[0];
+
+        if (i % 4 < 2) {
+            free(p);
+
+        } else {
+            give(p, 0);
+        }
+    }
+
+    printf("sum %ld\n", sum);
+
+    return 33;
+}
+
+
 static const struct {
     const char  *name;
     int        (*run)(char **args);
@@ -1169,7 +1264,8 @@ static const struct {
     { "threads", many_threads }, { "leaves", leaves }, { "single", single },
     { "childless", childless }, { "children", children },
     { "recursive", recursive }, { "executes", executes },
-    { "plugin", plugin }
+    { "plugin", plugin }, { "crossing", crossing },
+    { "mallocx", mallocx_and_free }
 };
 
 

@@ -2,8 +2,8 @@
 
 # What libpprof costs, as the tables of docs/benchmarks.md.
 #
-#     perl -It/lib t/bench/library.pl [programs] [locks] [unwind] [heap]
-#                                     [kinds] [guest]         DEBUG_BUILD as for tests
+#     perl -It/lib t/bench/library.pl [programs] [locks] [unwind]
+#         [malloc] [heap] [kinds] [guest]             DEBUG_BUILD as for tests
 #
 # The small ones are measured by programs in C beside this one, and only
 # printed here.
@@ -24,11 +24,12 @@ my %parts = (
     programs => sub { script('programs') },
     locks => \&locks,
     unwind => \&unwind,
+    malloc => \&pairs,
     heap => \&heap,
     kinds => sub { script('kinds') },
     guest => sub { script('guest') },
 );
-my @all = qw/ programs locks unwind heap kinds guest /;
+my @all = qw/ programs locks unwind malloc heap kinds guest /;
 my $failed = 0;
 
 
@@ -115,12 +116,75 @@ sub unwind {
 }
 
 
+# Instructions of a malloc() of SIZE and its free(), with PRELOAD: those of two
+# counts, less one another.
+
+sub instructions {
+    my ($size, $preload) = @_;
+    my $n = short() ? 1000 : 200_000;
+    my @took;
+
+    for my $count ($n, 2 * $n) {
+        my $r = run_cmd(['valgrind', '--tool=callgrind',
+                         '--callgrind-out-file=/dev/null',
+                         "$build/t/bench/pairs", $count, $size],
+                        timeout => 300, env => { LD_PRELOAD => $preload });
+
+        $r->{err} =~ /Collected : (\d+)/ or die "$r->{cmd}: $r->{err}\n";
+        push @took, $1;
+    }
+
+    return ($took[1] - $took[0]) / $n;
+}
+
+
+# The least of many times.
+
+sub least_ns {
+    my ($size, $preload) = @_;
+    my @took = sort { $a <=> $b } map { $_->[0] } map {
+        measured(["$build/t/bench/pairs", short() ? 1000 : 5_000_000, $size],
+                 env => { LD_PRELOAD => $preload })
+    } 1 .. (short() ? 1 : 9);
+
+    return $took[0];
+}
+
+
+# The program's own allocator, and what is in front of it.
+
+sub pairs {
+    my %of;
+    my @ways = (['libc alone', undef],
+                ['an empty function in front', "$build/t/bench/onward.so"],
+                ['libpprof.so in front', "$build/libpprof.so"]);
+    my @rows = (['a malloc and its free', 'instructions, 64 bytes',
+                 '1024 bytes', 'ns, 64 bytes']);
+
+    for (@ways) {
+        my ($name, $preload) = @$_;
+
+        $of{$name} = [instructions(64, $preload),
+                      instructions(1024, $preload), least_ns(64, $preload)];
+        push @rows, [$name, map { sprintf '%.1f', $_ } @{ $of{$name} }];
+    }
+
+    table(@rows);
+
+    for my $i (0, 1) {
+        bar('libpprof.so in front, instructions more, ' . (64, 1024)[$i]
+            . ' bytes', $of{'libpprof.so in front'}[$i]
+            - $of{'libc alone'}[$i], 16, '');
+    }
+}
+
+
 sub heap {
     my @rows = (['ns for a malloc and its free', 'tcmalloc',
                  'heap 512 KiB', 'heap 64 KiB', 'allocs 512 KiB', 'both']);
 
-    for (measured(["$build/pprof-run", '-s', 0, '-l', "unix:$dir/h", '--',
-                   "$build/t/bench/heap", short() ? 1 : 200]))
+    for (measured(["$build/pprof-run", '--tcmalloc', '-s', 0, '-l',
+                   "unix:$dir/h", '--', "$build/t/bench/heap", short() ? 1 : 200]))
     {
         my ($size, $off, @more) = @$_;
 

@@ -87,7 +87,7 @@ read_rows(const struct pprof_reply *reply)
         }
 
         sum += strlen(row->name) + strlen(row->lost) + row->tag + row->count
-               + row->value;
+               + row->value + row->more[0] + row->more[1];
     }
 
     return sum;

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "kinds/kind.h"
+#include "kinds/heap_sample.h"
 #include "kinds/tcmalloc.h"
 
 
@@ -207,7 +208,10 @@ keep(struct pprof_costly *c, uint64_t began, uint64_t value)
 }
 
 
-/* What tcmalloc says of itself; a number that it does not tell stays. */
+/*
+ * What tcmalloc says of itself; a number that it does not tell stays.  Of
+ * other allocators the sample tells what is in use.
+ */
 static void
 read_heap(struct pprof_process *p, struct pprof_reading *r)
 {
@@ -227,10 +231,19 @@ read_heap(struct pprof_process *p, struct pprof_reading *r)
     r->heap_in_use = r->heap_held = PPROF_UNKNOWN;
     r->unmapped = r->scavenges = PPROF_UNKNOWN;
 
-    if (!p->has_heap
-        || pprof_target_call(p->target, PPROF_OP_TCMALLOC_PROPERTIES, NULL,
-                             &reply)
-           == -1)
+    uint64_t samples, bytes;
+
+    if (!p->has_heap) {
+        if (pprof_heap_sample_sums(p->target, &samples, &bytes) == 0) {
+            r->heap_in_use = bytes;
+        }
+
+        return;
+    }
+
+    if (pprof_target_call(p->target, PPROF_OP_TCMALLOC_PROPERTIES, NULL,
+                          &reply)
+        == -1)
     {
         return;
     }

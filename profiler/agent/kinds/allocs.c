@@ -1,8 +1,10 @@
 /*
- * allocs: who allocates, also what was freed since.
+ * allocs: who allocates, also what was freed since: from the guest's sample,
+ * as heap.
  *
- * By a hook in tcmalloc that is there only while somebody wants it: over
- * ?seconds=, from ?rate= on, or from the start by PPROF_ALLOC_SAMPLE.
+ * Where tcmalloc's own sample is the program's, by a hook in tcmalloc that is
+ * there only while somebody wants it: over ?seconds=, from ?rate= on, or from
+ * the start by PPROF_ALLOC_SAMPLE.
  */
 
 #include "kinds/kind.h"
@@ -15,14 +17,19 @@
 #include "encode/legacy.h"
 #include "encode/profile.h"
 #include "kinds/alloc_sample.h"
+#include "kinds/heap_sample.h"
 #include "kinds/tcmalloc.h"
 #include "kinds/write.h"
 
 
-/* What a window remembers of its beginning. */
-struct start {
-    struct pprof_profile  profile;      /* the sums then, negative */
-    int64_t               time_nanos;
+static const struct pprof_heap_shape shape = {
+    .file = "allocs",
+    .delta = "allocs-delta",
+    .shown = "alloc_space",
+    .columns = {
+        .alloc_objects = 0, .alloc_space = 1, .inuse_objects = 2,
+        .inuse_space = 3
+    }
 };
 
 
@@ -63,7 +70,13 @@ begin(struct pprof_job *job)
 {
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
-    struct start *s = calloc(1, sizeof(struct start));
+    const int sampled = pprof_heap_sample_begin(job, &shape);
+
+    if (sampled != 0) {
+        return sampled == 1 ? 0 : -1;
+    }
+
+    struct pprof_heap_start *s = calloc(1, sizeof(*s));
 
     if (s == NULL) {
         pprof_answer_error(a, 503, "the program is out of memory");
@@ -158,14 +171,26 @@ answer_now(struct pprof_job *job)
 static void
 end(struct pprof_job *job, bool gone)
 {
-    struct start *s = job->state;
+    struct pprof_heap_start *s = job->state;
     struct pprof_maps maps;
 
     job->state = NULL;
 
     if (s == NULL) {
-        if (!gone) {
+        if (!gone && pprof_heap_sample_end(job, &shape, NULL) == 0) {
             answer_now(job);
+        }
+
+        return;
+    }
+
+    if (s->sample) {
+        if (gone) {
+            pprof_heap_sample_drop(job, s);
+
+        } else if (pprof_heap_sample_end(job, &shape, s) == 0) {
+            pprof_answer_error(&job->answer, 503, "the sample was switched "
+                               "off meanwhile");
         }
 
         return;

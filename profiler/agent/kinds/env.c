@@ -23,6 +23,7 @@ static struct {
     { .name = "PPROF_CMDLINE" },
     { .name = "PPROF_CPU_ENGINE" },
     { .name = "PPROF_HEAP_SAMPLE" },
+    { .name = "PPROF_HEAP_ENGINE" },
     { .name = "TCMALLOC_SAMPLE_PARAMETER" },
     { .name = "PPROF_ALLOC_SAMPLE" },
     { .name = "PPROF_THREADCREATE" },

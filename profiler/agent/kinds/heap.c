@@ -1,6 +1,6 @@
 /*
- * heap: what is allocated and not freed, by who allocated it, from tcmalloc's
- * sample.
+ * heap: what is allocated and not freed, by who allocated it: from the guest's
+ * sample, whichever allocator the program has, or from tcmalloc's own.
  *
  * Columns: Go's, those in use first, since several tools take the first.
  */
@@ -18,6 +18,7 @@
 #include "encode/profile.h"
 #include "kinds/alloc_sample.h"
 #include "kinds/env.h"
+#include "kinds/heap_sample.h"
 #include "kinds/tcmalloc.h"
 #include "kinds/write.h"
 
@@ -28,6 +29,18 @@ enum {
     SPACE,
     OBJECTS,
     ALLOC_SPACE,    /* from here on: only where allocations are recorded */
+};
+
+
+static const struct pprof_heap_shape shape = {
+    .file = "heap",
+    .delta = "heap-delta",
+    .shown = "inuse_space",
+    .columns = {
+        .inuse_space = 0, .inuse_objects = 1, .alloc_space = 2,
+        .alloc_objects = 3
+    },
+    .in_use = true
 };
 
 
@@ -251,15 +264,8 @@ add_comments(struct pprof_profile *p, const struct pprof_tcmalloc_read *told)
 }
 
 
-/* What a delta remembers of its beginning. */
-struct start {
-    struct pprof_profile  profile;      /* the sample then, negative */
-    int64_t               time_nanos;
-};
-
-
 static void
-start_free(struct start *s)
+start_free(struct pprof_heap_start *s)
 {
     if (s != NULL) {
         pprof_profile_free(&s->profile);
@@ -274,7 +280,13 @@ begin(struct pprof_job *job)
     struct pprof_answer *a = &job->answer;
     struct pprof_maps maps;
     struct pprof_tcmalloc_read told;
-    struct start *s = calloc(1, sizeof(struct start));
+    const int sampled = pprof_heap_sample_begin(job, &shape);
+
+    if (sampled != 0) {
+        return sampled == 1 ? 0 : -1;
+    }
+
+    struct pprof_heap_start *s = calloc(1, sizeof(*s));
 
     if (s == NULL) {
         pprof_answer_error(a, 500, "the heap cannot be read: out of memory");
@@ -333,7 +345,7 @@ write_text(const struct pprof_form *form, const struct pprof_job *job,
 static void
 end(struct pprof_job *job, bool gone)
 {
-    struct start *s = job->state;
+    struct pprof_heap_start *s = job->state;
     const bool scaled = !pprof_job_is_text(job);
     struct pprof_profile instant;
     struct pprof_profile *p = s != NULL ? &s->profile : &instant;
@@ -341,6 +353,11 @@ end(struct pprof_job *job, bool gone)
     struct pprof_maps maps;
 
     job->state = NULL;
+
+    if (s != NULL && s->sample && gone) {
+        pprof_heap_sample_drop(job, s);
+        return;
+    }
 
     if (gone) {
         start_free(s);
@@ -350,6 +367,18 @@ end(struct pprof_job *job, bool gone)
     if (job->ask.gc) {
         (void) pprof_target_call(job->target, PPROF_OP_TCMALLOC_RELEASE, NULL,
                                  NULL);
+    }
+
+    if (s == NULL || s->sample) {
+        if (pprof_heap_sample_end(job, &shape, s) == 1) {
+            return;
+        }
+
+        if (s != NULL) {
+            pprof_answer_error(&job->answer, 503, "the sample was switched "
+                               "off meanwhile");
+            return;
+        }
     }
 
     if (pprof_job_maps(job, &maps) == -1) {
@@ -398,7 +427,14 @@ end(struct pprof_job *job, bool gone)
 static int
 count(const struct pprof_kind *kind, struct pprof_target *target, size_t *n)
 {
+    uint64_t samples, bytes;
+
     (void) kind;
+
+    if (pprof_heap_sample_sums(target, &samples, &bytes) == 0) {
+        *n = (size_t) samples;
+        return 0;
+    }
 
     return target->self || target->page == NULL
            || atomic_load(&target->page->ordinary)
@@ -409,7 +445,15 @@ count(const struct pprof_kind *kind, struct pprof_target *target, size_t *n)
 static void
 prepare(const struct pprof_kind *kind, struct pprof_target *target)
 {
+    struct pprof_heap_sample sample;
+
     (void) kind;
+
+    if (pprof_heap_sample_read(target, &sample) == 0) {
+        pprof_heap_sample_free(&sample);
+        return;
+    }
+
     (void) switch_on(target);
 
     if (target->self) {
