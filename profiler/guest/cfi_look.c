@@ -174,20 +174,26 @@ pprof_cfi_look(uintptr_t at, struct pprof_cfi_row *row,
 {
     struct dl_find_object found;
 
-    if (_dl_find_object == NULL
-        || _dl_find_object((void *) at, &found) != 0)
-    {
-        return PPROF_CFI_NO_MODULE;
+    if (at < room->start || at >= room->end) {
+        if (_dl_find_object == NULL
+            || _dl_find_object((void *) at, &found) != 0)
+        {
+            return PPROF_CFI_NO_MODULE;
+        }
+
+        room->start = (uintptr_t) found.dlfo_map_start;
+        room->end = (uintptr_t) found.dlfo_map_end;
+        room->header = found.dlfo_eh_frame;
     }
 
-    if (found.dlfo_eh_frame == NULL) {
+    if (room->header == NULL) {
         return PPROF_CFI_NO_ROW;
     }
 
     const struct object o = {
-        .header = found.dlfo_eh_frame,
-        .end = found.dlfo_map_end,
-        .start = (uintptr_t) found.dlfo_map_start
+        .header = room->header,
+        .end = (const uint8_t *) room->end,
+        .start = room->start
     };
 
     const uint64_t     whose = at ^ mix((uintptr_t) o.header);

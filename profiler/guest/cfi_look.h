@@ -31,6 +31,11 @@ enum pprof_cfi_found {
 struct pprof_cfi_room {
     struct pprof_cfi_rules  remembered[PPROF_CFI_REMEMBERED];
     struct pprof_cfi_cie    cie;
+
+    /* the object of the last look; END 0 before the first of a walk */
+    uintptr_t               start;
+    uintptr_t               end;
+    const uint8_t          *header;     /* NULL: it has none */
 };
 
 

@@ -21,6 +21,7 @@ enum {
     ROOMS = 8,                          /* threads that sample at once */
     INNER = 12,                         /* frames of ours on a stack */
     LOG_BITS = 20,                      /* of a logarithm's fraction */
+    CERTAIN = 22,                       /* periods: who is that large is taken */
 
     /* what is kept of a size: 20 bits, and how often it was halved */
     SIZE_BITS = 20,
@@ -133,41 +134,38 @@ draw(uint64_t mean)
 static uint64_t
 weigh(uint64_t size, uint64_t mean)
 {
-    const uint64_t whole = PPROF_SITE_ONE;
-    unsigned       halved = 0;
+    unsigned halved = 0;
 
-    if (size == 0 || mean <= 1) {
-        return whole;
+    if (size == 0 || mean <= 1 || size / mean >= CERTAIN) {
+        return PPROF_SITE_ONE;
     }
 
-    if (size / mean >= 22) {
-        return whole;
+    /* so that all fits; nothing is lost that could be seen */
+    while (size >> 31 != 0) {
+        size >>= 1;
+        mean >>= 1;
     }
 
     /* x = size / mean, in units of 1 / ONE, until it is below 1 */
-    uint64_t x = (uint64_t) ((unsigned __int128) size * ONE / mean);
+    uint64_t x = size * ONE / mean;
 
     while (x >= ONE) {
         x /= 2;
         halved++;
     }
 
-    /* 1 / x + 1 / 2 + x / 12 - x^3 / 720 + …, the first term exactly */
-    const uint64_t x3 = (uint64_t) ((unsigned __int128) x * x / ONE * x / ONE);
-    const uint64_t first = (uint64_t) ((unsigned __int128) mean * ONE
-                                       * (UINT64_C(1) << halved) / size);
-    uint64_t       weight = first + ONE / 2 + x / 12 - x3 / 720
-                            + (uint64_t) ((unsigned __int128) x3 * x / ONE
-                                          * x / ONE) / 30240;
+    /* 1 / x + 1 / 2 + x / 12 - x^3 / 720 + x^5 / 30240 */
+    const uint64_t x2 = x * x / ONE;
+    const uint64_t x3 = x2 * x / ONE;
+    uint64_t       weight = (mean * ONE / size << halved) + ONE / 2 + x / 12
+                            - x3 / 720 + x3 * x2 / ONE / 30240;
 
     /* 1 - exp(-2 x) = 1 - (1 - 1 / weight)^2 */
     for ( ; halved > 0; halved--) {
-        const uint64_t left = ONE - (uint64_t) ((unsigned __int128) ONE * ONE
-                                                / weight);
-        const uint64_t gone = ONE - (uint64_t) ((unsigned __int128) left
-                                                * left / ONE);
+        const uint64_t left = ONE - UINT64_MAX / weight;
+        const uint64_t gone = ONE - left * left / ONE;
 
-        weight = (uint64_t) ((unsigned __int128) ONE * ONE / gone);
+        weight = UINT64_MAX / gone;
     }
 
     return weight / (ONE / PPROF_SITE_ONE);
@@ -311,12 +309,12 @@ find_site(struct room *room, const void *caller)
 }
 
 
+/* WHAT stands for so many OBJECTS, which are so many BYTES. */
 static void
-add_live(const void *p, struct pprof_live live)
+add_live(const void *p, struct pprof_live live, uint64_t objects,
+    uint64_t bytes)
 {
     struct pprof_site *const site = pprof_sites_get(live.site);
-    const uint64_t           objects = objects_of(live.what);
-    const uint64_t           bytes = bytes_of(live.what, objects);
 
     if (!pprof_live_add(p, live)) {
         atomic_fetch_add_explicit(&unplaced, 1, memory_order_relaxed);
@@ -380,12 +378,12 @@ pprof_heap_add(const void *p, size_t size, unsigned due, const void *caller)
     } else {
         struct pprof_site *const site = pprof_sites_get(live.site);
         const uint64_t           objects = objects_of(live.what);
+        const uint64_t           bytes = bytes_of(live.what, objects);
 
         atomic_fetch_add_explicit(&site->objects, objects,
                                   memory_order_relaxed);
-        atomic_fetch_add_explicit(&site->bytes, bytes_of(live.what, objects),
-                                  memory_order_relaxed);
-        add_live(p, live);
+        atomic_fetch_add_explicit(&site->bytes, bytes, memory_order_relaxed);
+        add_live(p, live, objects, bytes);
     }
 
     atomic_signal_fence(memory_order_seq_cst);
@@ -409,7 +407,9 @@ pprof_heap_take(const void *p, struct pprof_live *live)
 void
 pprof_heap_return(const void *p, struct pprof_live live)
 {
-    add_live(p, live);
+    const uint64_t objects = objects_of(live.what);
+
+    add_live(p, live, objects, bytes_of(live.what, objects));
 }
 
 

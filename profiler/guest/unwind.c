@@ -946,6 +946,7 @@ pprof_unwind_thin(struct pprof_unwind_room *memory, uintptr_t *pcs, size_t max)
 
     HERE(&room->walker);
     room->walker.room = &room->cfi;
+    room->cfi.end = 0;
 
     return walk_here(&room->walker, pcs, max);
 }
