@@ -21,7 +21,7 @@ enum {
     ROOMS = 8,                          /* threads that sample at once */
     INNER = 12,                         /* frames of ours on a stack */
     LOG_BITS = 20,                      /* of a logarithm's fraction */
-    CERTAIN = 22,                       /* periods: who is that large is taken */
+    CERTAIN = 22,                       /* periods: what is larger is taken */
 
     /* what is kept of a size: 20 bits, and how often it was halved */
     SIZE_BITS = 20,
@@ -440,6 +440,14 @@ pprof_heap_resume(uint64_t left)
 }
 
 
+static void
+begin_now(void)
+{
+    atomic_store(&pprof_heap_sums.since,
+                 pprof_clock(CLOCK_REALTIME) / PPROF_SECOND);
+}
+
+
 int
 pprof_heap_period(uint64_t period)
 {
@@ -479,8 +487,10 @@ pprof_heap_period(uint64_t period)
     self.period = 0;
     pprof_heap_left = 0;
 
-    if (atomic_exchange(&current, i) == 0 || atomic_load(&pprof_heap_sums.since) == 0) {
-        atomic_store(&pprof_heap_sums.since, pprof_clock(CLOCK_REALTIME) / PPROF_SECOND);
+    if (atomic_exchange(&current, i) == 0
+        || atomic_load(&pprof_heap_sums.since) == 0)
+    {
+        begin_now();
     }
 
     return 0;
@@ -519,7 +529,7 @@ pprof_heap_begin(void)
         pprof_heap_renounce();
 
     } else {
-        atomic_store(&pprof_heap_sums.since, pprof_clock(CLOCK_REALTIME) / PPROF_SECOND);
+        begin_now();
     }
 }
 
