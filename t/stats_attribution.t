@@ -1307,14 +1307,14 @@ is($s->{upstreams}{overflow}{failures}{connect}, $s->{zone}{dropped},
    'the others are counted as overflow');
 is($s->{upstreams}{overflow}{tries}, 300 - (256 - $hosts), 'all of them');
 
-my @warned = $t->error_log() =~ /^(.*no room for ".*)$/mg;
+my @warned = $t->error_lines('no room for "');
 is(scalar @warned, 1, 'one warning');
 like($warned[0], qr/\[warn\].*no room for "127\.[\d.]+:1" .*variable hosts/,
      'that says what');
 
 $t->reload();
 http_get('/var?to=127.9.9.9:1');
-wait_for(sub { @warned = $t->error_log() =~ /^(.*no room for ".*)$/mg;
+wait_for(sub { @warned = $t->error_lines('no room for "');
                @warned == 2 });
 is(scalar @warned, 2, 'one more after a reload');
 

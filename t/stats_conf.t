@@ -360,14 +360,14 @@ $sum += $_->{failures}{connect} for values %{ $st->{upstreams} };
 is($sum, 10_000, 'none is lost');
 cmp_ok($st->{zone}{used}, '<=', $st->{zone}{size}, 'the zone is not overrun');
 
-my @warned = $t->error_log() =~ /^.*\[warn\].*no room for.*$/mg;
+my @warned = grep { /\[warn\]/ } $t->error_lines('no room for');
 is(scalar @warned, 1, 'one warning');
 
 $t->reload();
 http_get('/var?to=127.99.0.1:1');
 http_get('/var?to=127.99.0.2:1');
 ok(wait_for(sub {
-       @warned = $t->error_log() =~ /^.*\[warn\].*no room for.*$/mg;
+       @warned = grep { /\[warn\]/ } $t->error_lines('no room for');
        return @warned == 2;
    }), 'and one more after a reload');
 

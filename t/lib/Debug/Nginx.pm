@@ -995,6 +995,28 @@ sub kill_worker {
 
 
 sub error_log { return $_[0]->read('error.log') }
+
+# The lines of the error log with TEXT in them.  A pattern that begins with
+# /^.*/m looks for what stands behind it from every line on, which of a debug
+# log of 50 MB takes for ever.
+
+sub error_lines {
+    my ($self, $text) = @_;
+    my $log = $self->error_log();
+    my ($at, @lines) = (0);
+
+    while (($at = index $log, $text, $at) >= 0) {
+        my $from = rindex($log, "\n", $at) + 1;
+        my $to = index $log, "\n", $at;
+
+        $to = length $log if $to < 0;
+        push @lines, substr $log, $from, $to - $from;
+        $at = $to;
+    }
+
+    return @lines;
+}
+
 sub access_log { return $_[0]->read('access.log') }
 
 
