@@ -231,6 +231,36 @@ for ([['nosuchprogram'], 127, qr/nosuchprogram: no such program/],
 
 is(Debug::Nginx::run_cmd([$run, '-h'])->{exit}, 0, '-h');
 
+# what we take for ourselves is in no profile of the program's memory: it once
+# stood there as growth
+
+SKIP: {
+	skip 'no go', 4 unless Debug::Nginx::have_bin('go');
+
+	$app = Debug::App->start(
+		cmd => [$run, '-l', "unix:$dir/own", '--', $^X, '-e',
+			'my @x; push @x, "a" x 100_000 for 1 .. 300; sleep 300'],
+		ready => { unix => "$dir/own" });
+
+	my $asked = sub { ask("$dir/own", "/debug/pprof/$_[0]", timeout => 60) };
+
+	$asked->($_) for qw{ profile?seconds=1 mutex?seconds=1 allocs?seconds=1
+		block?seconds=1 goroutine };
+
+	for my $kind (qw/ growth heap /) {
+		ok(Debug::Nginx::wait_for(sub {
+			$r = $asked->($kind);
+			Debug::Nginx::write_file("$dir/own.pb", $r->{body});
+			$r->{status} == 200 && Debug::Nginx::go_pprof('-raw',
+				"$dir/own.pb")->{out} =~ /^ +[1-9]\d* +\d+/m;
+		}, 60), "$kind: there is some");
+		unlike(Debug::Nginx::go_pprof('-raw', "$dir/own.pb")->{out},
+			qr/^ +\d+: 0x.*pprof/m, "$kind: none of it is ours");
+	}
+
+	$app->stop();
+}
+
 # nothing can be loaded into a static program; it runs all the same
 
 SKIP: {

@@ -117,9 +117,13 @@ sub profile {
 	my ($total, $cpu) = @sum{qw/ total account /};
 	my $known = $sum{left} + $sum{right};
 
-	cmp_ok(abs($total - $cpu), '<', 0.02 * $cpu, sprintf
+	# whole periods, of an account that is told in hundredths
+	my $period = 1 / $hz;
+
+	cmp_ok(abs($total - $cpu), '<', 0.02 * $cpu + $period + 0.005, sprintf
 		'%s: total %.2f s, the kernel\'s account %.2f', $name, $total, $cpu);
-	cmp_ok($sum{lost}, '<', 0.03 * $total, sprintf
+	# where there is little, one thread that is met at a bad moment is much
+	cmp_ok($sum{lost}, '<', 0.03 * $total + 3 * $period, sprintf
 		'%s: %.3f s without a stack%s', $name, $sum{lost}, $sum{why} // '');
 
 	# a sample is a tick, and in one thread that computes a period, and on a
@@ -131,7 +135,11 @@ sub profile {
 
 	if ($args[0] eq 'step') {
 		($least, $most) = by_places($args[1], 0.25);
-		$each = 1 / $hz if $each < 1 / $hz;
+		$each = $period if $each < $period;
+
+	} elsif ($args[0] eq 'brief' && $args[1] < tick()) {
+		# few are hit, and stand for up to four times of that
+		$each *= 4;
 	}
 
 	my $chance = 0.03
