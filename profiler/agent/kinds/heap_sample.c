@@ -478,6 +478,11 @@ pprof_heap_sample_end(struct pprof_job *job,
     pprof_profile_period(p, "space", "bytes", (int64_t) sample.period);
     add_comments(&sample, p, &maps);
 
+    if (job->ask.gc && !has_tcmalloc(job->target)) {
+        pprof_profile_comment(p, "gc=1: nothing was given back, which libpprof "
+                              "can have gperftools' tcmalloc alone do");
+    }
+
     const struct pprof_form form = {
         .file = start != NULL ? shape->delta : shape->file,
         .text = write_text,
