@@ -29,8 +29,9 @@ my %own = (
 	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add
 		pprof_newborn_row mmap /],
 
-	# the key is made by the serving thread, and set where a thread begins
-	'newborn' => [qw/ pprof_tick_shared pprof_timer_create
+	# the key is made by the serving thread, and set where a thread begins;
+	# the serving thread reads the clocks
+	'newborn' => [qw/ pprof_thread_clock pprof_tick_shared pprof_timer_create
 		pprof_timer_delete pthread_key_create pthread_setspecific /],
 
 	# _rate, _clear and what they need run on the serving thread
