@@ -274,7 +274,12 @@ ngx_http_debug_text_head(u_char *dst, ngx_http_debug_prometheus_t *p,
 
     if (s->labels.len + label->len) {
         *dst++ = '{';
-        dst = ngx_cpymem(dst, s->labels.data, s->labels.len);
+
+        /* memcpy() takes no NULL, not even for nothing */
+
+        if (s->labels.len) {
+            dst = ngx_cpymem(dst, s->labels.data, s->labels.len);
+        }
 
         if (label->len) {
 
