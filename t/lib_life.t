@@ -107,10 +107,11 @@ done_testing();
 # Our threads block every signal there is, whatever they do.
 
 sub test_threads {
-	my ($app, $sock) = live(['deaf']);
+	my ($app, $sock) = live(['deaf'], options => ['--tcmalloc']);
 	my %seen;
 
-	# the one that rests stays; another comes with a profile
+	# the one that rests stays; another comes with a profile, where there is
+	# tcmalloc, which needs what libc keeps for its threads
 	my @stop = pester($sock);
 
 	Debug::Nginx::wait_for(sub {
@@ -520,7 +521,8 @@ sub test_readonly {
 
 	for my $kind (@Debug::Kinds::WINDOWS, @Debug::Kinds::INSTANTS) {
 		my $r = Debug::Nginx::http_get("/debug/pprof/$kind", port => $port);
-		push @bad, "$kind: $r->{status} $r->{body}" if $r->{status} != 200;
+		push @bad, "$kind: $r->{status} $r->{body}" if $r->{status} != 200
+			&& !($kind =~ /^growth/ && $r->{body} =~ /with tcmalloc; /);
 	}
 
 	is(join("\n", @bad), '', 'every kind');

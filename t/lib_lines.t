@@ -86,7 +86,6 @@ my %expect = (
 		. " +contend \\S*/lines\\.c:$at{contend}",
 	'mutex' => "hold \\S*/lines\\.c:$at{unhold} .*\n"
 		. " +contend \\S*/lines\\.c:$at{contend}",
-	'growth' => "allocate \\S*/lines\\.c:$at{allocate}",
 );
 
 for my $kind (sort keys %expect) {
@@ -283,10 +282,23 @@ like(pprof('-raw', save($r, 'child')), qr/those of another profile are being/,
 close $client;
 $app->stop();
 
+# growth, which only tcmalloc knows
+
+SKIP: {
+	skip 'no tcmalloc', 2 unless glob '/usr/lib/*-linux-gnu/libtcmalloc.so.4';
+
+	($app, $sock) = start([], run => ['--tcmalloc']);
+	$r = ask('/debug/pprof/growth?lines=1');
+	is($r->{status}, 200, 'growth: status') or diag($r->{body});
+	like(pprof('-raw', save($r, 'growth')),
+		qr!allocate \S*/lines\.c:$at{allocate}!, 'growth');
+	$app->stop();
+}
+
 # two at once: one after the other, and both get theirs
 
 ($app, $sock) = start([]);
-my @both = map { hold_request("/debug/pprof/$_?lines=1") } qw/ heap growth /;
+my @both = map { hold_request("/debug/pprof/$_?lines=1") } qw/ heap allocs /;
 my @answers = map { local $/; my $s = $_; scalar <$s> } @both;
 is(scalar(grep { /^HTTP\/1.1 200 / } @answers), 2, 'two at once')
 	or diag(map { substr($_ // '', 0, 500) } @answers);
@@ -302,8 +314,8 @@ sub start {
 
 	$sock = "$dir/" . ++$n . '.pprof';
 
-	my @cmd = ("$build/pprof-run", '-s', '65536', '-l', "unix:$sock",
-		$program, @$args);
+	my @cmd = ("$build/pprof-run", @{ $o{run} // [] }, '-s', '65536',
+		'-l', "unix:$sock", $program, @$args);
 	# as nohup does, and many a supervisor
 	@cmd = ('sh', '-c', 'trap "" INT HUP QUIT CHLD; exec "$@"', 'sh', @cmd)
 		if $o{ignore};

@@ -238,7 +238,7 @@ SKIP: {
 	skip 'no go', 4 unless Debug::Nginx::have_bin('go');
 
 	$app = Debug::App->start(
-		cmd => [$run, '-l', "unix:$dir/own", '--', $^X, '-e',
+		cmd => [$run, '--tcmalloc', '-l', "unix:$dir/own", '--', $^X, '-e',
 			'my @x; push @x, "a" x 100_000 for 1 .. 300; sleep 300'],
 		ready => { unix => "$dir/own" });
 

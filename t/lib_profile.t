@@ -465,7 +465,8 @@ sub quiet {
 	my ($app, $sock) = program('sleep 60');
 	my $s = Debug::Nginx::http_open(unix => $sock);
 	my $wakes = sub {
-		my ($status) = grep { /^Name:\tpprof-sampler$/m }
+		# beside tcmalloc it is a thread of its own
+		my ($status) = grep { /^Name:\tpprof(?:-sampler)?$/m }
 			map { Debug::Nginx::read_file($_) }
 			glob '/proc/' . $app->pid() . '/task/*/status';
 		return ($status // '') =~ /^voluntary_ctxt_switches:\s+(\d+)/m

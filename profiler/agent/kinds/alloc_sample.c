@@ -56,7 +56,8 @@ refuse(struct pprof_answer *a, int error)
     if (error == ENOSYS) {
         pprof_answer_error(a, 501, "the program does not allocate with "
                            "tcmalloc, or all its hooks are taken; start it "
-                           "with pprof-run, or link it with -ltcmalloc");
+                           "with pprof-run --tcmalloc, or link it with "
+                           "-ltcmalloc");
 
     } else {
         pprof_answer_error(a, 503, "allocations cannot be recorded: %s; retry "

@@ -13,8 +13,8 @@ pprof_tcmalloc_refuse(struct pprof_answer *answer, int error)
 
     case ENOSYS:
         pprof_answer_error(answer, 501, "the program does not allocate with "
-                           "tcmalloc; start it with pprof-run, or link it "
-                           "with -ltcmalloc");
+                           "tcmalloc; start it with pprof-run --tcmalloc, "
+                           "or link it with -ltcmalloc");
         return;
 
     case ENOTSUP:

@@ -213,8 +213,8 @@ test_sites(void)
 
     pprof_sites_read(sum_sites, sums);
     ok(sums[1] == THREADS * 50000 && !full, "every sample has its stack");
-    /* two may make the same at once */
-    ok(sums[0] >= 7 * 997 && sums[0] < 7 * 997 + 100 * THREADS,
+    /* two may make the same at once: all threads the first time, at worst */
+    ok(sums[0] >= 7 * 997 && sums[0] < 2 * 7 * 997,
        "and few have two");
 }
 
