@@ -41,7 +41,8 @@ my $app = backend(sub {
 
     return $c->reply(200, $gz, 'Content-Type' => 'application/octet-stream')
         if $req->{uri} =~ m!/(?:profile|heap)!;
-    return $c->reply(200, 'app', 'Content-Type' => 'text/plain');
+    return $c->reply(200, 'app', 'Content-Type' => 'text/plain',
+                     'X-Go-Pprof' => 1);
 });
 
 $t->run(<<"EOC");
