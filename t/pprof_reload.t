@@ -36,7 +36,8 @@ my $app = sub {
     }
 
     return $c->hang() if $req->{uri} =~ /hang|cmdline/;
-    $c->reply(200, "app\n", 'Content-Type' => 'text/plain');
+    $c->reply(200, "app\n", 'Content-Type' => 'text/plain',
+              'X-Go-Pprof' => 1);
 };
 
 # for each client a peer of its own: CPU profiles are one at a time
