@@ -401,8 +401,17 @@ test)
     build_lib
     build_test
     export DEBUG_BUILD=$BUILD
+
+    # these hold times and shares against true ones, with hundreds of threads
+    # some: by themselves, so that nobody disturbs them nor they others
+    alone=()
+    for test in lib_truth stats_accuracy stats_state; do
+        alone+=(--rules "seq=t/$test.t")
+    done
+
     [ $# -gt 0 ] || set -- t
-    exec prove -It/lib -j "${TEST_JOBS:-$JOBS}" "$@"
+    exec prove -It/lib -j "${TEST_JOBS:-$JOBS}" "${alone[@]}" \
+        --rules 'par=**' "$@"
     ;;
 
 bench)
