@@ -309,42 +309,46 @@ find_site(struct room *room, const void *caller)
 }
 
 
-/* WHAT stands for so many OBJECTS, which are so many BYTES. */
+/*
+ * Counts SAMPLES at SITE, which stand for so many OBJECTS and BYTES.  What is
+ * subtracted is added negated.
+ */
 static void
-add_live(const void *p, struct pprof_live live, uint64_t objects,
-    uint64_t bytes)
+count_live(uint32_t site, uint64_t samples, uint64_t objects, uint64_t bytes)
 {
-    struct pprof_site *const site = pprof_sites_get(live.site);
+    struct pprof_site *const s = pprof_sites_get(site);
 
-    if (!pprof_live_add(p, live)) {
-        atomic_fetch_add_explicit(&unplaced, 1, memory_order_relaxed);
-        return;
-    }
-
-    atomic_fetch_add_explicit(&site->live_objects, objects,
+    atomic_fetch_add_explicit(&s->live_objects, objects,
                               memory_order_relaxed);
-    atomic_fetch_add_explicit(&site->live_bytes, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&pprof_heap_sums.samples, 1,
+    atomic_fetch_add_explicit(&s->live_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pprof_heap_sums.samples, samples,
                               memory_order_relaxed);
     atomic_fetch_add_explicit(&pprof_heap_sums.bytes, bytes,
                               memory_order_relaxed);
 }
 
 
+/* LIVE stands for so many OBJECTS, which are so many BYTES. */
+static void
+add_live(const void *p, struct pprof_live live, uint64_t objects,
+    uint64_t bytes)
+{
+    if (pprof_live_add(p, live)) {
+        count_live(live.site, 1, objects, bytes);
+
+    } else {
+        atomic_fetch_add_explicit(&unplaced, 1, memory_order_relaxed);
+    }
+}
+
+
 static void
 subtract_live(struct pprof_live live)
 {
-    struct pprof_site *const site = pprof_sites_get(live.site);
-    const uint64_t           objects = objects_of(live.what);
-    const uint64_t           bytes = bytes_of(live.what, objects);
+    const uint64_t objects = objects_of(live.what);
 
-    atomic_fetch_sub_explicit(&site->live_objects, objects,
-                              memory_order_relaxed);
-    atomic_fetch_sub_explicit(&site->live_bytes, bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&pprof_heap_sums.samples, 1,
-                              memory_order_relaxed);
-    atomic_fetch_sub_explicit(&pprof_heap_sums.bytes, bytes,
-                              memory_order_relaxed);
+    count_live(live.site, -UINT64_C(1), -objects,
+               -bytes_of(live.what, objects));
 }
 
 

@@ -2,7 +2,6 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/mman.h>
 
 #include "guest/raw.h"
 
@@ -31,7 +30,7 @@ struct bucket {
 
 static const size_t  sizes[LEVELS] = { 1 << 10, 1 << 12, 1 << 14, 1 << 17 };
 
-static _Atomic(struct bucket *)  levels[LEVELS];
+static _Atomic(void *)  levels[LEVELS];     /* of buckets */
 
 uint8_t  pprof_live_hashes[PPROF_LIVE_HASHES];
 
@@ -60,27 +59,8 @@ find_buckets(size_t level, uint64_t address, struct bucket *two[2])
 static bool
 make_level(size_t level)
 {
-    const size_t   size = sizes[level] * sizeof(struct bucket);
-    struct bucket *old = NULL;
-
-    if (atomic_load(&levels[level]) != NULL) {
-        return true;
-    }
-
-    const long p = pprof_raw(SYS_mmap, 0, size, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, (uintptr_t) -1, 0);
-
-    if (p < 0 && p > -4096) {
-        return false;
-    }
-
-    if (!atomic_compare_exchange_strong(&levels[level], &old,
-                                        (struct bucket *) p))
-    {
-        pprof_raw(SYS_munmap, (uintptr_t) p, size, 0, 0, 0, 0);
-    }
-
-    return true;
+    return pprof_raw_map_once(&levels[level],
+                              sizes[level] * sizeof(struct bucket)) != NULL;
 }
 
 

@@ -112,6 +112,17 @@ arena_has(const void *p)
 }
 
 
+/* A realloc() of what the arena has, to Q, SIZE bytes elsewhere. */
+static void
+arena_copy(void *q, const void *p, size_t size)
+{
+    size_t old;
+
+    memcpy(&old, (const char *) p - 16, sizeof(old));
+    memcpy(q, p, old < size ? old : size);
+}
+
+
 /* Before the first of our functions goes on to the next. */
 static void
 find_all(void)
@@ -188,11 +199,9 @@ first_realloc(void *p, size_t size)
 {
     if (finding) {
         void *const q = arena_take(size);
-        size_t      old = 0;
 
         if (p != NULL && q != NULL) {
-            memcpy(&old, (char *) p - 16, sizeof(old));
-            memcpy(q, p, old < size ? old : size);
+            arena_copy(q, p, size);
         }
 
         return q;
@@ -322,12 +331,9 @@ realloc_slow(void *p, size_t size, bool passes)
 
     if (arena_has(p)) {
         void *const q = next.malloc(size);
-        size_t      old;
-
-        memcpy(&old, (char *) p - 16, sizeof(old));
 
         if (q != NULL) {
-            memcpy(q, p, old < size ? old : size);
+            arena_copy(q, p, size);
         }
 
         return q;

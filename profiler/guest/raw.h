@@ -8,7 +8,10 @@
 #ifndef PPROF_GUEST_RAW_H
 #define PPROF_GUEST_RAW_H
 
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 
@@ -56,6 +59,39 @@ pprof_raw(long nr, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d,
 #else
 #error "libpprof knows x86-64 and aarch64"
 #endif
+}
+
+
+/*
+ * What is at AT: SIZE bytes, all zeroes, which whoever comes first maps.
+ * Returns NULL when there are none to be had.
+ *
+ * Context: async-signal-safe; any thread.
+ */
+static inline void *
+pprof_raw_map_once(_Atomic(void *) *at, size_t size)
+{
+    void *there = atomic_load(at);
+
+    if (there != NULL) {
+        return there;
+    }
+
+    const long p = pprof_raw(SYS_mmap, 0, size, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, (uintptr_t) -1, 0);
+
+    if (p < 0 && p > -4096) {
+        return NULL;
+    }
+
+    if (atomic_compare_exchange_strong(at, &there, (void *) p)) {
+        return (void *) p;
+    }
+
+    /* somebody was faster */
+    pprof_raw(SYS_munmap, (uintptr_t) p, size, 0, 0, 0, 0);
+
+    return there;
 }
 
 #endif

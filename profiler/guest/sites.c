@@ -2,7 +2,6 @@
 
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "guest/raw.h"
 #include "guest/stackmap.h"
@@ -22,46 +21,6 @@ static _Atomic(void *)              pieces[PIECES];     /* sites */
 static _Atomic(void *)              blocks[BLOCKS];     /* frames */
 static _Atomic uint32_t             used;           /* sites, may overshoot */
 static _Atomic uint32_t             used_frames;    /* the same */
-
-
-static uint64_t
-hash_stack(const uintptr_t *pcs, size_t depth)
-{
-    uint64_t h = 0xcbf29ce484222325;
-
-    for (size_t i = 0; i < depth; i++) {
-        h = (h ^ pcs[i]) * 0x100000001b3;
-        h ^= h >> 29;
-    }
-
-    h ^= h >> 33;
-    h *= 0xff51afd7ed558ccd;
-
-    return h ^ h >> 33;
-}
-
-
-/* SIZE bytes for AT, unless somebody was faster.  NULL: there are none. */
-static void *
-map(_Atomic(void *) *at, size_t size)
-{
-    void *old = NULL;
-
-    const long p = pprof_raw(SYS_mmap, 0, size, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, (uintptr_t) -1, 0);
-
-    if (p < 0 && p > -4096) {
-        return NULL;
-    }
-
-    if (atomic_compare_exchange_strong(at, &old, (void *) p)) {
-        return (void *) p;
-    }
-
-    pprof_raw(SYS_munmap, (uintptr_t) p, size, 0, 0, 0, 0);
-
-    return old;
-}
 
 
 struct pprof_site *
@@ -92,11 +51,8 @@ keep_frames(const uintptr_t *pcs, size_t depth)
     } while (!atomic_compare_exchange_weak(&used_frames, &at,
                                            from + (uint32_t) depth));
 
-    uintptr_t *block = atomic_load(&blocks[from / FRAMES]);
-
-    if (block == NULL) {
-        block = map(&blocks[from / FRAMES], FRAMES * sizeof(*block));
-    }
+    uintptr_t *const block = pprof_raw_map_once(&blocks[from / FRAMES],
+                                                FRAMES * sizeof(*block));
 
     if (block == NULL) {
         return NULL;
@@ -122,9 +78,8 @@ make(const uintptr_t *pcs, size_t depth, uint64_t hash)
         return 0;
     }
 
-    if (atomic_load(&pieces[index / PIECE]) == NULL
-        && map(&pieces[index / PIECE], PIECE * sizeof(struct pprof_site))
-           == NULL)
+    if (pprof_raw_map_once(&pieces[index / PIECE],
+                           PIECE * sizeof(struct pprof_site)) == NULL)
     {
         return 0;
     }
@@ -146,7 +101,7 @@ pprof_sites_add(const uintptr_t *pcs, size_t depth)
         depth = PPROF_STACK_MAX;
     }
 
-    const uint64_t          hash = hash_stack(pcs, depth);
+    const uint64_t          hash = pprof_stackmap_hash(0, pcs, depth);
     _Atomic uint32_t *const chain = &chains[hash % CHAINS];
     uint32_t                head = atomic_load_explicit(chain,
                                                         memory_order_acquire);

@@ -38,25 +38,6 @@ struct pprof_stackmap {
 };
 
 
-/* FNV-1a by words, then murmur3's finalizer to spread the high bits. */
-static uint64_t
-hash_stack(uint64_t tag, const uintptr_t *pcs, size_t depth)
-{
-    uint64_t h = 0xcbf29ce484222325 ^ tag;
-
-    for (size_t i = 0; i < depth; i++) {
-        h = (h ^ pcs[i]) * 0x100000001b3;
-        h ^= h >> 29;
-    }
-
-    h ^= h >> 33;
-    h *= 0xff51afd7ed558ccd;
-    h ^= h >> 33;
-
-    return h;
-}
-
-
 /* Takes DEPTH frames; false when there are not so many left. */
 static bool
 take_frames(struct pprof_stackmap *map, size_t depth, uint32_t *first)
@@ -139,7 +120,7 @@ pprof_stackmap_add(struct pprof_stackmap *map, uint64_t tag,
         depth = PPROF_STACK_MAX;
     }
 
-    uint64_t hash = hash_stack(tag, pcs, depth);
+    uint64_t hash = pprof_stackmap_hash(tag, pcs, depth);
     uint64_t claimed = (hash & ~(uint64_t) STATE_MASK) | CLAIMED;
     uint64_t ready = (hash & ~(uint64_t) STATE_MASK) | READY;
     size_t   i = hash >> 7;

@@ -67,6 +67,30 @@ void pprof_stackmap_free(struct pprof_stackmap *map);
 
 
 /*
+ * A number for TAG and the DEPTH frames of PCS, the same for the same: FNV-1a
+ * by words, then murmur3's finalizer to spread the high bits.
+ *
+ * Context: async-signal-safe.
+ */
+static inline uint64_t
+pprof_stackmap_hash(uint64_t tag, const uintptr_t *pcs, size_t depth)
+{
+    uint64_t h = 0xcbf29ce484222325 ^ tag;
+
+    for (size_t i = 0; i < depth; i++) {
+        h = (h ^ pcs[i]) * 0x100000001b3;
+        h ^= h >> 29;
+    }
+
+    h ^= h >> 33;
+    h *= 0xff51afd7ed558ccd;
+    h ^= h >> 33;
+
+    return h;
+}
+
+
+/*
  * Adds COUNT and VALUE to the row of TAG and the DEPTH frames of PCS, the
  * leaf first.  Frames after the first PPROF_STACK_MAX are cut off.
  *

@@ -188,9 +188,8 @@ end(struct pprof_job *job, bool gone)
         if (gone) {
             pprof_heap_sample_drop(job, s);
 
-        } else if (pprof_heap_sample_end(job, &shape, s) == 0) {
-            pprof_answer_error(&job->answer, 503, "the sample was switched "
-                               "off meanwhile");
+        } else {
+            (void) pprof_heap_sample_end(job, &shape, s);
         }
 
         return;

@@ -256,10 +256,7 @@ add_comments(struct pprof_profile *p, const struct pprof_tcmalloc_read *told)
     pprof_profile_comment(p, text);
 
     if (told->since != 0) {
-        snprintf(text, sizeof(text), "sampling was switched on at %lld; what "
-                 "was allocated before is not in here",
-                 (long long) told->since);
-        pprof_profile_comment(p, text);
+        pprof_heap_comment_since(p, (uint64_t) told->since);
     }
 }
 
@@ -369,16 +366,10 @@ end(struct pprof_job *job, bool gone)
                                  NULL);
     }
 
-    if (s == NULL || s->sample) {
-        if (pprof_heap_sample_end(job, &shape, s) == 1) {
-            return;
-        }
-
-        if (s != NULL) {
-            pprof_answer_error(&job->answer, 503, "the sample was switched "
-                               "off meanwhile");
-            return;
-        }
+    if ((s == NULL || s->sample)
+        && pprof_heap_sample_end(job, &shape, s) == 1)
+    {
+        return;
     }
 
     if (pprof_job_maps(job, &maps) == -1) {

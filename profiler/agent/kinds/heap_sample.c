@@ -119,6 +119,17 @@ add_sample(const struct pprof_heap_sample *sample,
 }
 
 
+void
+pprof_heap_comment_since(struct pprof_profile *p, uint64_t since)
+{
+    char text[128];
+
+    snprintf(text, sizeof(text), "sampling was switched on at %llu; what was "
+             "allocated before is not in here", (unsigned long long) since);
+    pprof_profile_comment(p, text);
+}
+
+
 /* Says in P how it came about. */
 static void
 add_comments(const struct pprof_heap_sample *sample,
@@ -143,10 +154,7 @@ add_comments(const struct pprof_heap_sample *sample,
 
     pprof_profile_comment(p, text);
 
-    snprintf(text, sizeof(text), "sampling was switched on at %llu; what was "
-             "allocated before is not in here",
-             (unsigned long long) sample->since);
-    pprof_profile_comment(p, text);
+    pprof_heap_comment_since(p, sample->since);
 
     if (sample->missed != 0) {
         snprintf(text, sizeof(text), "%llu sampled objects were freed where "
@@ -459,11 +467,18 @@ pprof_heap_sample_end(struct pprof_job *job,
     }
 
     if (rc != 1) {
-        if (start != NULL) {
-            pprof_heap_sample_drop(job, start);
+        if (start == NULL) {
+            return rc == 0 ? 0 : 1;
         }
 
-        return rc == 0 ? 0 : 1;
+        pprof_heap_sample_drop(job, start);
+
+        if (rc == 0) {
+            pprof_answer_error(&job->answer, 503, "the sample was switched "
+                               "off meanwhile");
+        }
+
+        return 1;
     }
 
     if (start == NULL) {

@@ -73,7 +73,7 @@ void pprof_heap_sample_free(struct pprof_heap_sample *sample);
  * show, or nothing is sampled.
  *
  * _begin() returns 1 when it has begun, -1 when ANSWER has been given; _end()
- * 1 when it has been given.
+ * 1 when it has been given, as always to what has begun.
  */
 int pprof_heap_sample_begin(struct pprof_job *job,
     const struct pprof_heap_shape *shape);
@@ -83,6 +83,9 @@ int pprof_heap_sample_end(struct pprof_job *job,
 /* Ends the job without an answer. */
 void pprof_heap_sample_drop(struct pprof_job *job,
     struct pprof_heap_start *start);
+
+/* Says in P that sampling began at SINCE, seconds since the epoch. */
+void pprof_heap_comment_since(struct pprof_profile *p, uint64_t since);
 
 /*
  * Tells how many samples live, and how many bytes they stand for.  Returns 0,
