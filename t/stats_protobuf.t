@@ -362,9 +362,11 @@ for (50, 90, 99) {
                    'is that of /debug/stats');
 }
 
-$r = query("histogram_fraction(0.25, 0.5, increase($peer\[1m]))");
+# over more than this test takes: a minute may hold one scrape only
+$r = query("histogram_fraction(0.25, 0.5, increase($peer\[10m]))");
 ok($r && $r->{value}[1] > 0.015 && $r->{value}[1] < 0.5,
-   'two of a hundred took 300 ms, and maybe what met a busy machine');
+   'two of a hundred took 300 ms, and maybe what met a busy machine')
+    or diag($r && $r->{value}[1]);
 
 $r = query('nginx_debug_peer_failures_total{cause="connect"}');
 is($r && $r->{value}[1], 3, 'failures by cause');

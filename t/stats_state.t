@@ -51,7 +51,12 @@ http {
     upstream hung { server $at{hung}; }
     upstream timeout { server $at{timeout} max_fails=0; }
     upstream errors { server $at{errors}; }
-    upstream sisters { server $at{good} weight=3; server $at{late}; }
+    # in a zone, so that the workers take turns together
+    upstream sisters {
+        zone sisters 64k;
+        server $at{good} weight=3;
+        server $at{late};
+    }
     upstream socket { server $at{socket}; }
     upstream idle { server $at{idle}; server $at{marked} down; }
 
@@ -146,6 +151,7 @@ sub in_charts {
 # -- each of them, at once and after a while
 
 # they stay for as long as the test does
+my $since = time();
 my @open = map { my $uri = $_; map {
     my $s = http_open();
     print $s "GET /$uri HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -163,7 +169,12 @@ is($s->{down}{state}, 'down', 'refused: down, at once');
 is($s->{timeout}{state}, 'failing', 'timed out: failing');
 is($s->{errors}{state}, 'failing', 'one 5xx of twenty: failing');
 is($s->{good}{state}, 'up', 'answered: up');
-is($s->{hung}{state}, 'up', 'under way for a moment: up');
+
+SKIP: {
+    skip 'busy machine: that took ten seconds', 1 if time() - $since > 9;
+    is($s->{hung}{state}, 'up', 'under way for a moment: up');
+}
+
 is($s->{idle}{state}, 'idle', 'never asked: idle');
 
 ok(wait_for(sub { in_stats()->{hung}{state} eq 'hanging' }, 20),
@@ -173,7 +184,7 @@ $s = in_stats();
 
 my %expect = (
     down => ['down', qr/^refused the last connection, 3 in the last minute$/],
-    hung => ['hanging', qr/^20 under way, none answered for 1\d s$/],
+    hung => ['hanging', qr/^20 under way, none answered for \d\d s$/],
     timeout => ['failing',
                 qr/^of 2 .* 2 got no answer \(2 timed out, 0 refused\)$/],
     errors => ['failing', qr/^of 20 in the last minute 1 were 5xx$/],

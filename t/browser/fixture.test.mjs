@@ -109,7 +109,7 @@ test('snapshots: growth against the one before, and in one click', opt,
     await p.getByText(/20 min apart, \+[\d.]+ MiB/).waitFor();
     await p.getByRole('button', { name: 'Show growth' }).click();
     await p.locator('.pill', { hasText: /^grew [\d.]+ MiB/ }).waitFor();
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
     assert.match(await p.locator('tbody tr').first().innerText(),
                  /^\+.*main\.decodeOrder/s);
 });
@@ -308,7 +308,7 @@ test('goroutines: equal stacks as one, and who may hold the lock', opt,
     await p.goto(s.base + 'pprof/view?src=pprof/backend/10.0.0.7:8080/'
                  + 'goroutine');
     await flame(p);
-    await p.getByRole('button', { name: 'Stacks' }).click();
+    await p.getByRole('button', { name: 'Stacks', exact: true }).click();
     await p.getByText('5 goroutines').waitFor();
 
     const first = p.locator('.group').first();

@@ -107,7 +107,7 @@ async function walk(p) {
     await p.getByRole('button', { name: 'Show growth' }).click();
     await flame(p);
     await shot(p, 'growth');
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
     await p.locator('tbody tr').first().getByRole('button').click();
     await p.getByText('Called by').waitFor();
     await shot(p, 'function');

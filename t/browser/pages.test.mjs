@@ -188,7 +188,7 @@ test('overview: the peers live, worst first, sorted by a click', opt,
     assert.match(await p.locator('tbody tr', { hasText: `:${s.go}` })
                         .textContent(), /up.*\/s/);
 
-    await p.getByRole('button', { name: 'Requests' }).click();
+    await p.getByRole('button', { name: 'Requests', exact: true }).click();
     await until(async () => !(await first()).includes(s.nobody), 'sorted');
     assert.equal(await p.locator('[data-key=rate]').getAttribute('aria-sort'),
                  'descending');
@@ -296,7 +296,7 @@ test('charts: pause holds the picture, Space resumes', opt, async t => {
 
     await p.goto(s.base + 'charts/');
     await p.getByText('Live', { exact: true }).waitFor();
-    await p.getByRole('button', { name: 'Pause' }).click();
+    await p.getByRole('button', { name: 'Pause', exact: true }).click();
     await p.locator('.pill', { hasText: 'Paused' }).waitFor();
 
     const max = c => c.shown[0].max, a = await charts(p);

@@ -153,7 +153,7 @@ test('Cancel ends the profile in the process', opt, async t => {
     const second = () => fetchText(s.base + acs(1) + '/profile?seconds=1');
 
     await until(async () => (await second()).status !== 200, 'it runs');
-    await p.getByRole('button', { name: 'Cancel' }).click();
+    await p.getByRole('button', { name: 'Cancel', exact: true }).click();
     await p.getByText('Cancelled. Nothing was kept.').waitFor();
     await until(async () => (await second()).status === 200,
                 'the process is free again');
@@ -213,7 +213,7 @@ test('flame: the total and the top rows are go tool pprof\'s', opt,
     const theirs = lib.pprofTop([lib.join(dir, 'cpu.pb.gz')], 'ns');
 
     assert.equal(f.total, theirs.total);
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
 
     const rows = await p.locator('table.t tbody tr').evaluateAll(
         list => list.map(tr => [...tr.cells].map(c => c.textContent)));
@@ -311,10 +311,10 @@ test('all that is chosen is in the URL, and comes back', opt, async t => {
 
     await p.goto(url);
     await looks();
-    await p.getByRole('button', { name: 'Flame' }).click();
-    assert.equal(await p.getByRole('button', { name: 'Invert' })
+    await p.getByRole('button', { name: 'Flame', exact: true }).click();
+    assert.equal(await p.getByRole('button', { name: 'Invert', exact: true })
                         .getAttribute('aria-pressed'), 'true');
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
     await p.goto(p.url());
     await looks();
 });
@@ -450,8 +450,8 @@ test('names: short ones, full ones, both found', opt, async t => {
                     text);
     }
 
-    await p.getByRole('button', { name: 'Display' }).click();
-    await p.getByRole('button', { name: 'Full' }).click();
+    await p.getByRole('button', { name: 'Display', exact: true }).click();
+    await p.getByRole('button', { name: 'Full', exact: true }).click();
     await p.getByRole('button', { name: full, exact: true }).waitFor();
     assert.match(p.url(), /names=full/);
 });
@@ -461,9 +461,9 @@ test('lines, columns, filters and the sandwich', opt, async t => {
     const p = await b.page(t), f = await openFile(p, 'cpu');
     const theirs = lib.pprofTop(['-lines', lib.join(dir, 'cpu.pb.gz')], 'ns');
 
-    await p.getByRole('button', { name: 'Display' }).click();
-    await p.getByRole('button', { name: 'Lines' }).click();
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Display', exact: true }).click();
+    await p.getByRole('button', { name: 'Lines', exact: true }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
     assert.equal((await flame(p)).total, f.total);
 
     const first = await p.locator('tbody th').first().textContent();
@@ -472,7 +472,7 @@ test('lines, columns, filters and the sandwich', opt, async t => {
 
     assert.ok(best.includes(first.replace(/ inlined$/, '')),
               `${first}, not ${best.join()}`);
-    await p.getByRole('button', { name: 'Lines' }).click();
+    await p.getByRole('button', { name: 'Lines', exact: true }).click();
     await p.getByText('Columns').click();
     await p.getByLabel('Sum %').check();
     await p.getByLabel('Self, samples').check();
@@ -481,7 +481,7 @@ test('lines, columns, filters and the sandwich', opt, async t => {
                       'Function']);
     await p.getByLabel('Kind of filter').selectOption('hide');
     await p.getByLabel('Filter, regular expression').fill('^runtime\\.');
-    await p.getByRole('button', { name: 'Add' }).click();
+    await p.getByRole('button', { name: 'Add', exact: true }).click();
     await p.getByRole('button', { name: 'Remove hide' }).waitFor();
     assert.ok((await p.locator('tbody th').allTextContents()).every(
         n => !n.startsWith('runtime.')));
@@ -489,7 +489,7 @@ test('lines, columns, filters and the sandwich', opt, async t => {
     await p.getByRole('button', { name: 'Remove hide' }).click();
 
     await p.getByRole('button', { name: 'main.burn', exact: true }).click();
-    await p.getByRole('button', { name: 'Sandwich' }).click();
+    await p.getByRole('button', { name: 'Sandwich', exact: true }).click();
     assert.equal(await p.getByRole('tree').count(), 2);
     await p.getByRole('treeitem', { name: /^main\.fibonacci/ }).waitFor();
     assert.match(p.url(), /view=sandwich.*fn=main.burn|fn=main.burn.*sandwich/);
@@ -518,7 +518,7 @@ test('files are said what they are, and two are compared', opt, async t => {
            .waitFor();
     await p.getByRole('button', { name: /^Show what changed from a/ }).click();
     await p.locator('.pill', { hasText: /^grew 18/ }).waitFor();
-    await p.getByRole('button', { name: 'Vanished' }).click();
+    await p.getByRole('button', { name: 'Vanished', exact: true }).click();
     await until(() => p.evaluate(() => globalThis.__flame.flame.lay.size[0]
                                        === 2), 'what is no more');
 });
@@ -549,10 +549,10 @@ test('search: the exact share, next match, and what is no expression', opt,
 test('focus, ignore and invert count anew', opt, async t => {
     const p = await b.page(t), f = await openFile(p, 'cpu');
 
-    await p.getByRole('button', { name: 'Invert' }).click();
+    await p.getByRole('button', { name: 'Invert', exact: true }).click();
     await until(async () => (await flame(p)).nodes !== f.nodes, 'inverted');
     assert.equal((await flame(p)).total, f.total);
-    await p.getByRole('button', { name: 'Invert' }).click();
+    await p.getByRole('button', { name: 'Invert', exact: true }).click();
 
     const theirs = lib.pprofTop(['-focus=main.fibonacci',
                                  lib.join(dir, 'cpu.pb.gz')], 'ns');
@@ -560,7 +560,7 @@ test('focus, ignore and invert count anew', opt, async t => {
 
     await p.evaluate(() => history.replaceState(null, '',
                                '?focus=main.fibonacci'));
-    await p.getByRole('button', { name: 'Invert' }).click();
+    await p.getByRole('button', { name: 'Invert', exact: true }).click();
     assert.equal((await flame(p)).total, sum);
     await p.getByRole('button', { name: 'Remove focus' }).click();
     assert.equal((await flame(p)).total, f.total);
@@ -590,12 +590,12 @@ test('a difference names the leak of the demo', opt,
     await p.getByText('a file').locator('input').setInputFiles(
         lib.join(dir, 'leak0.pb.gz'));
     await p.locator('.pill', { hasText: /^grew [\d.]+ MiB/ }).waitFor();
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
 
     const row = p.locator('tbody tr').first();
 
     assert.match(await row.textContent(), /^\+[\d.]+ MiB.*session_put/);
-    await p.getByRole('button', { name: 'Flame' }).click();
+    await p.getByRole('button', { name: 'Flame', exact: true }).click();
     assert.deepEqual(await violations(p), []);
 });
 
@@ -631,7 +631,7 @@ test('frames without names are said to be so', opt, async t => {
     await openFile(p, 'bare');
     await p.getByText('30.0% of the samples have no names, most of them in'
                       + ' /opt/app, build id b0b1b2').waitFor();
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
     await p.getByRole('button', { name: 'app+0x1234' }).waitFor();
 });
 
@@ -666,7 +666,7 @@ test('names from a backend stay text', opt, async t => {
     lib.writeFile(lib.join(dir, 'evil.pb.gz'), lib.gzipSync(lib.encode([
         { names: ['main', evil], value: 30 }], { module: evil })));
     await openFile(p, 'evil');
-    await p.getByRole('button', { name: 'Top' }).click();
+    await p.getByRole('button', { name: 'Top', exact: true }).click();
     await p.getByRole('button', { name: evil }).click();
     assert.equal(await p.locator('main img').count(), 0);
 });
@@ -721,7 +721,7 @@ test('Copy works on plain http, where there is no clipboard', opt,
     await p.goto(s.base + acs(0) + '/');
     await p.evaluate(() => Object.defineProperty(navigator, 'clipboard',
                                                  { value: undefined }));
-    await p.getByRole('button', { name: 'Copy' }).first().click();
+    await p.getByRole('button', { name: 'Copy', exact: true }).first().click();
     await p.getByText('Copied').waitFor();
     assert.match(await p.evaluate(() => String(getSelection())),
                  /^go tool pprof -http=: 'http.*\/profile\?seconds=30'$/);
