@@ -1,9 +1,9 @@
 #!/usr/bin/perl
 
 # What it takes to answer each kind of profile of a big program, of more than
-# 100 MB with its debug information: CPU, time, memory, bytes.  Beside
-# libpprof: gperftools' own functions, called by the program itself, and a
-# program of the same shape in Go with net/http/pprof.
+# 100 MB with its debug information: CPU and memory, in the program and in its
+# agent; time, bytes.  Beside libpprof: gperftools' own functions, called by
+# the program itself, and a program of the same shape in Go with net/http/pprof.
 #
 #     perl -It/lib t/bench/kinds.pl           DEBUG_BUILD as for the tests
 #
@@ -24,6 +24,7 @@ use POSIX ();
 use Time::HiRes qw/ sleep time /;
 
 use lib "$FindBin::Bin/../lib";
+use Debug::App;
 use Debug::Bench;
 use Debug::Nginx;
 
@@ -205,34 +206,48 @@ sub order {
 
 
 sub memory {
-    my ($p, $field) = @_;
+    my ($pid, $field) = @_;
 
-    return read_file("/proc/$p->{pid}/status") =~ /^$field:\s+(\d+) kB/m
+    return read_file("/proc/$pid/status") =~ /^$field:\s+(\d+) kB/m
            ? $1 / 1024 : 0;
 }
 
 
 # What it takes to do SUB, which returns the CPU that was the program's own,
-# the wall time that it had to take, and the answer's bytes.
+# the wall time that it had to take, and the answer's bytes.  Of the program,
+# and of its agent if it has one.
 
 sub measure {
     my ($p, $sub) = @_;
+    my %pid = (program => $p->{pid}, agent => $p->{agent});
+    my (%cpu, %rss, %m);
 
-    # forget the peak until now
-    write_file("/proc/$p->{pid}/clear_refs", 5);
+    delete $pid{agent} unless $pid{agent};
 
-    my ($cpu, $rss, $start) = (cpu_clock($p->{pid}), memory($p, 'VmRSS'),
-                               time);
+    for my $who (keys %pid) {
+        # forget the peak until now
+        write_file("/proc/$pid{$who}/clear_refs", 5);
+        $cpu{$who} = cpu_clock($pid{$who});
+        $rss{$who} = memory($pid{$who}, 'VmRSS');
+    }
+
+    my $start = time;
     my ($own, $wall, $bytes) = $sub->();
 
-    $wall = time - $start - $wall;
+    $m{wall} = 1000 * (time - $start - $wall);
+    $m{bytes} = $bytes / 1024;
 
     # its threads may end a moment after the answer
     sleep 0.05;
 
-    return { cpu => 1000 * (cpu_clock($p->{pid}) - $cpu - $own),
-             wall => 1000 * $wall, bytes => $bytes / 1024,
-             memory => memory($p, 'VmHWM') - $rss };
+    for my $who (keys %pid) {
+        $m{"$who cpu"} = 1000 * (cpu_clock($pid{$who}) - $cpu{$who});
+        $m{"$who memory"} = memory($pid{$who}, 'VmHWM') - $rss{$who};
+    }
+
+    $m{'program cpu'} -= 1000 * $own;
+
+    return \%m;
 }
 
 
@@ -337,8 +352,7 @@ my $serial = 0;
 my %engines = (
     libpprof => sub {
         my $sock = "$dir/l" . $serial++;
-        my $p = start('libpprof', { PPROF_ALLOC_SAMPLE => 524288,
-                                    PPROF_MUTEX_RATE => 1,
+        my $p = start('libpprof', { PPROF_MUTEX_RATE => 1,
                                     PPROF_BLOCK_RATE => 1,
                                     PPROF_THREADCREATE => 1 },
                       "$build/pprof-run", '-l', "unix:$sock", '--', $cpp,
@@ -346,7 +360,8 @@ my %engines = (
 
         $p->{sock} = $sock;
         $p->{places} = places($p);
-        wait_for(sub { http_open(unix => $sock) }, 5) or die "libpprof does not listen\n";
+        wait_for(sub { $p->{agent} = Debug::App::agent($sock) }, 5)
+            or die "libpprof does not listen\n";
 
         return $p;
     },
@@ -408,16 +423,15 @@ table(['the big programs', 'MB', 'functions', 'threads that wait',
              commas($BLOCKS)] } ['C++', $cpp], ['Go', $go]);
 
 
-# Columns: an engine, and whether the first time or later.
+# Columns: an engine, whether the first time or later, of what, and its name.
 
 sub columns {
-    my ($title, $what, $format, @columns) = @_;
-    my @rows = ([$title, map { "$_->[0]" . ($_->[1] ? '' : ', first') }
-                         @columns]);
+    my ($title, $format, @columns) = @_;
+    my @rows = ([$title, map { $_->[3] // $_->[0] } @columns]);
 
     for my $kind (@kinds) {
         push @rows, [$kind->[0], map {
-            my $v = $got{$_->[0]}{$kind->[0]}{$what};
+            my $v = $got{$_->[0]}{$kind->[0]}{$_->[2]};
             defined $v ? sprintf($format, $v->[$_->[1]]) : ''
         } @columns];
     }
@@ -425,14 +439,57 @@ sub columns {
     table(@rows);
 }
 
-my @each = (['libpprof', 0], ['libpprof', 1], ['gperftools', 1], ['Go', 0],
-            ['Go', 1]);
 
-columns('a big program: CPU, ms', 'cpu', '%.1f', @each);
-columns('a big program: time, ms', 'wall', '%.1f', @each);
-columns('a big program: peak memory, MiB', 'memory', '%.1f', @each);
-columns('a big program: answer, KiB', 'bytes', '%.1f', ['libpprof', 1],
-        ['gperftools', 1], ['Go', 1]);
+# In the program and in the agent; the others are in the program alone.
+
+sub halves {
+    my ($what) = @_;
+
+    return (['libpprof', 0, "program $what", 'program, first'],
+            ['libpprof', 1, "program $what", 'program'],
+            ['libpprof', 0, "agent $what", 'agent, first'],
+            ['libpprof', 1, "agent $what", 'agent'],
+            ['gperftools', 1, "program $what"],
+            ['Go', 0, "program $what", 'Go, first'],
+            ['Go', 1, "program $what"]);
+}
+
+columns('a big program: CPU, ms', '%.2f', halves('cpu'));
+columns('a big program: peak memory, MiB', '%.2f', halves('memory'));
+columns('a big program: time, ms', '%.1f',
+        ['libpprof', 0, 'wall', 'libpprof, first'], ['libpprof', 1, 'wall'],
+        ['gperftools', 1, 'wall'], ['Go', 0, 'wall', 'Go, first'],
+        ['Go', 1, 'wall']);
+columns('a big program: answer, KiB', '%.1f', ['libpprof', 1, 'bytes'],
+        ['gperftools', 1, 'bytes'], ['Go', 1, 'bytes']);
+
+
+# The worst kind of all: a profile's samples are the program's, and no part of
+# what an answer may take; a picture is no profile.
+
+sub worst {
+    my ($what) = @_;
+    my @kinds = grep { $_->[0] !~ /svg/
+                       && ($what !~ /^program/ || $_->[0] !~ /^profile/) }
+                     @kinds;
+    my ($max) = sort { $b->[0] <=> $a->[0] }
+                map { [$got{libpprof}{$_->[0]}{$what}[1], $_->[0]] } @kinds;
+
+    return @{ $max // [0, 'nothing'] };
+}
+
+for (['program cpu', 1, 'ms of CPU in the program'],
+     ['program memory', 0.25, 'MiB in the program'],
+     ['agent cpu', 15, 'ms of CPU in the agent'],
+     ['agent memory', 8, 'MiB in the agent'])
+{
+    my ($what, $most, $unit) = @$_;
+    my ($value, $kind) = worst($what);
+
+    bar("the dearest answer ($kind)", $value, $most, $unit);
+}
+
+print "\n";
 
 
 # Lines are looked up by another process, beside the program: what that takes.
