@@ -8,6 +8,7 @@
  * Fuzzes: agent/symbols/plt.c agent/symbols/demangle.c agent/symbols/lines.c
  * Fuzzes: agent/symbols/child.c agent/symbols/short.c agent/symbols/image.c
  * Fuzzes: agent/symbols/perfmap.c
+ * Fuzzes: agent/symbols/files.c agent/symbols/functions.c agent/symbols/known.c
  */
 
 #include <stdlib.h>

@@ -6,8 +6,10 @@
  * Fuzzes: agent/symbols/demangle.c
  * Fuzzes: agent/symbols/maps.c agent/symbols/short.c agent/symbols/lines.c
  * Fuzzes: agent/symbols/image.c agent/symbols/perfmap.c agent/symbols/child.c
+ * Fuzzes: agent/symbols/files.c agent/symbols/known.c
  */
 
+#include "symbols/functions.c"
 #include "symbols/names.c"
 
 
@@ -17,28 +19,31 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 check(const struct pprof_elf *e, const struct pprof_elf_symbols *s)
 {
-    struct table  t = {.elf = e, .symbols = *s};
-    ElfW(Sym)     sym;
+    struct pprof_functions  f;
+    uint64_t                start;
 
-    if (!table_build(&t)) {
+    if (!pprof_functions_make(&f, e, s)) {
+        pprof_functions_free(&f);
         return;
     }
 
-    for (size_t i = 0; i < t.nrows; i++) {
-        const uint64_t  vaddr = t.base + t.rows[i].start;
+    for (size_t i = 0; i < f.nrows; i++) {
+        const uint64_t  vaddr = f.base + f.rows[i].start;
 
-        if (i > 0 && t.rows[i - 1].start >= t.rows[i].start) {
+        if (i > 0 && f.rows[i - 1].start >= f.rows[i].start) {
             abort();
         }
 
-        if (table_find(&t, vaddr, 0, &sym) && sym.st_value > vaddr) {
+        if (pprof_functions_find(&f, vaddr, 0, &start) != NULL
+            && start > vaddr)
+        {
             abort();
         }
 
-        (void) table_find(&t, vaddr + 100, vaddr, &sym);
+        (void) pprof_functions_find(&f, vaddr + 100, vaddr, &start);
     }
 
-    free(t.rows);
+    pprof_functions_free(&f);
 }
 
 

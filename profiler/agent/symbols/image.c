@@ -40,13 +40,37 @@ pprof_image_free(struct pprof_image *im)
     }
 
     free(im->phdrs);
+    free(im->path);
     *im = (struct pprof_image) {0};
 }
 
 
-/* Maps a whole regular file.  ST says what it is. */
+bool
+pprof_image_same(const struct pprof_image *im)
+{
+    struct stat  st;
+
+    return im->path != NULL && stat(im->path, &st) == 0
+           && st.st_dev == im->st.st_dev && st.st_ino == im->st.st_ino
+           && st.st_size == im->st.st_size
+           && st.st_mtim.tv_sec == im->st.st_mtim.tv_sec
+           && st.st_mtim.tv_nsec == im->st.st_mtim.tv_nsec;
+}
+
+
+void
+pprof_image_rest(const struct pprof_image *im)
+{
+    /* what is no file's would be gone */
+    if (im->path != NULL) {
+        (void) madvise(im->data, im->size, MADV_DONTNEED);
+    }
+}
+
+
+/* Maps a whole regular file. */
 static bool
-map_file(struct pprof_image *im, const char *path, struct stat *st)
+map_file(struct pprof_image *im, const char *path)
 {
     /* what a path leads to now may be a fifo or a terminal */
     const int  fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -55,12 +79,16 @@ map_file(struct pprof_image *im, const char *path, struct stat *st)
         return false;
     }
 
-    if (fstat(fd, st) == 0 && S_ISREG(st->st_mode) && st->st_size > 0) {
-        void  *data = mmap(NULL, st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    struct stat  st;
+
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        void  *data = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 
         if (data != MAP_FAILED) {
             im->data = data;
-            im->size = st->st_size;
+            im->size = st.st_size;
+            im->st = st;
+            im->path = strdup(path);
             im->usable = pprof_elf_parse(&im->elf, data, im->size) == 0;
         }
     }
@@ -95,14 +123,12 @@ static bool
 map_loaded(struct pprof_image *im, const char *path,
     const struct pprof_map *map, const struct pprof_object *o)
 {
-    struct stat  st;
-
-    if (!map_file(im, path, &st)) {
+    if (!map_file(im, path)) {
         return false;
     }
 
     if (o->build_id_len != 0 ? same_build_id(&im->elf, o)
-                             : st.st_ino == map->inode)
+                             : im->st.st_ino == map->inode)
     {
         return true;
     }
@@ -275,10 +301,9 @@ static bool
 map_debug(struct pprof_image *im, const char *path,
     const struct pprof_object *o, const uint32_t *crc)
 {
-    struct stat  st;
-    size_t       len;
+    size_t  len;
 
-    if (!map_file(im, path, &st)) {
+    if (!map_file(im, path)) {
         return false;
     }
 

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "symbols/elf.h"
 #include "symbols/maps.h"
@@ -22,6 +23,10 @@ struct pprof_image {
     void              *phdrs;       /* of a memory image: malloc()ed */
     struct pprof_elf   elf;
     bool               usable;      /* ELF is filled in */
+
+    /* private to image.c */
+    char              *path;        /* of the file that is mapped, or NULL */
+    struct stat        st;          /* of it, when it was mapped */
 };
 
 
@@ -41,6 +46,15 @@ bool pprof_image_open(struct pprof_image *im, const struct pprof_maps *m,
 bool pprof_image_debug(struct pprof_image *im,
     const struct pprof_image *object, const char *root, bool may_load,
     const struct pprof_maps *m, const struct pprof_map *map);
+
+/*
+ * Returns whether IM is of a file, and that file is on disk as it was when it
+ * was mapped: nothing wrote to it, none stands in its place.
+ */
+bool pprof_image_same(const struct pprof_image *im);
+
+/* Lets go of the pages of IM's file: to look at them again costs a fault. */
+void pprof_image_rest(const struct pprof_image *im);
 
 /* Gives everything back and leaves a zeroed struct. */
 void pprof_image_free(struct pprof_image *im);

@@ -11,61 +11,12 @@
 #include "symbols/demangle.h"
 #include "symbols/elf.h"
 #include "symbols/fde.h"
-#include "symbols/image.h"
+#include "symbols/files.h"
 #include "symbols/plt.h"
 #include "symbols/short.h"
 
 
 #define DEBUG_ROOT   "/usr/lib/debug"
-
-
-enum {
-    /* How many symbols before an address may be too short to cover it. */
-    NESTING_MAX = 16
-};
-
-
-/* A function symbol: 8 bytes, since a big program has 100,000 of them. */
-struct row {
-    uint32_t  start;    /* vaddr - the table's base */
-    uint32_t  symbol;   /* its number in the symbol table */
-};
-
-
-/* The functions of one symbol table, sorted by address, one each. */
-struct table {
-    const struct pprof_elf    *elf;     /* whose sections the symbols mean */
-    struct pprof_elf_symbols   symbols;
-    uint64_t                   base;
-    struct row                *rows;
-    size_t                     nrows;
-};
-
-
-struct pprof_names_file {
-    bool                opened;
-    struct pprof_image  image;
-    struct pprof_image  debug;
-    struct table        table;
-};
-
-
-enum kind {
-    BY_SYMBOL,
-    BY_PLT,
-    BY_FDE,
-    BY_MAP,
-    BY_JIT,
-    BY_TEXT     /* "start" is where the text is */
-};
-
-
-struct pprof_names_entry {
-    uintptr_t     start;
-    enum kind     kind;
-    const char   *name;
-    char          system_name[];    /* NAME follows when it is another */
-};
 
 
 /* The program's own, when it is linked with a C++ runtime. */
@@ -85,29 +36,15 @@ pprof_names_init(struct pprof_names *n)
 }
 
 
-static void
-file_close(struct pprof_names_file *f)
-{
-    pprof_image_free(&f->image);
-    pprof_image_free(&f->debug);
-    free(f->table.rows);
-    *f = (struct pprof_names_file) {0};
-}
-
-
 void
 pprof_names_free(struct pprof_names *n)
 {
     for (size_t i = 0; i < n->nfiles; i++) {
-        file_close(&n->files[i]);
-    }
-
-    for (size_t i = 0; i < n->nslots; i++) {
-        free(n->slots[i]);
+        pprof_files_put(n->files[i]);
     }
 
     free(n->files);
-    free(n->slots);
+    pprof_known_free(&n->known);
     pprof_perfmap_free(&n->perfmap);
 
     const char  *debug_root = n->debug_root;
@@ -117,281 +54,8 @@ pprof_names_free(struct pprof_names *n)
 }
 
 
-/* The sorted functions of a symbol table. */
-
-
-static unsigned
-underscores(const char *name)
-{
-    return strspn(name, "_");
-}
-
-
-/*
- * Of several symbols for one address, the one that people know: a function
- * rather than a label, sized, global, without underscores.  A < B: A first.
- */
-static int
-by_preference(const struct table *t, uint32_t a, uint32_t b)
-{
-    static const int  binding[16] = {
-        [STB_GLOBAL] = 3, [STB_GNU_UNIQUE] = 3, [STB_WEAK] = 2, [STB_LOCAL] = 1
-    };
-
-    const ElfW(Sym)   x = pprof_elf_symbol(&t->symbols, a);
-    const ElfW(Sym)   y = pprof_elf_symbol(&t->symbols, b);
-    const int         x_code = (x.st_info & 0xf) != STT_NOTYPE;
-    const int         y_code = (y.st_info & 0xf) != STT_NOTYPE;
-
-    if (x_code != y_code) {
-        return y_code - x_code;
-    }
-
-    if ((x.st_size != 0) != (y.st_size != 0)) {
-        return (y.st_size != 0) - (x.st_size != 0);
-    }
-
-    if (binding[x.st_info >> 4] != binding[y.st_info >> 4]) {
-        return binding[y.st_info >> 4] - binding[x.st_info >> 4];
-    }
-
-    const int  diff = underscores(pprof_elf_symbol_name(&t->symbols, &x))
-                      - underscores(pprof_elf_symbol_name(&t->symbols, &y));
-
-    return diff != 0 ? diff : (a > b) - (a < b);
-}
-
-
-/*
- * Sorts T's rows by their start, those of one start as they were.  A radix
- * sort: with 100,000 functions a tenth of what comparing them takes.  False:
- * out of memory.
- */
-static bool
-sort_by_start(struct table *t)
-{
-    enum { BITS = 11, BUCKETS = 1 << BITS, PASSES = 3 };
-
-    uint32_t    *from = malloc(BUCKETS * sizeof(*from));
-    struct row  *other = malloc((t->nrows + 1) * sizeof(*other));
-
-    if (from == NULL || other == NULL) {
-        free(from);
-        free(other);
-        return false;
-    }
-
-    for (unsigned pass = 0; pass < PASSES; pass++) {
-        const unsigned  shift = pass * BITS;
-        uint32_t        before = 0;
-
-        memset(from, 0, BUCKETS * sizeof(*from));
-
-        for (size_t i = 0; i < t->nrows; i++) {
-            from[t->rows[i].start >> shift & (BUCKETS - 1)]++;
-        }
-
-        for (size_t i = 0; i < BUCKETS; i++) {
-            const uint32_t  n = from[i];
-
-            from[i] = before;
-            before += n;
-        }
-
-        for (size_t i = 0; i < t->nrows; i++) {
-            const struct row  *row = &t->rows[i];
-
-            other[from[row->start >> shift & (BUCKETS - 1)]++] = *row;
-        }
-
-        struct row  *const rows = t->rows;
-
-        t->rows = other;
-        other = rows;
-    }
-
-    free(from);
-    free(other);
-
-    return true;
-}
-
-
-/*
- * Is symbol number I a function's?  *ROW is filled then.  Names are not looked
- * at where that can be avoided: they are most of a symbol table, and to read
- * one is to bring its page into the program.
- */
-static bool
-function_row(const struct table *t, size_t i, struct row *row)
-{
-    const ElfW(Sym)  sym = pprof_elf_symbol(&t->symbols, i);
-    uint64_t         start, end;
-
-    if (sym.st_name == 0 || !pprof_elf_code(t->elf, &sym, &start, &end)
-        || sym.st_value < t->base || sym.st_value - t->base > UINT32_MAX)
-    {
-        return false;
-    }
-
-#if defined(__aarch64__)
-    /* "$x", "$d": the assembler's marks */
-    if (pprof_elf_symbol_name(&t->symbols, &sym)[0] == '$') {
-        return false;
-    }
-#endif
-
-    row->start = sym.st_value - t->base;
-    row->symbol = i;
-
-    return true;
-}
-
-
-/* Fills T's rows from the symbols that are set.  False: out of memory. */
-static bool
-table_build(struct table *t)
-{
-    struct row  row;
-    size_t      n = 0;
-
-    t->base = UINT64_MAX;
-
-    for (size_t i = 0; i < t->elf->nphdrs; i++) {
-        const ElfW(Phdr)  ph = pprof_elf_phdr(t->elf, i);
-
-        if (ph.p_type == PT_LOAD && ph.p_vaddr < t->base) {
-            t->base = ph.p_vaddr;
-        }
-    }
-
-    for (size_t i = 0; i < t->symbols.count; i++) {
-        n += function_row(t, i, &row);
-    }
-
-    t->rows = malloc((n + 1) * sizeof(*t->rows));
-
-    if (t->rows == NULL) {
-        return false;
-    }
-
-    for (size_t i = 0; i < t->symbols.count && t->nrows < n; i++) {
-        t->nrows += function_row(t, i, &t->rows[t->nrows]);
-    }
-
-    if (!sort_by_start(t)) {
-        t->nrows = 0;
-        return false;
-    }
-
-    n = 0;
-
-    for (size_t i = 0; i < t->nrows; i++) {
-        if (i == 0 || t->rows[i].start != t->rows[n - 1].start) {
-            t->rows[n++] = t->rows[i];
-
-        } else if (by_preference(t, t->rows[i].symbol,
-                                 t->rows[n - 1].symbol) < 0)
-        {
-            t->rows[n - 1] = t->rows[i];
-        }
-    }
-
-    t->nrows = n;
-
-    return true;
-}
-
-
-/*
- * Finds the symbol that covers VADDR; FDE_START is where its function begins,
- * or 0.  A symbol without size, as assembly has them, reaches to the next
- * symbol, but neither into another section nor into another function.
- */
-static bool
-table_find(const struct table *t, uint64_t vaddr, uint64_t fde_start,
-    ElfW(Sym) *sym)
-{
-    size_t  low = 0, high = t->nrows;
-
-    if (vaddr < t->base) {
-        return false;
-    }
-
-    while (low < high) {
-        const size_t  mid = low + (high - low) / 2;
-
-        if (t->rows[mid].start <= vaddr - t->base) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-
-    for (size_t i = low; i > 0 && low - i < NESTING_MAX; i--) {
-        *sym = pprof_elf_symbol(&t->symbols, t->rows[i - 1].symbol);
-
-        if (vaddr - sym->st_value < sym->st_size) {
-            return true;
-        }
-    }
-
-    if (low == 0) {
-        return false;
-    }
-
-    uint64_t  start, end;
-
-    *sym = pprof_elf_symbol(&t->symbols, t->rows[low - 1].symbol);
-
-    return sym->st_size == 0 && pprof_elf_code(t->elf, sym, &start, &end)
-           && vaddr < end && fde_start <= sym->st_value;
-}
-
-
-/* Opens what MAP was loaded from.  False: out of memory. */
-static bool
-open_file(struct pprof_names *n, struct pprof_names_file *f,
-    const struct pprof_maps *maps, const struct pprof_map *map)
-{
-    struct table  *t = &f->table;
-
-    f->opened = true;
-
-    (void) pprof_image_open(&f->image, maps, map);
-
-    if (f->image.usable) {
-        t->elf = &f->image.elf;
-
-        if (pprof_elf_symtab(t->elf, &t->symbols)) {
-            return table_build(t);
-        }
-    }
-
-    if (pprof_image_debug(&f->debug, &f->image, n->debug_root,
-                          maps->source != NULL || n->may_load, maps, map))
-    {
-        t->elf = &f->debug.elf;
-
-        if (pprof_elf_symtab(t->elf, &t->symbols)) {
-            return table_build(t);
-        }
-    }
-
-    if (f->image.usable) {
-        t->elf = &f->image.elf;
-
-        if (pprof_elf_dynsym(t->elf, &t->symbols)) {
-            return table_build(t);
-        }
-    }
-
-    return true;
-}
-
-
 /* MAP's file, opened, or NULL: it has none, or memory ran out (ENOMEM). */
-static struct pprof_names_file *
+static struct pprof_file *
 find_file(struct pprof_names *n, const struct pprof_maps *maps,
     const struct pprof_map *map)
 {
@@ -412,74 +76,19 @@ find_file(struct pprof_names *n, const struct pprof_maps *maps,
         n->nfiles = maps->nobjects;
     }
 
-    struct pprof_names_file  *f = &n->files[map->object];
+    struct pprof_file  **f = &n->files[map->object];
 
-    if (!f->opened && !open_file(n, f, maps, map)) {
-        file_close(f);
+    if (*f == NULL) {
+        *f = pprof_files_take(maps, map, n->full, n->debug_root,
+                              maps->source != NULL || n->may_load);
         errno = ENOMEM;
-        return NULL;
     }
 
-    return f;
+    return *f;
 }
 
 
-/* The names that were made. */
-
-
-static size_t
-entry_hash(uintptr_t start, enum kind kind)
-{
-    const uint64_t  x = ((uint64_t) start * 8 + kind) * 0x9e3779b97f4a7c15u;
-
-    return x >> 32;
-}
-
-
-/* Where the entry is, or is to be put; NULL when memory ran out. */
-static struct pprof_names_entry **
-find_entry(struct pprof_names *n, uintptr_t start, enum kind kind)
-{
-    if (n->nentries * 2 >= n->nslots) {
-        const size_t                nslots = n->nslots == 0 ? 256
-                                                            : n->nslots * 2;
-        struct pprof_names_entry  **slots = calloc(nslots, sizeof(*slots));
-
-        if (slots == NULL) {
-            return NULL;
-        }
-
-        for (size_t i = 0; i < n->nslots; i++) {
-            struct pprof_names_entry  *e = n->slots[i];
-
-            if (e == NULL) {
-                continue;
-            }
-
-            size_t  at = entry_hash(e->start, e->kind) & (nslots - 1);
-
-            while (slots[at] != NULL) {
-                at = (at + 1) & (nslots - 1);
-            }
-
-            slots[at] = e;
-        }
-
-        free(n->slots);
-        n->slots = slots;
-        n->nslots = nslots;
-    }
-
-    size_t  at = entry_hash(start, kind) & (n->nslots - 1);
-
-    while (n->slots[at] != NULL
-           && (n->slots[at]->start != start || n->slots[at]->kind != kind))
-    {
-        at = (at + 1) & (n->nslots - 1);
-    }
-
-    return &n->slots[at];
-}
+/* Names that are made. */
 
 
 static char *(*loaded_demangler)(const char *, char *, size_t *, int *);
@@ -551,7 +160,7 @@ find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
             continue;
         }
 
-        const struct pprof_names_file  *f = find_file(n, maps, map);
+        const struct pprof_file  *f = find_file(n, maps, map);
 
         if (f == NULL && errno == ENOMEM) {
             return false;
@@ -589,14 +198,14 @@ find_demangler(struct pprof_names *n, const struct pprof_maps *maps)
  * A new entry: LEN bytes of SYSTEM_NAME, and NAME unless it is NULL, both with
  * SUFFIX.
  */
-static struct pprof_names_entry *
+static struct pprof_known_name *
 make_entry(const char *system_name, size_t len, const char *name,
     const char *suffix)
 {
     const size_t  suffix_size = strlen(suffix) + 1;
     const size_t  name_len = name == NULL ? 0 : strlen(name);
 
-    struct pprof_names_entry  *e = malloc(sizeof(*e) + len + name_len
+    struct pprof_known_name  *e = malloc(sizeof(*e) + len + name_len
                                           + 2 * suffix_size);
 
     if (e == NULL) {
@@ -648,7 +257,7 @@ make_name(const struct pprof_names *n, const char *symbol)
 }
 
 
-static struct pprof_names_entry *
+static struct pprof_known_name *
 symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
     const char *symbol, const char *suffix)
 {
@@ -661,14 +270,14 @@ symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
         return NULL;
     }
 
-    struct pprof_names_entry  *e = make_entry(symbol, len, NULL, "");
+    struct pprof_known_name  *e = make_entry(symbol, len, NULL, "");
 
     if (e == NULL) {
         return NULL;
     }
 
     char                      *name = make_name(n, e->system_name);
-    struct pprof_names_entry  *both = make_entry(symbol, len, name, suffix);
+    struct pprof_known_name  *both = make_entry(symbol, len, name, suffix);
 
     free(name);
     free(e);
@@ -678,7 +287,7 @@ symbol_entry(struct pprof_names *n, const struct pprof_maps *maps,
 
 
 /* A name that is none of a linker's: any text. */
-static struct pprof_names_entry *
+static struct pprof_known_name *
 jit_entry(const struct pprof_names *n, const char *text)
 {
     char  *name = n->full ? NULL : strdup(text);
@@ -687,7 +296,7 @@ jit_entry(const struct pprof_names *n, const char *text)
         *p = *p == ' ' ? '_' : *p;
     }
 
-    struct pprof_names_entry  *e = make_entry(text, strlen(text), name, "");
+    struct pprof_known_name  *e = make_entry(text, strlen(text), name, "");
 
     free(name);
 
@@ -696,30 +305,31 @@ jit_entry(const struct pprof_names *n, const char *text)
 
 
 /*
- * Fills OUT from the entry of that start and kind, which is made of NAME when
- * it is not there yet.
+ * Returns what is known by START and KIND, made of NAME when it is not yet; K
+ * is a file's, or N's own.  NULL: memory ran out (errno).
  */
-static int
-answer(struct pprof_names *n, const struct pprof_maps *maps,
-    const char *name, uintptr_t start, enum kind kind, struct pprof_name *out)
+static struct pprof_known_name *
+known_name(struct pprof_names *n, struct pprof_known *k,
+    const struct pprof_maps *maps, const char *name, uint64_t start,
+    enum pprof_known_kind kind)
 {
-    struct pprof_names_entry  **slot = find_entry(n, start, kind);
+    struct pprof_known_slot  *slot = pprof_known_find(k, start, kind);
 
-    if (slot != NULL && *slot == NULL) {
-        struct pprof_names_entry  *e;
+    if (slot != NULL && slot->name == NULL) {
+        struct pprof_known_name  *e;
 
         switch (kind) {
 
-        case BY_SYMBOL:
-        case BY_TEXT:
+        case PPROF_KNOWN_SYMBOL:
+        case PPROF_KNOWN_TEXT:
             e = symbol_entry(n, maps, name, "");
             break;
 
-        case BY_JIT:
+        case PPROF_KNOWN_JIT:
             e = jit_entry(n, name);
             break;
 
-        case BY_PLT:
+        case PPROF_KNOWN_PLT:
             e = symbol_entry(n, maps, name, "@plt");
             break;
 
@@ -730,45 +340,60 @@ answer(struct pprof_names *n, const struct pprof_maps *maps,
         if (e != NULL) {
             e->start = start;
             e->kind = kind;
-            *slot = e;
-            n->nentries++;
+            pprof_known_put(k, slot, e);
         }
     }
 
-    if (slot == NULL || *slot == NULL) {
+    if (slot == NULL || slot->name == NULL) {
         errno = ENOMEM;
-        return -1;
+        return NULL;
     }
 
-    out->name = (*slot)->name;
-    out->system_name = (*slot)->system_name;
-    out->start = start;
-
-    return kind == BY_SYMBOL || kind == BY_PLT || kind == BY_JIT ? 0 : 1;
+    return slot->name;
 }
 
 
-/* A name for the function at FDE_START of MAP's object, or 0: for MAP. */
+/* Fills OUT from E, whose start is BIAS less than an address. */
 static int
-make_up(struct pprof_names *n, const struct pprof_maps *maps,
-    const struct pprof_map *map, uintptr_t bias, uint64_t fde_start,
+answer(const struct pprof_known_name *e, uintptr_t bias,
     struct pprof_name *out)
 {
-    const char  *slash = strrchr(map->file, '/');
-    const char  *base = slash == NULL ? map->file : slash + 1;
-    char         name[512];
-
-    if (fde_start != 0) {
-        snprintf(name, sizeof(name), "%.400s+0x%llx", base,
-                 (unsigned long long) fde_start);
-
-        return answer(n, maps, name, bias + fde_start, BY_FDE, out);
+    if (e == NULL) {
+        return -1;
     }
+
+    out->name = e->name;
+    out->system_name = e->system_name;
+    out->start = bias + e->start;
+
+    return e->kind == PPROF_KNOWN_SYMBOL || e->kind == PPROF_KNOWN_PLT
+           || e->kind == PPROF_KNOWN_JIT ? 0 : 1;
+}
+
+
+/* What MAP's file is called. */
+static const char *
+base_name(const struct pprof_map *map)
+{
+    const char  *slash = strrchr(map->file, '/');
+
+    return slash == NULL ? map->file : slash + 1;
+}
+
+
+/* A name for MAP, when that is all that is known. */
+static int
+name_map(struct pprof_names *n, const struct pprof_maps *maps,
+    const struct pprof_map *map, struct pprof_name *out)
+{
+    const char  *base = base_name(map);
+    char         name[512];
 
     /* "[vdso]" has its brackets */
     snprintf(name, sizeof(name), base[0] == '[' ? "%.400s" : "[%.400s]", base);
 
-    return answer(n, maps, name, map->start, BY_MAP, out);
+    return answer(known_name(n, &n->known, maps, name, map->start,
+                             PPROF_KNOWN_MAP), 0, out);
 }
 
 
@@ -790,12 +415,55 @@ find_jit(struct pprof_names *n, const struct pprof_maps *maps,
     const char  *name = pprof_perfmap_find(&n->perfmap, addr, &start);
 
     if (name != NULL) {
-        return answer(n, maps, name, start, BY_JIT, out);
+        return answer(known_name(n, &n->known, maps, name, start,
+                                 PPROF_KNOWN_JIT), 0, out);
     }
 
     n->unnamed_jit = true;
 
-    return make_up(n, maps, map, 0, 0, out);
+    return name_map(n, maps, map, out);
+}
+
+
+/*
+ * Names the function at VADDR of F, MAP's file: *E, or NULL where only the
+ * mapping is known.  False: out of memory.
+ */
+static bool
+name_in_file(struct pprof_names *n, const struct pprof_maps *maps,
+    const struct pprof_map *map, struct pprof_file *f, uint64_t vaddr,
+    struct pprof_known_name **e)
+{
+    const struct pprof_elf  *elf = &f->image.elf;
+    uint64_t                 start = 0, size;
+    uint64_t                 fde_start = 0;
+    const char              *name;
+    char                     made[512];
+    enum pprof_known_kind    kind = PPROF_KNOWN_SYMBOL;
+
+    if (f->image.usable && !pprof_fde_find(elf, vaddr, &fde_start, &size)) {
+        fde_start = 0;
+    }
+
+    name = pprof_functions_find(&f->functions, vaddr, fde_start, &start);
+
+    if (name == NULL && f->image.usable) {
+        name = pprof_plt_find(elf, vaddr, &start);
+        kind = PPROF_KNOWN_PLT;
+    }
+
+    if (name == NULL && fde_start != 0) {
+        snprintf(made, sizeof(made), "%.400s+0x%llx", base_name(map),
+                 (unsigned long long) fde_start);
+        name = made;
+        start = fde_start;
+        kind = PPROF_KNOWN_FDE;
+    }
+
+    *e = name == NULL ? NULL
+                      : known_name(n, &f->known, maps, name, start, kind);
+
+    return name == NULL || *e != NULL;
 }
 
 
@@ -817,41 +485,42 @@ pprof_names_find(struct pprof_names *n, const struct pprof_maps *maps,
         return 1;
     }
 
-    const struct pprof_names_file  *f = find_file(n, maps, map);
+    struct pprof_file  *f = find_file(n, maps, map);
 
     if (f == NULL) {
         return errno == ENOMEM ? -1 : find_jit(n, maps, map, addr, out);
     }
 
-    const uintptr_t          bias = maps->objects[map->object].bias;
-    const uint64_t           vaddr = addr - bias;
-    const struct pprof_elf  *elf = &f->image.elf;
-    uint64_t                 fde_start = 0, fde_size, stub;
-    ElfW(Sym)                sym;
+    const uintptr_t           bias = maps->objects[map->object].bias;
+    const uint64_t            vaddr = addr - bias;
+    struct pprof_known_slot  *slot = pprof_known_find(&f->known, vaddr,
+                                                      PPROF_KNOWN_PLACE);
+    struct pprof_known_name  *e = slot == NULL ? NULL : slot->name;
 
-    if (f->image.usable
-        && !pprof_fde_find(elf, vaddr, &fde_start, &fde_size))
+    if (slot == NULL
+        || (e == NULL && !name_in_file(n, maps, map, f, vaddr, &e)))
     {
-        fde_start = 0;
+        errno = ENOMEM;
+        return -1;
     }
 
-    if (table_find(&f->table, vaddr, fde_start, &sym)) {
-        const char  *name = pprof_elf_symbol_name(&f->table.symbols, &sym);
-
-        if (name[0] != '\0') {
-            return answer(n, maps, name, bias + sym.st_value, BY_SYMBOL, out);
-        }
+    if (e == NULL) {
+        return name_map(n, maps, map, out);
     }
 
-    if (f->image.usable) {
-        const char  *target = pprof_plt_find(elf, vaddr, &stub);
+    /* the name may have moved the slots */
+    slot = pprof_known_find(&f->known, vaddr, PPROF_KNOWN_PLACE);
 
-        if (target != NULL) {
-            return answer(n, maps, target, bias + stub, BY_PLT, out);
-        }
+    if (slot == NULL) {
+        errno = ENOMEM;
+        return -1;
     }
 
-    return make_up(n, maps, map, bias, fde_start, out);
+    if (slot->name == NULL) {
+        pprof_known_put(&f->known, slot, e);
+    }
+
+    return answer(e, bias, out);
 }
 
 
@@ -864,7 +533,9 @@ pprof_names_symbol(struct pprof_names *n, const struct pprof_maps *maps,
         .system_name = "[unknown]"
     };
 
-    if (answer(n, maps, symbol, (uintptr_t) symbol, BY_TEXT, out) == -1) {
+    if (answer(known_name(n, &n->known, maps, symbol, (uintptr_t) symbol,
+                          PPROF_KNOWN_TEXT), 0, out) == -1)
+    {
         return -1;
     }
 

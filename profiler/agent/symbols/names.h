@@ -2,7 +2,8 @@
  * Names for addresses: from the ELF symbol tables of the loaded objects.
  *
  * One struct serves one answer: files are mapped and indexed when the first
- * address in them is asked for, and dropped with pprof_names_free().
+ * address in them is asked for, and given back by pprof_names_free(); the
+ * agent keeps them for the next answer (files.h).
  *
  * Owner: whoever declared the struct; pprof_names_free() when done.
  * Context: the serving thread; needs 512 KiB of stack (the C++ runtime's
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "symbols/files.h"
 #include "symbols/lines.h"
 #include "symbols/maps.h"
 #include "symbols/perfmap.h"
@@ -47,12 +49,9 @@ struct pprof_names {
     /* private to names.c */
     struct pprof_perfmap       perfmap;     /* of what a JIT made */
     bool                       perfmap_known;
-    struct pprof_names_file   *files;   /* one for each object */
+    struct pprof_file        **files;   /* one for each object, or NULL */
     size_t                     nfiles;
-    struct pprof_names_entry **slots;   /* names by function, so that each is
-                                           made once */
-    size_t                     nslots;
-    size_t                     nentries;
+    struct pprof_known         known;   /* what is no file's */
     char                    *(*demangler)(const char *, char *, size_t *,
                                           int *);
     bool                       demangler_known;

@@ -26,6 +26,9 @@ failing_demangle(size_t size)
 #undef malloc
 #define malloc  failing_malloc
 
+#include "symbols/files.c"
+#include "symbols/functions.c"
+#include "symbols/known.c"
 #include "symbols/names.c"
 
 #include "tap.h"

@@ -1,7 +1,10 @@
 #include "failing.h"
 
 #include "symbols/demangle.c"
+#include "symbols/files.c"
+#include "symbols/functions.c"
 #include "symbols/image.c"
+#include "symbols/known.c"
 #include "symbols/names.c"
 
 #include <gnu/libc-version.h>
