@@ -182,6 +182,51 @@ SKIP: {
 	$app->stop();
 }
 
+# an agent that is slow: a child that gives up its rights at once, one that
+# does so again and again, and a daemon whose parent has ended, are served
+# when it comes
+
+for (
+	['gives up its rights', 'POSIX::setgid($( + 0); POSIX::setuid($<);'],
+	['does so all the time', 'for (1 .. 50) { POSIX::setuid($<) }'],
+	['wants no new privileges', 'syscall 157, 38, 1, 0, 0, 0;'],
+	['is a daemon', 'fork and exit; POSIX::setsid(); fork and exit;'],
+	['is one without rights', 'fork and exit; POSIX::setuid($<);'
+		. 'fork and exit; POSIX::setuid($<);'],
+) {
+	my ($what, $code) = @$_;
+
+	$code =~ s/syscall 157/syscall 167/ if `uname -m` =~ /aarch64/;
+	my $at = "$dir/slow" . ++$n;
+
+	mkdir $at;
+	($app) = begin([$^X, '-e', 'use POSIX (); $| = 1;
+		$SIG{USR1} = sub { };
+		print "ready\n";
+		sleep 60;
+		if (fork == 0) {' . $code . ' print "$$\n"; sleep 60; exit }
+		sleep 60 while 1'], listen => "unix:$at/%p.sock",
+		ready => sub { my @s = glob "$at/*.sock"; scalar @s });
+	$agent = Debug::App::agent("$at/" . $app->pid() . '.sock');
+
+	Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 20);
+	kill 'STOP', $agent;
+	$app->kill('USR1');
+	ok(Debug::Nginx::wait_for(sub { $app->out() =~ /\d\n/ }, 20),
+		"a slow agent: a child that $what");
+	sleep 0.3;
+	kill 'CONT', $agent;
+
+	my ($pid) = $app->out() =~ /(\d+)/;
+
+	ok(Debug::Nginx::wait_for(sub {
+		ask("$at/$pid.sock", 'goroutine?debug=2')->{body}
+			=~ /^thread $pid /m
+	}, 20), "a slow agent: it is served");
+	kill 'KILL', $pid;
+	$app->stop();
+}
+
 # more children than there is room for: that is said, and all of them run
 
 ($app, $sock) = begin([$^X, '-e', '$| = 1; my @p;

@@ -177,8 +177,9 @@ add_member(pid_t pid, int page_fd)
             continue;
         }
 
-        void *const page = mmap(NULL, PPROF_HEAD_SIZE, PROT_READ | PROT_WRITE,
-                                MAP_SHARED, page_fd, 0);
+        struct pprof_page *const page = mmap(NULL, PPROF_HEAD_SIZE,
+                                             PROT_READ | PROT_WRITE,
+                                             MAP_SHARED, page_fd, 0);
 
         if (page == MAP_FAILED) {
             return NULL;
@@ -334,24 +335,23 @@ open_target(struct member *m)
 }
 
 
-/* A child of M's has said where its page is. */
+/* A child of M's, PID, has said where its page is: in thread TID's FD. */
 static void
-add_child(struct member *m, const struct pprof_child_page *announced)
+add_child(struct member *m, pid_t pid, uint32_t tid, uint32_t page_fd)
 {
-    const pid_t pid = (pid_t) atomic_load(&announced->pid);
     char path[80];
 
     if (pid <= 0) {
         return;
     }
 
-    snprintf(path, sizeof(path), "/proc/%d/task/%u/fd/%u", (int) pid,
-             announced->tid, announced->fd);
+    snprintf(path, sizeof(path), "/proc/%d/task/%u/fd/%u", (int) pid, tid,
+             page_fd);
 
     const int fd = open(path, O_RDWR | O_CLOEXEC);
 
     if (fd == -1) {
-        return;     /* it has ended meanwhile */
+        return;     /* it has ended meanwhile, or announces another */
     }
 
     struct member *const child = add_member(pid, fd);
@@ -363,6 +363,15 @@ add_child(struct member *m, const struct pprof_child_page *announced)
                  MEMBERS_MAX);
         leave_out(1, why);
         close(fd);
+        return;
+    }
+
+    uint32_t nobody = PPROF_TAKEN_NOT;
+
+    if (!atomic_compare_exchange_strong(&child->page->taken, &nobody,
+                                        PPROF_TAKEN_YES))
+    {
+        forget(child);
         return;
     }
 
@@ -390,11 +399,17 @@ look_for_children(struct member *m)
     }
 
     while (m->announced != n) {
-        const struct pprof_child_page *const child
+        struct pprof_child_page *const child
             = &m->page->children[m->announced % PPROF_CHILDREN];
+        uint32_t pid = atomic_load(&child->pid);
+        const uint32_t tid = child->tid, fd = child->fd;
 
-        /* counted first, written a moment later; or never, when it died */
-        if (atomic_load(&child->pid) == 0) {
+        /* counted first, written a moment later; or never, when it died.  It
+           may be written anew until it is marked */
+        if (pid == 0
+            || !atomic_compare_exchange_strong(&child->pid, &pid,
+                                               PPROF_CHILD_SEEN))
+        {
             if (m->unwritten == 0) {
                 m->unwritten = now_msec();
             }
@@ -402,9 +417,11 @@ look_for_children(struct member *m)
             if (now_msec() - m->unwritten < UNWRITTEN_MSEC) {
                 return;
             }
+
+            pid = 0;
         }
 
-        add_child(m, child);
+        add_child(m, (pid_t) pid, tid, fd);
         m->announced++;
         m->unwritten = 0;
     }

@@ -27,7 +27,7 @@
 
 
 #define PPROF_PAGE_MAGIC    UINT64_C(0x316567617066707f)    /* "\x7fpfpage1" */
-#define PPROF_PAGE_VERSION  2
+#define PPROF_PAGE_VERSION  3
 
 /* Handed from pprof-run to the program: "descriptor:inode". */
 #define PPROF_PAGE_ENV      "PPROF_PAGE"
@@ -121,9 +121,13 @@ struct pprof_row {
     uint64_t  pcs[];                    /* the leaf first */
 };
 
+/* In place of a child's number: the agent has looked at it. */
+#define PPROF_CHILD_SEEN  UINT32_MAX
+
 /* A child of fork() has said where its own page is. */
 struct pprof_child_page {
-    _Atomic uint32_t  pid;              /* 0: not yet written */
+    _Atomic uint32_t  pid;              /* 0: not yet written, or taken back
+                                           to be written anew */
     uint32_t          tid;              /* the thread that has it open as */
     uint32_t          fd;               /* /proc/PID/task/TID/fd/FD */
     uint32_t          unused;
@@ -153,6 +157,13 @@ enum pprof_why {
     PPROF_WHY_REFUSED                   /* the kernel gave no thread */
 };
 
+/* Whether somebody looks after a page: each side changes NOT, once. */
+enum pprof_taken {
+    PPROF_TAKEN_NOT,
+    PPROF_TAKEN_YES,                    /* the agent has mapped it */
+    PPROF_TAKEN_LEFT                    /* the guest has made another */
+};
+
 struct pprof_page {
     uint64_t          magic;
     uint32_t          version;
@@ -168,6 +179,8 @@ struct pprof_page {
                                            own sample and such may be asked */
     _Atomic uint32_t  hooked;           /* bit n: enum pprof_event n is seen */
     _Atomic uint64_t  heap_sums;        /* address of struct pprof_heap_sums */
+    _Atomic uint32_t  taken;            /* enum pprof_taken; by both */
+    uint32_t          unused;
     struct pprof_life life;
 
     /* by the agent, but for DONE and what belongs to it */

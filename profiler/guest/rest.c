@@ -69,7 +69,12 @@ static struct {
     struct pprof_page  *page;           /* NULL: nothing is attached */
     pid_t               pid;            /* whose this is */
     bool                ordinary;
-    _Atomic bool        forked;         /* the page is still the parent's */
+    _Atomic bool        forked;         /* a page of its own is to be made */
+
+    struct pprof_page  *above;          /* an ancestor's that the agent has, to
+                                           announce in; NULL: PAGE itself */
+    struct pprof_page  *left;           /* one that nobody took, to unmap */
+    unsigned            slot;           /* of the announcement */
 
     char               *memory;         /* of the raw thread */
     size_t              mapped;         /* bytes */
@@ -215,6 +220,20 @@ obey(struct pprof_page *page, uint32_t asked)
 }
 
 
+/* A fork() in between must not find what is unmapped. */
+BARE static void
+unmap(struct pprof_page **page)
+{
+    struct pprof_page *const old = *page;
+
+    if (old != NULL) {
+        *page = NULL;
+        atomic_signal_fence(memory_order_seq_cst);
+        (void) call(munmap, old, PPROF_HEAD_SIZE);
+    }
+}
+
+
 /* Until it is told to leave. */
 BARE static void
 wait_and_obey(struct pprof_page *page)
@@ -224,6 +243,9 @@ wait_and_obey(struct pprof_page *page)
         const uint32_t asked = atomic_load(&page->asked);
 
         if (asked != atomic_load(&page->done)) {
+            /* who asks has the page: it needs to be announced no more */
+            unmap(&rest.above);
+            unmap(&rest.left);
             obey(page, asked);
             continue;
         }
@@ -247,7 +269,7 @@ wait_and_obey(struct pprof_page *page)
  * thread's table of descriptors, and says so in its parent's.
  */
 BARE static struct pprof_page *
-make_page(struct pprof_page *parent, uint32_t tid)
+make_page(uint32_t *fd_out)
 {
     const unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     uint64_t limit[2] = { 0, 0 };
@@ -289,45 +311,36 @@ make_page(struct pprof_page *parent, uint32_t tid)
     page->head_size = sizeof(*page);
     page->size = PPROF_PAGE_SIZE;
 
-    const uint32_t n = atomic_fetch_add(&parent->nchildren, 1);
-    struct pprof_child_page *const child
-        = &parent->children[n % PPROF_CHILDREN];
-
-    atomic_store(&child->pid, 0);
-    child->tid = tid;
-    child->fd = (uint32_t) fd;
+    *fd_out = (uint32_t) fd;
 
     return page;
 }
 
 
-/* The child's number comes last: then all the rest is there. */
+/*
+ * Says in PARENT that PAGE can be opened by this thread's descriptor FD: in
+ * place of what was announced before, if the agent has not looked at it yet.
+ * The child's number comes last: then all the rest is there.
+ */
 BARE static void
-announce(struct pprof_page *parent, uint32_t tid)
+announce(struct pprof_page *parent, bool again, uint32_t tid, uint32_t fd)
 {
-    for (int i = 0; i < PPROF_CHILDREN; i++) {
-        struct pprof_child_page *const child = &parent->children[i];
+    uint32_t own = (uint32_t) rest.pid;
 
-        if (child->tid == tid && atomic_load(&child->pid) == 0) {
-            atomic_store(&child->pid, (uint32_t) rest.pid);
-        }
+    if (!again
+        || !atomic_compare_exchange_strong(&parent->children[rest.slot].pid,
+                                           &own, 0))
+    {
+        rest.slot = atomic_fetch_add(&parent->nchildren, 1) % PPROF_CHILDREN;
+        atomic_store(&parent->children[rest.slot].pid, 0);
     }
 
+    struct pprof_child_page *const child = &parent->children[rest.slot];
+
+    child->tid = tid;
+    child->fd = fd;
+    atomic_store(&child->pid, (uint32_t) rest.pid);
     wake(&parent->nchildren);
-}
-
-
-/* Our own descriptors: none, and none of the program's. */
-BARE static void
-leave_descriptors(void)
-{
-    if (call(close_range, 0, UINT_MAX, 2 /* CLOSE_RANGE_UNSHARE */) >= 0) {
-        return;
-    }
-
-    /* an old kernel: a copy, which is left as it is but for being no more the
-       program's own */
-    (void) call(unshare, CLONE_FILES);
 }
 
 
@@ -362,6 +375,81 @@ be_there(struct pprof_page *page, uint32_t tid)
 }
 
 
+/*
+ * Makes this process's own page and announces it, in its parent's or in that
+ * of the nearest ancestor that the agent has: a parent that forks and ends at
+ * once, as daemons do, may never be seen.
+ *
+ * A page that was announced can be opened for as long as this thread lives.
+ * Who stands aside before the agent came makes another.  The old one is kept
+ * until then, as somebody may be looking at it.  False: there is none.
+ */
+BARE static bool
+make_own_page(uint32_t tid)
+{
+    struct pprof_page *const old = rest.page;
+    const bool again = atomic_load(&old->pid) == (uint32_t) rest.pid;
+
+    if (!again
+        && (rest.above == NULL
+            || atomic_load(&old->taken) == PPROF_TAKEN_YES))
+    {
+        unmap(&rest.above);
+        rest.above = old;
+    }
+
+    uint32_t fd;
+    struct pprof_page *const page = make_page(&fd);
+
+    if (page == NULL) {
+        return false;
+    }
+
+    unmap(&rest.left);
+    rest.left = old == rest.above ? NULL : old;
+    rest.page = page;
+
+    if (!again) {
+        unmap(&rest.left);
+    }
+
+    be_there(page, tid);
+    announce(rest.above, again, tid, fd);
+    pprof_sampler_bell(&page->bell);
+
+    return true;
+}
+
+
+/*
+ * Does nobody look after PAGE, which this process announced, and nobody ever
+ * will?
+ */
+static bool
+leaves_page(struct pprof_page *page)
+{
+    uint32_t nobody = PPROF_TAKEN_NOT;
+
+    return rest.above != NULL
+           && atomic_compare_exchange_strong(&page->taken, &nobody,
+                                             PPROF_TAKEN_LEFT);
+}
+
+
+/* Our own descriptors: none, and none of the program's. */
+BARE static void
+leave_descriptors(void)
+{
+    if (call(close_range, 0, UINT_MAX, 2 /* CLOSE_RANGE_UNSHARE */) >= 0) {
+        return;
+    }
+
+    /* an old kernel: a copy, which is left as it is but for being no more the
+       program's own */
+    (void) call(unshare, CLONE_FILES);
+}
+
+
 BARE static int
 run(void *arg)
 {
@@ -379,27 +467,19 @@ run(void *arg)
 
     pprof_own_enter();
 
-    if (atomic_load(&rest.forked)) {
-        struct pprof_page *const parent = page;
+    if (!atomic_load(&rest.forked)) {
+        be_there(page, tid);
 
-        page = make_page(parent, tid);
-
-        if (page != NULL) {
-            rest.page = page;
-            be_there(page, tid);
-            announce(parent, tid);
-            pprof_sampler_bell(&page->bell);
-
-        } else {
-            rest.page = NULL;
-        }
-
+    } else if (make_own_page(tid)) {
+        page = rest.page;
         atomic_store(&rest.forked, false);
 
-        (void) call(munmap, parent, PPROF_HEAD_SIZE);
-
     } else {
-        be_there(page, tid);
+        /* what was announced, if anything was, is the parent's */
+        unmap(&rest.page);
+        unmap(&rest.above);
+        page = NULL;
+        atomic_store(&rest.forked, false);
     }
 
     if (page != NULL) {
@@ -557,9 +637,11 @@ pprof_rest_child(void)
     rest.pid = (pid_t) call(getpid, 0);
     rest.forked = true;
 
+    unmap(&rest.left);
+
     if (start() != 0) {
-        (void) munmap(rest.page, PPROF_HEAD_SIZE);
-        rest.page = NULL;
+        unmap(&rest.page);
+        unmap(&rest.above);
     }
 }
 
@@ -776,11 +858,16 @@ pprof_rest_aside(void)
         return false;
     }
 
+    if (!take_lock()) {
+        return false;
+    }
+
     await_page();
 
     if (rest.page == NULL || atomic_load(&rest.forked)
-        || atomic_load(&rest.page->rest) == PPROF_REST_GONE || !take_lock())
+        || atomic_load(&rest.page->rest) == PPROF_REST_GONE)
     {
+        atomic_store(&rest.lock, 0);
         return false;
     }
 
@@ -807,11 +894,16 @@ pprof_rest_back(bool was, bool sealed)
         atomic_store(&rest.page->rest, PPROF_REST_GONE);
     }
 
-    if (--rest.aside == 0
-        && atomic_load(&rest.page->rest) != PPROF_REST_GONE && start() != 0)
-    {
-        atomic_store(&rest.page->why, PPROF_WHY_REFUSED);
-        atomic_store(&rest.page->rest, PPROF_REST_GONE);
+    struct pprof_page *const page = rest.page;
+
+    if (--rest.aside == 0 && atomic_load(&page->rest) != PPROF_REST_GONE) {
+        rest.forked = leaves_page(page);
+
+        if (start() != 0) {
+            rest.forked = false;
+            atomic_store(&page->why, PPROF_WHY_REFUSED);
+            atomic_store(&page->rest, PPROF_REST_GONE);
+        }
     }
 
     atomic_store(&rest.lock, 0);
