@@ -230,3 +230,27 @@ ngx_http_debug_answer_redirect(ngx_http_request_t *r, ngx_uint_t status,
 
     return ngx_http_debug_answer_text(r, status, &text);
 }
+
+
+ngx_uint_t
+ngx_http_debug_answer_is_text(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_debug_header_find(r, "accept");
+
+    if (h != NULL) {
+        return ngx_strlcasestrn(h->value.data, h->value.data + h->value.len,
+                                (u_char *) "text/html",
+                                sizeof("text/html") - 2)
+               == NULL;
+    }
+
+    h = r->headers_in.user_agent;
+
+    return h != NULL
+           && h->value.len >= sizeof("Go-http-client") - 1
+           && ngx_strncmp(h->value.data, "Go-http-client",
+                          sizeof("Go-http-client") - 1)
+              == 0;
+}

@@ -82,6 +82,13 @@ ngx_int_t ngx_cdecl ngx_http_debug_answer_say(ngx_http_request_t *r,
 ngx_int_t ngx_http_debug_answer_only_get(ngx_http_request_t *r);
 
 /*
+ * Is a text wanted, and no page?  A browser says that it can read HTML.  curl
+ * and wget say that they read anything, and Go's client says nothing: they
+ * have a terminal.
+ */
+ngx_uint_t ngx_http_debug_answer_is_text(ngx_http_request_t *r);
+
+/*
  * Redirects to LOCATION, which is relative to the request's own URI: the
  * only form that is right behind a proxy that strips a prefix or ends TLS.
  * LOCATION is not copied.

@@ -504,29 +504,56 @@ ngx_uint_t
 ngx_http_debug_kept_shown(ngx_http_debug_pprof_conf_t *conf, ngx_str_t *group,
     ngx_str_t *kind)
 {
+    return ngx_http_debug_kept_sees(conf, group)
+           && ngx_http_debug_kept_lets(conf, kind);
+}
+
+
+ngx_uint_t
+ngx_http_debug_kept_sees(ngx_http_debug_pprof_conf_t *conf, ngx_str_t *group)
+{
     ngx_str_t              *name;
     ngx_uint_t              i;
     ngx_http_debug_pass_t  *pass;
 
-    if (conf->pass != NULL) {
-        pass = conf->pass->elts;
+    if (conf->pass == NULL) {
+        return 1;
+    }
 
-        for (i = 0; /* void */ ; i++) {
+    pass = conf->pass->elts;
 
-            if (i == conf->pass->nelts) {
-                return 0;
-            }
+    for (i = 0; i < conf->pass->nelts; i++) {
 
-            /* sockets by a pattern are no upstream */
+        /* what proxy_pass makes is called by its port too */
 
-            name = pass[i].upstream ? &pass[i].upstream->host : &pass[i].group;
+        name = &pass[i].group;
 
-            if (ngx_http_debug_kept_is(group, name->data, name->len))
-            {
-                break;
-            }
+        if (ngx_http_debug_kept_is(group, name->data, name->len)) {
+            return 1;
+        }
+
+        /* sockets by a pattern are no upstream */
+
+        if (pass[i].upstream == NULL) {
+            continue;
+        }
+
+        name = &pass[i].upstream->host;
+
+        if (ngx_http_debug_kept_is(group, name->data, name->len)) {
+            return 1;
         }
     }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_debug_kept_lets(ngx_http_debug_pprof_conf_t *conf, ngx_str_t *kind)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i;
 
     name = conf->kinds->elts;
 

@@ -116,9 +116,13 @@ ngx_int_t ngx_http_debug_kept_handler(ngx_http_request_t *r,
     ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
     ngx_str_t *rest);
 
-/* Whether a location with CONF serves such profiles. */
+/* Whether a location with CONF serves such profiles: of GROUP; of KIND. */
 ngx_uint_t ngx_http_debug_kept_shown(ngx_http_debug_pprof_conf_t *conf,
     ngx_str_t *group, ngx_str_t *kind);
+ngx_uint_t ngx_http_debug_kept_sees(ngx_http_debug_pprof_conf_t *conf,
+    ngx_str_t *group);
+ngx_uint_t ngx_http_debug_kept_lets(ngx_http_debug_pprof_conf_t *conf,
+    ngx_str_t *kind);
 
 /* Whether KIND is one answer and worth keeping. */
 ngx_uint_t ngx_http_debug_kept_known(ngx_str_t *kind);

@@ -20,18 +20,33 @@
 #define NGX_FILE_NOFOLLOW            0
 #endif
 
+/* what is looked for in the directory */
+
+#define NGX_HTTP_DEBUG_DISK_FILES    1
+#define NGX_HTTP_DEBUG_DISK_FOLDERS  2
+
+
 #define ngx_http_debug_disk_blocks(size)                                      \
     (((size) + NGX_HTTP_DEBUG_DISK_BLOCK - 1)                                 \
      / NGX_HTTP_DEBUG_DISK_BLOCK * NGX_HTTP_DEBUG_DISK_BLOCK)
 
 
+static ngx_int_t ngx_http_debug_disk_in(ngx_http_debug_disk_save_t *save,
+    ngx_str_t *name, u_char **path);
 static ngx_int_t ngx_http_debug_disk_sync(ngx_http_debug_disk_save_t *save);
 static void ngx_http_debug_disk_space(ngx_http_debug_disk_save_t *save,
     off_t freed);
 static ngx_http_debug_disk_file_t *ngx_http_debug_disk_first(
     ngx_http_debug_disk_save_t *save, ngx_array_t *list);
+static void ngx_http_debug_disk_empty(ngx_http_debug_disk_save_t *save,
+    ngx_http_debug_disk_file_t *file);
 static off_t ngx_http_debug_disk_delete(ngx_http_debug_disk_save_t *save,
     ngx_http_debug_disk_file_t *file);
+static ngx_array_t *ngx_http_debug_disk_read_dir(ngx_pool_t *pool,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
+    ngx_str_t *prefix, ngx_uint_t what);
+static off_t ngx_http_debug_disk_size(ngx_pool_t *pool,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_disk_file_t *file);
 static ngx_int_t ngx_http_debug_disk_parse(ngx_pool_t *pool, ngx_str_t *name,
     ngx_http_debug_disk_file_t *file);
 static u_char *ngx_http_debug_disk_escape(u_char *p, ngx_str_t *s);
@@ -50,9 +65,7 @@ ngx_http_debug_disk_open(ngx_http_debug_disk_save_t *save)
     name.data = text;
     name.len = ngx_sprintf(text, ".tmp-%P-%ui", ngx_pid, serial++) - text;
 
-    if (ngx_http_debug_disk_path(save->pool, save->conf, &name, &path)
-        != NGX_OK)
-    {
+    if (ngx_http_debug_disk_in(save, &name, &path) != NGX_OK) {
         ngx_http_debug_disk_fail(save, NGX_HTTP_SERVICE_UNAVAILABLE,
                                  "nginx lacks memory");
         return NGX_ERROR;
@@ -74,6 +87,142 @@ ngx_http_debug_disk_open(ngx_http_debug_disk_save_t *save)
     save->temp = path;
 
     return NGX_OK;
+}
+
+
+/* The whole name of the file NAME, which is in the folder if there is one. */
+
+static ngx_int_t
+ngx_http_debug_disk_in(ngx_http_debug_disk_save_t *save, ngx_str_t *name,
+    u_char **path)
+{
+    ngx_str_t  s;
+
+    if (save->folder.len == 0) {
+        return ngx_http_debug_disk_path(save->pool, save->conf, name, path);
+    }
+
+    s.data = ngx_pnalloc(save->pool, save->folder.len + 1 + name->len);
+    if (s.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    s.len = ngx_sprintf(s.data, "%V/%V", &save->folder, name) - s.data;
+
+    return ngx_http_debug_disk_path(save->pool, save->conf, &s, path);
+}
+
+
+ngx_int_t
+ngx_http_debug_disk_folder(ngx_http_debug_disk_save_t *save)
+{
+    u_char                      *p, *path;
+    ngx_http_debug_disk_file_t  *file;
+
+    file = &save->file;
+
+    p = ngx_pnalloc(save->pool, 3 * (file->group.len + file->peer.len
+                                     + file->rule.len)
+                                + NGX_INT64_LEN
+                                + sizeof("~~incident~~.incident"));
+    if (p == NULL) {
+        goto failed;
+    }
+
+    file->name.data = p;
+
+    p = ngx_http_debug_disk_escape(p, &file->group);
+    *p++ = '~';
+    p = ngx_http_debug_disk_escape(p, &file->peer);
+    p = ngx_sprintf(p, "~incident~%uL~", file->time);
+    p = ngx_http_debug_disk_escape(p, &file->rule);
+    p = ngx_cpymem(p, ".incident", sizeof(".incident") - 1);
+
+    file->name.len = p - file->name.data;
+
+    if (ngx_http_debug_disk_path(save->pool, save->conf, &file->name, &path)
+        != NGX_OK)
+    {
+        goto failed;
+    }
+
+    if (ngx_create_dir(path, 0700) == NGX_FILE_ERROR) {
+
+        if (ngx_errno == NGX_EEXIST) {
+            return NGX_DECLINED;
+        }
+
+        ngx_http_debug_disk_error(save, ngx_errno, "mkdir", path);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_debug_disk_sync(save) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    save->folder = file->name;
+
+    return NGX_OK;
+
+failed:
+
+    ngx_http_debug_disk_fail(save, NGX_HTTP_SERVICE_UNAVAILABLE,
+                             "nginx lacks memory");
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_debug_disk_write(ngx_http_debug_disk_save_t *save, ngx_str_t *name,
+    ngx_chain_t *in)
+{
+    size_t   size;
+    ssize_t  n;
+
+    if (ngx_http_debug_disk_open(save) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    save->file.name = *name;
+
+    for ( /* void */ ; in; in = in->next) {
+
+        size = in->buf->last - in->buf->pos;
+        n = size ? ngx_write_fd(save->fd, in->buf->pos, size) : 0;
+
+        if (n != (ssize_t) size) {
+            ngx_http_debug_disk_error(save, n == -1 ? ngx_errno : NGX_ENOSPC,
+                                      "write to", save->temp);
+            goto failed;
+        }
+
+        save->file.size += size;
+    }
+
+    if (ngx_http_debug_disk_finish(save) == NGX_OK) {
+        return NGX_OK;
+    }
+
+failed:
+
+    ngx_http_debug_disk_drop(save);
+
+    return NGX_ERROR;
+}
+
+
+void
+ngx_http_debug_disk_drop(ngx_http_debug_disk_save_t *save)
+{
+    if (save->fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(save->fd);
+        save->fd = NGX_INVALID_FILE;
+    }
+
+    if (save->temp != NULL) {
+        (void) ngx_delete_file(save->temp);
+        save->temp = NULL;
+    }
 }
 
 
@@ -104,6 +253,12 @@ ngx_http_debug_disk_finish(ngx_http_debug_disk_save_t *save)
     }
 
     file = &save->file;
+    path = NULL;
+
+    if (save->folder.len) {
+        (void) ngx_http_debug_disk_in(save, &file->name, &path);
+        goto named;
+    }
 
     tp = ngx_timeofday();
     file->time = (uint64_t) tp->sec * 1000 + tp->msec;
@@ -111,7 +266,6 @@ ngx_http_debug_disk_finish(ngx_http_debug_disk_save_t *save)
     p = ngx_pnalloc(save->pool, 3 * (file->group.len + file->peer.len
                                     + file->kind.len)
                                + 2 * NGX_INT64_LEN + sizeof("~~~~~t.pb.gz"));
-    path = NULL;
 
     if (p != NULL) {
         file->name.data = p;
@@ -132,6 +286,8 @@ ngx_http_debug_disk_finish(ngx_http_debug_disk_save_t *save)
         (void) ngx_http_debug_disk_path(save->pool, save->conf, &file->name,
                                         &path);
     }
+
+named:
 
     if (path == NULL) {
         ngx_http_debug_disk_fail(save, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -220,6 +376,16 @@ ngx_http_debug_disk_sync(ngx_http_debug_disk_save_t *save)
 
     path = save->conf->path->name.data;
     err = 0;
+
+    if (save->folder.len
+        && ngx_http_debug_disk_path(save->pool, save->conf, &save->folder,
+                                    &path)
+           != NGX_OK)
+    {
+        ngx_http_debug_disk_fail(save, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                 "nginx lacks memory");
+        return NGX_ERROR;
+    }
 
     fd = ngx_open_file(path, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
 
@@ -439,14 +605,38 @@ static off_t
 ngx_http_debug_disk_delete(ngx_http_debug_disk_save_t *save,
     ngx_http_debug_disk_file_t *file)
 {
+    off_t             size;
     u_char           *path;
     ngx_file_info_t   fi;
 
     if (ngx_http_debug_disk_path(save->pool, save->conf, &file->name, &path)
         != NGX_OK
-        || ngx_link_info(path, &fi) == NGX_FILE_ERROR
-        || ngx_is_dir(&fi))
+        || ngx_link_info(path, &fi) == NGX_FILE_ERROR)
     {
+        return 0;
+    }
+
+    if (file->rule.len) {
+
+        if (!ngx_is_dir(&fi)) {
+            return 0;
+        }
+
+        size = file->size ? file->size
+                          : ngx_http_debug_disk_size(save->pool, save->conf,
+                                                     file);
+        ngx_http_debug_disk_empty(save, file);
+
+        if (ngx_delete_dir(path) == NGX_FILE_ERROR) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_errno,
+                          ngx_delete_dir_n " \"%s\" failed", path);
+            return 0;
+        }
+
+        return size;
+    }
+
+    if (ngx_is_dir(&fi)) {
         return 0;
     }
 
@@ -464,16 +654,208 @@ ngx_http_debug_disk_delete(ngx_http_debug_disk_save_t *save,
 }
 
 
+void
+ngx_http_debug_disk_remove(ngx_http_debug_disk_save_t *save,
+    ngx_str_t *folder)
+{
+    ngx_http_debug_disk_file_t  file;
+
+    file = save->file;
+    file.name = *folder;
+    file.size = 0;
+
+    (void) ngx_http_debug_disk_delete(save, &file);
+}
+
+
+/* What is in the folder of an incident, whatever it is, goes. */
+
+static void
+ngx_http_debug_disk_empty(ngx_http_debug_disk_save_t *save,
+    ngx_http_debug_disk_file_t *file)
+{
+    u_char     *path;
+    ngx_dir_t   dir;
+    ngx_str_t   name, s;
+
+    if (ngx_http_debug_disk_path(save->pool, save->conf, &file->name, &path)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    s.len = ngx_strlen(path);
+    s.data = path;
+
+    if (ngx_open_dir(&s, &dir) == NGX_ERROR) {
+        return;
+    }
+
+    while (ngx_read_dir(&dir) == NGX_OK) {
+
+        name.len = ngx_de_namelen(&dir);
+        name.data = ngx_de_name(&dir);
+
+        if (name.data[0] == '.'
+            && (name.len == 1 || (name.len == 2 && name.data[1] == '.')))
+        {
+            continue;
+        }
+
+        s.data = ngx_pnalloc(save->pool, file->name.len + 1 + name.len);
+        if (s.data == NULL) {
+            break;
+        }
+
+        s.len = ngx_sprintf(s.data, "%V/%V", &file->name, &name) - s.data;
+
+        if (ngx_http_debug_disk_path(save->pool, save->conf, &s, &path)
+            == NGX_OK)
+        {
+            (void) ngx_delete_file(path);
+        }
+    }
+
+    (void) ngx_close_dir(&dir);
+}
+
+
+/* What the files of an incident take, in whole blocks. */
+
+static off_t
+ngx_http_debug_disk_size(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
+    ngx_http_debug_disk_file_t *file)
+{
+    off_t                        size;
+    ngx_uint_t                   i;
+    ngx_array_t                 *files;
+    ngx_http_debug_disk_file_t  *f;
+
+    files = ngx_http_debug_disk_files(pool, kcf, file);
+    if (files == NULL) {
+        return 0;
+    }
+
+    f = files->elts;
+    size = NGX_HTTP_DEBUG_DISK_BLOCK;
+
+    for (i = 0; i < files->nelts; i++) {
+        size += ngx_http_debug_disk_blocks(f[i].size);
+    }
+
+    return size;
+}
+
+
+ngx_array_t *
+ngx_http_debug_disk_files(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
+    ngx_http_debug_disk_file_t *file)
+{
+    u_char                      *path, *p;
+    ngx_dir_t                    dir;
+    ngx_str_t                    name, s;
+    ngx_array_t                 *list;
+    ngx_file_info_t              fi;
+    ngx_http_debug_disk_file_t  *f;
+
+    list = ngx_array_create(pool, 16, sizeof(ngx_http_debug_disk_file_t));
+
+    if (list == NULL
+        || ngx_http_debug_disk_path(pool, kcf, &file->name, &path) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    s.len = ngx_strlen(path);
+    s.data = path;
+
+    if (ngx_link_info(path, &fi) == NGX_FILE_ERROR
+        || !ngx_is_dir(&fi)
+        || ngx_open_dir(&s, &dir) == NGX_ERROR)
+    {
+        return list;
+    }
+
+    while (ngx_read_dir(&dir) == NGX_OK) {
+
+        name.len = ngx_de_namelen(&dir);
+        name.data = ngx_de_name(&dir);
+
+        if (name.data[0] == '.') {
+            continue;
+        }
+
+        p = ngx_pnalloc(pool, file->name.len + 1 + name.len);
+        if (p == NULL) {
+            goto failed;
+        }
+
+        s.data = p;
+        s.len = ngx_sprintf(p, "%V/%V", &file->name, &name) - p;
+
+        if (ngx_http_debug_disk_path(pool, kcf, &s, &path) != NGX_OK) {
+            goto failed;
+        }
+
+        if (ngx_link_info(path, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
+            continue;
+        }
+
+        f = ngx_array_push(list);
+        if (f == NULL) {
+            goto failed;
+        }
+
+        *f = *file;
+        f->name = s;
+        f->kind.len = name.len;
+        f->kind.data = s.data + file->name.len + 1;
+        f->size = ngx_file_size(&fi);
+    }
+
+    (void) ngx_close_dir(&dir);
+
+    return list;
+
+failed:
+
+    (void) ngx_close_dir(&dir);
+
+    return NULL;
+}
+
+
 /*
  * The files in the directory, the newest first: those that CONF lets be seen,
  * or, if that is NULL, those whose names begin with PREFIX, without their
- * sizes unless it is empty; then what dead processes left half written is
- * removed too.  NULL: no memory.
+ * sizes unless it is empty, and incidents among them; then what dead processes
+ * left half written is removed too.  NULL: no memory.
  */
 
 ngx_array_t *
 ngx_http_debug_disk_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
     ngx_http_debug_pprof_conf_t *conf, ngx_str_t *prefix)
+{
+    return ngx_http_debug_disk_read_dir(pool, kcf, conf, prefix,
+                                        conf ? NGX_HTTP_DEBUG_DISK_FILES
+                                             : NGX_HTTP_DEBUG_DISK_FILES
+                                               |NGX_HTTP_DEBUG_DISK_FOLDERS);
+}
+
+
+ngx_array_t *
+ngx_http_debug_disk_incidents(ngx_pool_t *pool,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf)
+{
+    return ngx_http_debug_disk_read_dir(pool, kcf, conf, NULL,
+                                        NGX_HTTP_DEBUG_DISK_FOLDERS);
+}
+
+
+static ngx_array_t *
+ngx_http_debug_disk_read_dir(ngx_pool_t *pool,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
+    ngx_str_t *prefix, ngx_uint_t what)
 {
     u_char                      *path;
     ngx_dir_t                    dir;
@@ -523,15 +905,23 @@ ngx_http_debug_disk_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
             continue;
         }
 
-        /* a name alone is no snapshot: it would take a place of keep= */
-
-        if (dir.type && ngx_de_is_dir(&dir)) {
+        if (ngx_http_debug_disk_parse(pool, &name, &f) != NGX_OK
+            || !(what & (f.rule.len ? NGX_HTTP_DEBUG_DISK_FOLDERS
+                                    : NGX_HTTP_DEBUG_DISK_FILES)))
+        {
             continue;
         }
 
-        if (ngx_http_debug_disk_parse(pool, &name, &f) != NGX_OK
-            || (conf != NULL
-                && !ngx_http_debug_kept_shown(conf, &f.group, &f.kind)))
+        /* a name alone is no snapshot: it would take a place of keep= */
+
+        if (dir.type && !ngx_de_is_dir(&dir) != !f.rule.len) {
+            continue;
+        }
+
+        if (conf != NULL
+            && (!ngx_http_debug_kept_sees(conf, &f.group)
+                || (f.rule.len == 0
+                    && !ngx_http_debug_kept_lets(conf, &f.kind))))
         {
             continue;
         }
@@ -544,12 +934,13 @@ ngx_http_debug_disk_list(ngx_pool_t *pool, ngx_http_debug_kept_conf_t *kcf,
             }
 
             if (ngx_link_info(path, &fi) == NGX_FILE_ERROR
-                || !ngx_is_file(&fi))
+                || !(f.rule.len ? ngx_is_dir(&fi) : ngx_is_file(&fi)))
             {
                 continue;
             }
 
-            f.size = ngx_file_size(&fi);
+            f.size = f.rule.len ? ngx_http_debug_disk_size(pool, kcf, &f)
+                                : ngx_file_size(&fi);
         }
 
         file = ngx_array_push(list);
@@ -584,17 +975,32 @@ ngx_http_debug_disk_parse(ngx_pool_t *pool, ngx_str_t *name,
     off_t        time;
     u_char      *p, *last, *dst, *data;
     ngx_int_t    n, pid;
-    ngx_str_t    part[6];
-    ngx_uint_t   i;
+    ngx_str_t    part[6], tail;
+    ngx_uint_t   i, incident;
 
-    static ngx_str_t  tail = ngx_string(".pb.gz");
+    static ngx_str_t  tails[] = {
+        ngx_string(".pb.gz"),
+        ngx_string(".incident")
+    };
 
-    if (name->len <= tail.len
-        || ngx_strncmp(name->data + name->len - tail.len, tail.data, tail.len)
-           != 0)
-    {
-        return NGX_DECLINED;
+    for (incident = 0; /* void */ ; incident++) {
+
+        if (incident == 2) {
+            return NGX_DECLINED;
+        }
+
+        tail = tails[incident];
+
+        if (name->len > tail.len
+            && ngx_strncmp(name->data + name->len - tail.len, tail.data,
+                           tail.len)
+               == 0)
+        {
+            break;
+        }
     }
+
+    ngx_memzero(file, sizeof(ngx_http_debug_disk_file_t));
 
     data = ngx_pnalloc(pool, 2 * name->len + 1);
     if (data == NULL) {
@@ -648,6 +1054,23 @@ ngx_http_debug_disk_parse(ngx_pool_t *pool, ngx_str_t *name,
     }
 
     part[i].len = dst - part[i].data;
+
+    if (incident) {
+        time = (i == 4 && part[4].len)
+               ? ngx_atoof(part[3].data, part[3].len) : NGX_ERROR;
+
+        if (time == NGX_ERROR) {
+            return NGX_DECLINED;
+        }
+
+        file->group = part[0];
+        file->peer = part[1];
+        file->kind = part[2];
+        file->time = time;
+        file->rule = part[4];
+
+        return NGX_OK;
+    }
 
     /* whose process is not known has no pid */
 

@@ -11,6 +11,12 @@
  * as %XX, so that no name of a group or a peer can leave the directory.  The
  * directory is the only index: files may be copied in and taken away.
  *
+ * An incident is a folder with files of its own,
+ *
+ *     group~peer~incident~milliseconds~rule.incident
+ *
+ * and goes as a whole when it is one of too many.
+ *
  * Context: worker.
  */
 
@@ -34,6 +40,7 @@ typedef struct {
     u_char       by;        /* 't'imer or 'h'and */
     off_t        size;
     ngx_str_t    name;      /* of the file */
+    ngx_str_t    rule;      /* of an incident: it is a folder */
 } ngx_http_debug_disk_file_t;
 
 
@@ -44,6 +51,8 @@ typedef struct {
     ngx_pool_t                  *pool;
 
     ngx_http_debug_disk_file_t   file;      /* as it will be */
+    ngx_str_t                    folder;    /* of an incident: the file is in
+                                               it, and has a name already */
     ngx_fd_t                     fd;
     u_char                      *temp;      /* its name; NULL: none is open */
 
@@ -54,6 +63,9 @@ typedef struct {
 
 /* Opens a temporary file, of its owner alone; no link is followed. */
 ngx_int_t ngx_http_debug_disk_open(ngx_http_debug_disk_save_t *save);
+
+/* What was written goes, unless it has its name. */
+void ngx_http_debug_disk_drop(ngx_http_debug_disk_save_t *save);
 
 /*
  * The temporary file gets its name, after its bytes are on the disk, and so
@@ -73,6 +85,20 @@ void ngx_cdecl ngx_http_debug_disk_fail(ngx_http_debug_disk_save_t *save,
     ngx_uint_t status, const char *fmt, ...);
 
 /*
+ * Makes the folder of the incident that "file" is, and gives it its name.
+ * NGX_DECLINED: there is one of that name.
+ */
+ngx_int_t ngx_http_debug_disk_folder(ngx_http_debug_disk_save_t *save);
+
+/* Removes the folder of an incident with all that is in it. */
+void ngx_http_debug_disk_remove(ngx_http_debug_disk_save_t *save,
+    ngx_str_t *folder);
+
+/* Writes the file NAME in "folder" as a whole; it may be there already. */
+ngx_int_t ngx_http_debug_disk_write(ngx_http_debug_disk_save_t *save,
+    ngx_str_t *name, ngx_chain_t *in);
+
+/*
  * WHAT was done with the file NAME, and failed with ERR: for all to know, and
  * once for the log.
  */
@@ -82,16 +108,36 @@ void ngx_http_debug_disk_error(ngx_http_debug_disk_save_t *save,
 /*
  * The files in the directory, the newest first: those that CONF lets be seen,
  * or, if that is NULL, those whose names begin with PREFIX, without their
- * sizes unless it is empty; then what dead processes left half written is
- * removed too.  NULL: no memory.
+ * sizes unless it is empty, and incidents among them; then what dead processes
+ * left half written is removed too.  NULL: no memory.
  */
 ngx_array_t *ngx_http_debug_disk_list(ngx_pool_t *pool,
     ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
     ngx_str_t *prefix);
 
+/* The same of the incidents alone. */
+ngx_array_t *ngx_http_debug_disk_incidents(ngx_pool_t *pool,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf);
+
+/*
+ * The files of the incident FILE, with their sizes, in no order; each "name"
+ * leads there from the directory, and "kind" is what it is called in there.
+ * NULL: no memory.
+ */
+ngx_array_t *ngx_http_debug_disk_files(ngx_pool_t *pool,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_disk_file_t *file);
+
 /* Opens FILE to be read, if it is what the list said. */
 ngx_fd_t ngx_http_debug_disk_read(ngx_http_debug_disk_file_t *file,
     u_char *path);
+
+/*
+ * Answers with the bytes of FILE, which a list has, of the media TYPE.
+ * Returns what a content handler returns.  It is in _routes.c.
+ */
+ngx_int_t ngx_http_debug_kept_file(ngx_http_request_t *r,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_disk_file_t *file,
+    ngx_str_t *type);
 
 /* Makes the whole name of a file in the directory, with a zero after it. */
 ngx_int_t ngx_http_debug_disk_path(ngx_pool_t *pool,

@@ -363,13 +363,9 @@ ngx_http_debug_kept_send(ngx_http_request_t *r,
     ngx_str_t *rest)
 {
     size_t                       len;
-    u_char                      *path, *id, *p;
-    ssize_t                      n;
-    ngx_buf_t                   *b;
-    ngx_fd_t                     fd;
+    u_char                      *id, *p;
     ngx_uint_t                   i;
     ngx_array_t                 *list;
-    ngx_chain_t                  out;
     ngx_http_debug_disk_file_t  *file;
 
     static ngx_str_t  type = ngx_string("application/octet-stream");
@@ -420,30 +416,44 @@ ngx_http_debug_kept_send(ngx_http_request_t *r,
                    " removed when there are more than debug_snapshots keeps");
     }
 
-    if (file[i].size == 0 || file[i].size > NGX_HTTP_DEBUG_KEPT_MAX) {
+    return ngx_http_debug_kept_file(r, kcf, &file[i], &type);
+}
+
+
+ngx_int_t
+ngx_http_debug_kept_file(ngx_http_request_t *r,
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_disk_file_t *file,
+    ngx_str_t *type)
+{
+    u_char       *path;
+    ssize_t       n;
+    ngx_fd_t      fd;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    if (file->size == 0 || file->size > NGX_HTTP_DEBUG_KEPT_MAX) {
         return ngx_http_debug_answer_literal(r, NGX_HTTP_NOT_FOUND,
                                              "this file is no snapshot");
     }
 
-    if (ngx_http_debug_disk_path(r->pool, kcf, &file[i].name, &path) != NGX_OK)
-    {
+    if (ngx_http_debug_disk_path(r->pool, kcf, &file->name, &path) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    b = ngx_create_temp_buf(r->pool, file[i].size);
+    b = ngx_create_temp_buf(r->pool, file->size);
     if (b == NULL) {
         return NGX_ERROR;
     }
 
-    fd = ngx_http_debug_disk_read(&file[i], path);
+    fd = ngx_http_debug_disk_read(file, path);
     n = NGX_ERROR;
 
     if (fd != NGX_INVALID_FILE) {
-        n = ngx_read_fd(fd, b->pos, file[i].size);
+        n = ngx_read_fd(fd, b->pos, file->size);
         (void) ngx_close_file(fd);
     }
 
-    if (n != file[i].size) {
+    if (n != file->size) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, ngx_errno,
                       "\"%s\" cannot be read", path);
         return ngx_http_debug_answer_literal(r,
@@ -460,7 +470,7 @@ ngx_http_debug_kept_send(ngx_http_request_t *r,
     out.buf = b;
     out.next = NULL;
 
-    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, &type, &out, n);
+    return ngx_http_debug_answer_chain(r, NGX_HTTP_OK, type, &out, n);
 }
 
 

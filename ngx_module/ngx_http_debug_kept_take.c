@@ -12,6 +12,7 @@
 #include "ngx_http_debug_kept_take.h"
 #include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_peers.h"
+#include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_via.h"
 
 
@@ -35,7 +36,6 @@ typedef struct {
 
 
 static void ngx_http_debug_take_timer(ngx_event_t *ev);
-static ngx_uint_t ngx_http_debug_take_lead(ngx_http_debug_kept_conf_t *kcf);
 static ngx_int_t ngx_http_debug_take_due(ngx_http_debug_kept_conf_t *kcf);
 static ngx_int_t ngx_http_debug_take_push(ngx_http_debug_peer_group_t *group,
     ngx_http_debug_peer_t *peer, ngx_str_t *kind,
@@ -121,7 +121,7 @@ ngx_http_debug_take_timer(ngx_event_t *ev)
 
 /* Whether it is for this process to do what is due. */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_debug_take_lead(ngx_http_debug_kept_conf_t *kcf)
 {
     ngx_uint_t                     lead;
@@ -411,14 +411,12 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     u_char                      *p, text[256];
     ngx_buf_t                   *b;
     ngx_int_t                    rc;
-    ngx_str_t                    host, reason, *kind;
+    ngx_str_t                    host, reason, who, *kind;
     ngx_uint_t                   cpu;
     ngx_chain_t                 *cl;
     ngx_http_debug_kind_t       *known;
     ngx_http_debug_fetch_t      *f;
     ngx_http_debug_run_other_t   other;
-
-    static ngx_str_t  who = ngx_string("debug_snapshots");
 
     f = &job->fetch;
     kind = &job->save.file.kind;
@@ -431,7 +429,8 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     f->socklen = socklen;
     f->connect_timeout = NGX_HTTP_DEBUG_TAKE_CONNECT;
     f->timeout = timeout;
-    f->level = ngx_http_debug_take_level(job->save.conf, name);
+    f->level = job->level ? job->level
+                          : ngx_http_debug_take_level(job->save.conf, name);
     f->data = job;
     f->header = ngx_http_debug_take_header;
     f->body = ngx_http_debug_take_body;
@@ -449,7 +448,7 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 #endif
 
     b = ngx_create_temp_buf(job->save.pool, 256 + kind->len + name->len
-                                            + prefix->len
+                                            + prefix->len + job->uri.len
                                             + NGX_HTTP_DEBUG_VIA_LINE);
     cl = ngx_alloc_chain_link(job->save.pool);
 
@@ -466,9 +465,16 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     args = (known != NULL) ? known->query : "";
     cpu = (known != NULL && (known->flags & NGX_HTTP_DEBUG_KIND_ALONE));
 
+    if (job->seconds == 0 && known != NULL) {
+        job->seconds = known->seconds;
+    }
+
     if (cpu || job->max) {
+        who.data = (u_char *) (job->who ? job->who : "debug_snapshots");
+        who.len = ngx_strlen(who.data);
+
         rc = ngx_http_debug_runs_begin(&job->run, &f->name, &who,
-                                       known ? known->seconds * 1000 : 0,
+                                       job->seconds * 1000,
                                        timeout,
                                        job->max ? job->max
                                                 : NGX_HTTP_DEBUG_RUNS_MAX,
@@ -496,11 +502,18 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
         ngx_str_set(&host, "localhost");
     }
 
-    b->last = ngx_sprintf(b->last, "GET %V/%V%s HTTP/1.1" CRLF
+    if (job->uri.len) {
+        b->last = ngx_sprintf(b->last, "GET %V", &job->uri);
+
+    } else {
+        b->last = ngx_sprintf(b->last, "GET %V/%V%s", prefix, kind, args);
+    }
+
+    b->last = ngx_sprintf(b->last, " HTTP/1.1" CRLF
                                    "Host: %V" CRLF
                                    "Connection: close" CRLF
                                    "User-Agent: ngx_http_debug_module" CRLF,
-                          prefix, kind, args, &host);
+                          &host);
 
     b->last = ngx_http_debug_via_line(b->last, job->request);
     b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
@@ -517,7 +530,11 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 
         ngx_http_debug_disk_fail(&job->save, NGX_HTTP_BAD_GATEWAY, "%V %V",
                                  &f->name, &reason);
-        ngx_http_debug_take_told(job, 1);
+
+        if (job->level == 0) {
+            ngx_http_debug_take_told(job, 1);
+        }
+
         ngx_http_debug_runs_end(&job->run, NULL, 0);
         return NGX_ERROR;
     }
@@ -618,7 +635,11 @@ ngx_http_debug_take_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
 
     if (job->save.temp == NULL) {
 
-        if (*in->buf->pos != 0x1f) {
+        if ((job->form == NGX_HTTP_DEBUG_TAKE_PROFILE
+             && *in->buf->pos != 0x1f)
+            || (job->form == NGX_HTTP_DEBUG_TAKE_TEXT
+                && !ngx_http_debug_pprof_answer_is_profiler(f)))
+        {
             ngx_http_debug_disk_fail(&job->save, NGX_HTTP_BAD_GATEWAY,
                        "what %V answered is no profile", &f->name);
             goto failed;
@@ -678,7 +699,9 @@ ngx_http_debug_take_end(ngx_http_debug_fetch_t *f)
 
     job = f->data;
 
-    ngx_http_debug_take_told(job, f->result != NGX_HTTP_DEBUG_FETCH_OK);
+    if (job->level == 0) {
+        ngx_http_debug_take_told(job, f->result != NGX_HTTP_DEBUG_FETCH_OK);
+    }
 
     if (f->result != NGX_HTTP_DEBUG_FETCH_OK) {
 
@@ -705,7 +728,9 @@ ngx_http_debug_take_end(ngx_http_debug_fetch_t *f)
                                  "%V answered with an empty profile",
                                  &f->name);
 
-    } else if (ngx_http_debug_disk_finish(&job->save) == NGX_OK) {
+    } else if (ngx_http_debug_disk_finish(&job->save) == NGX_OK
+               && job->save.folder.len == 0)
+    {
         ngx_http_debug_disk_rotate(&job->save);
     }
 
@@ -747,13 +772,7 @@ ngx_http_debug_take_over(ngx_http_debug_take_t *job)
     ngx_http_debug_fetch_close(&job->fetch);
     ngx_http_debug_runs_end(&job->run, NULL, 0);
 
-    if (job->save.fd != NGX_INVALID_FILE) {
-        (void) ngx_close_file(job->save.fd);
-    }
-
-    if (job->save.temp != NULL) {
-        (void) ngx_delete_file(job->save.temp);
-    }
+    ngx_http_debug_disk_drop(&job->save);
 
     job->done(job);
 

@@ -37,6 +37,19 @@ struct ngx_http_debug_take_s {
     ngx_uint_t                   max;       /* debug_pprof_max; 0: no limit */
     ngx_uint_t                   times;
     ngx_msec_t                   every;
+
+    /* of what is no snapshot */
+
+    char                        *who;       /* wants it; NULL: they do */
+    ngx_str_t                    uri;       /* empty: what a snapshot is */
+    ngx_uint_t                   seconds;   /* that it takes; 0: its kind's */
+    ngx_uint_t                   form;      /* of what is to come */
+#define NGX_HTTP_DEBUG_TAKE_PROFILE  0
+#define NGX_HTTP_DEBUG_TAKE_TEXT     1      /* a profiler's */
+#define NGX_HTTP_DEBUG_TAKE_ANY      2
+    ngx_uint_t                   level;     /* of errors; 0: told once */
+    void                        *data;      /* of who takes it */
+    ngx_uint_t                   side;
 };
 
 
@@ -51,6 +64,9 @@ void ngx_http_debug_take_schedule(ngx_http_debug_kept_conf_t *kcf,
  */
 ngx_http_debug_take_t *ngx_http_debug_take_create(
     ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_disk_file_t *file);
+
+/* Whether it is for this process to do what is due, and none else. */
+ngx_uint_t ngx_http_debug_take_lead(ngx_http_debug_kept_conf_t *kcf);
 
 /*
  * Asks the process at SOCKADDR, which messages call NAME, where paths

@@ -20,6 +20,9 @@
 #include "ngx_http_debug_scrape.h"
 #include "ngx_http_debug_task.h"
 #include "ngx_http_debug_via.h"
+#include "ngx_http_debug_watch.h"
+#include "ngx_http_debug_watch_routes.h"
+#include "ngx_http_debug_watch_tick.h"
 #include "ngx_http_debug_zone.h"
 
 
@@ -40,6 +43,7 @@ typedef struct {
     ngx_http_debug_record_main_conf_t  record;     /* the first member */
     ngx_uint_t                         redirects;  /* unsigned  redirects:1; */
     ngx_http_debug_kept_conf_t         kept;
+    ngx_http_debug_watch_conf_t        watch;
 } ngx_http_debug_main_conf_t;
 
 
@@ -95,6 +99,8 @@ static ngx_int_t ngx_http_debug_pprof_route(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_kept(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_incidents(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_process(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_not_found(ngx_http_request_t *r);
@@ -119,6 +125,8 @@ static void ngx_http_debug_exit_process(ngx_cycle_t *cycle);
 static char *ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_debug_snapshots_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_debug_watch_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -202,6 +210,13 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       0,
       NULL },
 
+    { ngx_string("debug_watch"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_debug_watch_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("debug_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_http_debug_zone_set,
@@ -257,6 +272,9 @@ static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
     { ngx_string("charts/"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_charts },
     { ngx_string("charts"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_slash },
     { ngx_string("assets/"), NGX_HTTP_DEBUG_ALL, ngx_http_debug_asset },
+    { ngx_string("incidents/"), NGX_HTTP_DEBUG_PPROF,
+      ngx_http_debug_incidents },
+    { ngx_string("incidents"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_slash },
     { ngx_string("pprof/kept/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_kept },
     { ngx_string("pprof/view"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_viewer },
     { ngx_string("pprof/"), NGX_HTTP_DEBUG_PPROF, ngx_http_debug_pprof_route },
@@ -670,6 +688,18 @@ ngx_http_debug_kept(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
 }
 
 
+static ngx_int_t
+ngx_http_debug_incidents(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
+{
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    return ngx_http_debug_watch_handler(r, &dmcf->kept, &dlcf->pprof, rest);
+}
+
+
 /* "charts/<group>/<peer>/data": what a process says of itself. */
 
 static ngx_int_t
@@ -927,6 +957,14 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         {
             return NGX_CONF_ERROR;
         }
+
+        if (dmcf->watch.mount.len == 0
+            && (conf->routes & NGX_HTTP_DEBUG_PPROF))
+        {
+            dmcf->watch.mount = conf->mount;
+            dmcf->watch.server = ngx_http_conf_get_module_srv_conf(cf,
+                                                      ngx_http_core_module);
+        }
     }
 
     return NGX_CONF_OK;
@@ -973,7 +1011,11 @@ ngx_http_debug_init(ngx_conf_t *cf)
 
     ngx_http_debug_record_listeners(&dmcf->record, &listeners);
 
-    return ngx_http_debug_kept_init(cf, &dmcf->kept);
+    if (ngx_http_debug_kept_init(cf, &dmcf->kept) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_debug_watch_init(cf, &dmcf->watch, &dmcf->kept);
 }
 
 
@@ -1014,7 +1056,9 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
                                      ngx_http_debug_record_tick,
                                      &dmcf->record);
         ngx_http_debug_page_kept = (dmcf->kept.path != NULL);
+        ngx_http_debug_page_watch = (dmcf->watch.rules != NULL);
         ngx_http_debug_take_schedule(&dmcf->kept, cycle);
+        ngx_http_debug_watch_schedule(&dmcf->watch, dmcf->record.zone, cycle);
     }
 
     return NGX_OK;
@@ -1127,6 +1171,15 @@ ngx_http_debug_snapshots_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_debug_main_conf_t *dmcf = conf;
 
     return ngx_http_debug_kept_set(cf, &dmcf->kept);
+}
+
+
+static char *
+ngx_http_debug_watch_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_debug_main_conf_t *dmcf = conf;
+
+    return ngx_http_debug_watch_set(cf, &dmcf->watch);
 }
 
 

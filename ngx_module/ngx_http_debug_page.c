@@ -39,6 +39,7 @@ static int ngx_libc_cdecl ngx_http_debug_page_worse(const void *one,
 
 
 ngx_uint_t  ngx_http_debug_page_kept;
+ngx_uint_t  ngx_http_debug_page_watch;
 
 
 void
@@ -56,6 +57,7 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
         { "overview", "./", "Overview" },
         { "charts", "charts/", "Charts" },
         { "profiles", "pprof/", "Profiles" },
+        { "incidents", "incidents/", "Incidents" },
         { "stats", "stats", "Stats" },
         { "metrics", "metrics", "Metrics" }
     };
@@ -90,18 +92,26 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
     ngx_http_debug_out_literal(out, "</a>\n<nav aria-label=\"Pages\">");
 
     for (i = 0; i < sizeof(nav) / sizeof(nav[0]); i++) {
+
+        if (nav[i].page[0] == 'i' && !ngx_http_debug_page_watch) {
+            continue;
+        }
+
+        /* a page of one of them begins with its name, as "incident" */
+
         ngx_http_debug_out_print(out, "<a href=\"%s%s\"%s>%s</a>", root,
              root[0] && nav[i].href[0] == '.' ? "" : nav[i].href,
-             ngx_strcmp(nav[i].page, page) == 0 ? " aria-current=\"page\""
-                                                : "",
+             ngx_strncmp(nav[i].page, page, ngx_strlen(page)) == 0
+             ? " aria-current=\"page\"" : "",
              nav[i].text);
     }
 
     ngx_http_debug_out_print(out,
         "</nav>\n<button id=\"theme\" type=\"button\" hidden>Auto</button>\n"
         "</header>\n<main id=\"main\" data-page=\"%s\" data-root=\"%s\""
-        "%s data-kinds='", page, root,
-        ngx_http_debug_page_kept ? " data-kept" : "");
+        "%s%s data-kinds='", page, root,
+        ngx_http_debug_page_kept ? " data-kept" : "",
+        ngx_http_debug_page_watch ? " data-watch" : "");
     ngx_http_debug_kinds_json(out);
     ngx_http_debug_out_literal(out, "'>\n<h1>");
     ngx_http_debug_page_text(out, title);

@@ -20,6 +20,7 @@
 
 /* Snapshots are kept, which scripts want to know; set at worker start. */
 extern ngx_uint_t  ngx_http_debug_page_kept;
+extern ngx_uint_t  ngx_http_debug_page_watch;   /* incidents are */
 
 
 /*

@@ -29,7 +29,6 @@ typedef struct {
 
 static ngx_int_t ngx_http_debug_pprof_index_send(ngx_http_request_t *r,
     ngx_http_debug_pprof_look_t *looks, void *data);
-static ngx_uint_t ngx_http_debug_pprof_index_is_text(ngx_http_request_t *r);
 static ngx_int_t ngx_http_debug_pprof_index_html(ngx_http_request_t *r,
     ngx_http_debug_pprof_index_t *index, ngx_http_debug_pprof_look_t *looks);
 static void ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
@@ -104,40 +103,11 @@ ngx_http_debug_pprof_index_send(ngx_http_request_t *r,
                                                            &group);
     }
 
-    if (ngx_http_debug_pprof_index_is_text(r)) {
+    if (ngx_http_debug_answer_is_text(r)) {
         return ngx_http_debug_pprof_index_text(r, index, looks);
     }
 
     return ngx_http_debug_pprof_index_html(r, index, looks);
-}
-
-
-/*
- * A browser says that it can read HTML.  curl and wget say that they read
- * anything, and Go's client says nothing: they have a terminal.
- */
-
-static ngx_uint_t
-ngx_http_debug_pprof_index_is_text(ngx_http_request_t *r)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_http_debug_header_find(r, "accept");
-
-    if (h != NULL) {
-        return ngx_strlcasestrn(h->value.data, h->value.data + h->value.len,
-                                (u_char *) "text/html",
-                                sizeof("text/html") - 2)
-               == NULL;
-    }
-
-    h = r->headers_in.user_agent;
-
-    return h != NULL
-           && h->value.len >= sizeof("Go-http-client") - 1
-           && ngx_strncmp(h->value.data, "Go-http-client",
-                          sizeof("Go-http-client") - 1)
-              == 0;
 }
 
 

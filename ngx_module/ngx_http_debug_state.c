@@ -238,6 +238,50 @@ ngx_http_debug_state_less(ngx_http_debug_outcomes_t *more,
 }
 
 
+ngx_int_t
+ngx_http_debug_state_second(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, uint64_t second,
+    ngx_http_debug_outcomes_t *outcomes, uint64_t *waiting)
+{
+    ngx_http_debug_point_t  *p;
+    ngx_http_debug_watch_t  *watch;
+
+    if (e->watch == 0) {
+        return NGX_DECLINED;
+    }
+
+    watch = ngx_http_debug_zone_at(zone, e->watch);
+    p = &watch->point[second % NGX_HTTP_DEBUG_STATE_SECONDS];
+
+    if (__atomic_load_n(&p->second, __ATOMIC_ACQUIRE) != (uint32_t) second) {
+        return NGX_DECLINED;
+    }
+
+    outcomes->answers = p->answers;
+    outcomes->errors = p->errors;
+    outcomes->failed = p->failed;
+    outcomes->refused = p->refused;
+    outcomes->timeouts = p->timeouts;
+    outcomes->aborts = p->aborts;
+    outcomes->time = p->time;
+
+    *waiting = p->waiting;
+
+    return NGX_OK;
+}
+
+
+uint64_t
+ngx_http_debug_state_usual(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e)
+{
+    return e->watch ? ngx_http_debug_state_hour(
+                                    ngx_http_debug_zone_at(zone, e->watch),
+                                    ngx_http_debug_now() / 1000000000)
+                    : 0;
+}
+
+
 uint64_t
 ngx_http_debug_state_mean(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e)

@@ -71,6 +71,18 @@ void ngx_http_debug_state_note(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e, uint64_t second,
     ngx_http_debug_outcomes_t *sums);
 
+/*
+ * What came of E in SECOND of the last minute, and what was WAITING for a
+ * header at its end.  NGX_OK, or NGX_DECLINED: it is not known.
+ */
+ngx_int_t ngx_http_debug_state_second(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e, uint64_t second,
+    ngx_http_debug_outcomes_t *outcomes, uint64_t *waiting);
+
+/* The mean time of E in the last hour but for two minutes, ns; 0: not known. */
+uint64_t ngx_http_debug_state_usual(ngx_http_debug_zone_t *zone,
+    ngx_http_debug_entity_t *e);
+
 /* The mean time of E in the last minute, ns; 0: not known. */
 uint64_t ngx_http_debug_state_mean(ngx_http_debug_zone_t *zone,
     ngx_http_debug_entity_t *e);

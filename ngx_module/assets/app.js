@@ -15,7 +15,8 @@ const pages = {
     profiles: () => import('./profiles.js'),
     peer: () => import('./profiles.js'),
     viewer: () => import('./viewer.js'),
-    kept: () => import('./kept.js')
+    kept: () => import('./kept.js'),
+    incident: () => import('./incident.js')
 };
 
 const main = document.querySelector('main');

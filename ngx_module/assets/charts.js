@@ -6,7 +6,7 @@
  * history.js.
  */
 
-import { ask, askProcess, Rows } from './history.js';
+import { ask, askProcess, incidents, Rows } from './history.js';
 import { Chart, some } from './plot.js';
 import { Process } from './process.js';
 import { add, bytes, charts as chartsOf, COLORS, LINES, looked, max, number,
@@ -369,6 +369,8 @@ async function processes() {
 
 
 async function snapshots() {
+    live.incidents = await incidents(86400);
+
     if (main.dataset.kept === undefined) {
         return;
     }
@@ -461,10 +463,18 @@ function allMarks() {
             }
         }
 
+        for (const i of live.incidents ?? []) {
+            if (i.group === g && i.peer === p) {
+                out.push({ t: i.time, text: 'incident', peer: p,
+                           href: `incidents/${i.id}/` });
+            }
+        }
+
         for (const k of live.taken) {
             if (k.group === g && k.peer === p) {
-                out.push({ t: k.time, text: k.kind, peer: p, id: k.id,
-                           profile: true });
+                out.push({ t: k.time, text: k.kind, peer: p, profile: true,
+                           href: 'pprof/view?' + new URLSearchParams(
+                               { src: 'pprof/kept/' + k.id }) });
             }
         }
     }
@@ -533,10 +543,9 @@ function inView(lo, hi) {
 
     ui.marks.hidden = seen.length === 0;
     ui.marks.replaceChildren('In view: ', ...seen.slice(-12).flatMap((m, i) =>
-        [i ? ' · ' : '', m.id
-            ? el('a', { href: new URL('pprof/view?' + new URLSearchParams(
-                  { src: 'pprof/kept/' + m.id }), root()).href },
-                 tell(m)) : tell(m)]));
+        [i ? ' · ' : '', m.href
+            ? el('a', { href: new URL(m.href, root()).href }, tell(m))
+            : tell(m)]));
 }
 
 

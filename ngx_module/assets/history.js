@@ -47,6 +47,25 @@ export function sourceArguments(src) {
 }
 
 
+/* Incidents of the last SECONDS; none where nothing is watched. */
+
+export async function incidents(seconds) {
+    if (document.querySelector('main').dataset.watch === undefined) {
+        return [];
+    }
+
+    try {
+        const data = await (await fetch(new URL('incidents/?json', root()),
+                                        { cache: 'no-store' })).json();
+
+        return data.incidents.filter(i => i.time > data.now / 1000 - seconds);
+
+    } catch {
+        return [];
+    }
+}
+
+
 export async function ask({ step, reach, since = 0, src = '', ...more }) {
     const url = new URL('charts/data', root());
 

@@ -5,7 +5,7 @@
  * what is not shown is counted.
  */
 
-import { ask, askProcess, peerKey, Rows } from './history.js';
+import { ask, askProcess, incidents, peerKey, Rows } from './history.js';
 import { arrange, fastest, FEW, grows, judge, rank, rising, STATES, states,
          trend, worse }
     from './peers.js';
@@ -55,7 +55,27 @@ export function start(main) {
     tools.find.hidden = !search;
     poll();
     askMemory();
+    askIncidents();
 }
+
+
+/* The last one of each peer, of the last hour. */
+
+let trouble = new Map();
+
+async function askIncidents() {
+    trouble = new Map((await incidents(3600)).reverse().map(
+        i => [peerKey(i.group, i.peer), i]));
+    setTimeout(askIncidents, 10000);
+}
+
+
+const incident = p => {
+    const i = trouble.get(peerKey(p.group, p.peer));
+
+    return i ? [' ', el('a', { class: 'pill bad', title: i.text,
+        href: new URL(`incidents/${i.id}/`, root()).href }, 'incident')] : [];
+};
 
 
 async function poll() {
@@ -303,8 +323,8 @@ function make() {
           value: p => p.group ?? '', cell: p => p.group },
         { key: 'state', text: 'State', class: 'l',
           value: p => STATES.length - rank(p),
-          cell: p => el('span', { class: 'pill ' + LOOK[p.state] },
-                        p.state) },
+          cell: p => ({ content: el('span', {}, el('span', {
+              class: 'pill ' + LOOK[p.state] }, p.state), ...incident(p)) }) },
         { key: 'why', text: 'Why', class: 'l why',
           value: p => p.reason ?? '', cell: p => p.reason ?? '' },
         { key: 'p99', text: 'p99', value: p => p.p99,

@@ -26,12 +26,13 @@ export function source(src) {
 
 
 export const kindOf = url => {
-    const kept = /\/pprof\/kept\/.*?\/([a-z]+)\/[^/]*$/.exec(url.pathname);
+    const kept = /\/pprof\/kept\/.*?\/([a-z]+)\/[^/]*$/.exec(url.pathname)
+                 ?? /\/incidents\/\d+\/\w+-([a-z]+)\./.exec(url.pathname);
 
     return kept?.[1] ?? url.pathname.split('/').pop();
 };
 
-export const isKept = url => /\/pprof\/kept\//.test(url.pathname);
+export const isKept = url => /\/(pprof\/kept|incidents)\//.test(url.pathname);
 
 /* seconds of its process, unless asked otherwise; a kept one costs nothing */
 export const known = name => kinds().find(k => k.name === name);
