@@ -19,7 +19,7 @@ ngx_http_debug_kind_t  ngx_http_debug_kinds[] = {
 
     /* not collected, garbage would look like growth */
 
-    { ngx_string("heap"), NGX_HTTP_DEBUG_KIND_KEPT, 0, "?gc=1",
+    { ngx_string("heap"), NGX_HTTP_DEBUG_KIND_KEPT, 0, "?gc=2",
       "Heap", "Memory in use, and who allocated it" },
 
     { ngx_string("allocs"), NGX_HTTP_DEBUG_KIND_KEPT, 0, "",

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/family.h"
+#include "guest/growth.h"
 #include "guest/heap.h"
 #include "kinds/env.h"
 #include "pprof.h"
@@ -69,6 +70,7 @@ pprof_entry_main(const long *stack)
     char **const argv = (char **) (stack + 1);
     const char *const verbose = pprof_env_get("PPROF_VERBOSE");
 
+    pprof_growth_renounce();
     pprof_heap_renounce();
 
     int says_fd = verbose != NULL && strcmp(verbose, "1") == 0

@@ -24,8 +24,11 @@ my %own = (
 	'unwind' => [qw/ pprof_bounds pprof_cfi_look pprof_cfi_shared /],
 	'cfi_look' => [qw/ _dl_find_object pprof_cfi_rows_begin
 		pprof_cfi_rows_one /],
-	'sites' => [],
-	'live' => [],
+	'sites' => [qw/ pprof_own_mapped /],
+	'live' => [qw/ pprof_own_mapped /],
+	'growth' => [qw/ __ehdr_start etext pprof_heap_draw pprof_heap_site
+		pprof_heap_weigh pprof_own_here pprof_own_mapped pprof_sites_add
+		pprof_sites_get /],
 	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add
 		pprof_newborn_row mmap /],
 
@@ -48,8 +51,11 @@ my %own = (
 	'heap' => [qw/ __divti3 __udivti3 malloc free getauxval pprof_live_add
 		pprof_live_hashes pprof_live_take pprof_malloc_next
 		pprof_own_here pprof_sites_add pprof_sites_get
-		pprof_unwind_guess pprof_unwind_thin /],
-	'malloc' => [qw/ abort dlclose dlopen dlsym pprof_heap_add
+		pprof_growth_freed pprof_growth_sampled
+		pprof_unwind_guess pprof_unwind_handled pprof_unwind_thin /],
+	'malloc' => [qw/ abort dlclose dlopen dlsym pprof_allocator_begin
+		pprof_allocator_pass pprof_growth_begin pprof_heap_add
+		pprof_mappings_begin
 		pprof_heap_begin pprof_heap_due pprof_heap_left
 		pprof_heap_remove pprof_heap_resume pprof_heap_return
 		pprof_heap_suspend pprof_heap_take pprof_live_guard
@@ -64,8 +70,18 @@ my %own = (
 		__pthread_rwlock_rdlock __pthread_rwlock_wrlock
 		__pthread_rwlock_unlock /],
 	'create' => [qw/ dlsym pprof_events_created pprof_events_hook
+		pprof_growth_map pprof_growth_on pprof_unwind_sealed
+		pthread_attr_getstack
 		pprof_newborn_begin pprof_newborn_wanted pprof_own_here
 		pprof_mask_believes pprof_mask_inherit /],
+	'mappings' => [qw/ dlsym __errno_location pprof_growth_break
+		pprof_growth_map pprof_growth_return pprof_growth_take /],
+
+	# the allocator's own functions are found by dlsym()
+	'allocator' => [qw/ dladdr dlsym __errno_location
+		pprof_command_forking pprof_heap_handled pprof_heap_resume
+		pprof_heap_suspend pprof_heap_sums pprof_malloc_detour
+		pprof_own_here /],
 	'mask' => [qw/ dlsym sigismember sigdelset sigaddset sigaction
 		__libc_current_sigrtmax pprof_signal_is_ours /],
 );

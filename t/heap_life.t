@@ -135,15 +135,6 @@ SKIP: {
 		'it says whose malloc, and how many');
 }
 
-SKIP: {
-	skip 'no go', 1 unless Debug::Nginx::have_bin('go');
-
-	Debug::Nginx::write_file("$dir/p",
-		Debug::Heap::ask($sock, 'heap?gc=1')->{body});
-	like(Debug::Nginx::go_pprof('-raw', "$dir/p")->{out},
-		qr/^Comment: gc=1: nothing was given back/m, 'gc=1: it says so');
-}
-
 $r = Debug::Heap::ask($sock, 'allocs?seconds=1');
 is($r->{status}, 200, 'allocs?seconds=1');
 like($r->{headers}{'content-disposition'}, qr/filename="allocs-delta"/,

@@ -111,10 +111,10 @@ ok(!(grep { $_->{group} eq 'hidden' } @{ $l->{kept} }),
    'a group that no location lets be profiled is not asked');
 ok(!(grep { $_->{peer} eq '127.0.0.1:1' } @{ $l->{kept} }), 'nor who is down');
 
-my $n = scalar(grep { $_->{uri} eq '/debug/pprof/heap?gc=1' } $a->received());
+my $n = scalar(grep { $_->{uri} eq '/debug/pprof/heap?gc=2' } $a->received());
 my $before = time();
 sleep 3;
-$n = (grep { $_->{uri} eq '/debug/pprof/heap?gc=1' } $a->received()) - $n;
+$n = (grep { $_->{uri} eq '/debug/pprof/heap?gc=2' } $a->received()) - $n;
 cmp_ok($n, '<=', int(time() - $before) + 1, 'one worker of two asks');
 
 # what is on the disk
@@ -133,13 +133,13 @@ $l = list();
 
 my $r = http_get($k . $acs[0]{id});
 is($r->{status}, 200, 'one of them');
-is($r->{body}, "\x1f\x8ba /debug/pprof/heap?gc=1", 'its bytes');
+is($r->{body}, "\x1f\x8ba /debug/pprof/heap?gc=2", 'its bytes');
 is($r->{headers}{'cache-control'}, 'no-store', 'no-store');
 is($r->{headers}{'content-type'}, 'application/octet-stream', 'type');
 
 my ($odd) = grep { $_->{group} eq '..sl/ash~%' } @{ $l->{kept} };
 is($odd->{peer}, $U, 'a group and a peer with slashes');
-is(http_get($k . $odd->{id})->{body}, "\x1f\x8bu /debug/pprof/heap?gc=1",
+is(http_get($k . $odd->{id})->{body}, "\x1f\x8bu /debug/pprof/heap?gc=2",
    'is served too');
 
 write_file($t->dir() . '/secret.pb.gz', 'secret');

@@ -220,6 +220,7 @@ SKIP: {
 		map { $text{"profiler/guest/$_.c"} } qw/ locks create mask /;
 	push @hooks, $text{'profiler/guest/malloc.c'}
 		=~ /^(?:EXPORT .*\n|(?:NEW|DELETE|ALIGNED|PAGES)\()(\w+)/mg;
+	push @hooks, $text{'profiler/guest/mappings.c'} =~ /^EXPORT .*\n(\w+)/mg;
 	push @hooks, qw/ prctl syscall /,
 		$text{'profiler/guest/aside.c'} =~ /^ASIDE\((\w+)/mg;
 	my %may = map { $_ => 1 } @api, @hooks;

@@ -8,14 +8,18 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "guest/allocator.h"
 #include "guest/allocs.h"
 #include "guest/ask.h"
 #include "guest/capture.h"
 #include "guest/cfi.h"
 #include "guest/events.h"
+#include "guest/growth.h"
 #include "guest/heap.h"
+#include "guest/own.h"
 #include "guest/raw.h"
 #include "guest/sampler.h"
+#include "guest/sites.h"
 #include "guest/stackmap.h"
 #include "guest/tcmalloc.h"
 #include "guest/tick.h"
@@ -305,8 +309,14 @@ read_allocs(struct pprof_out *out)
 
 
 static void
-put_site(void *arg, const struct pprof_site *site)
+put_site(void *arg, const struct pprof_site *site, uint32_t number)
 {
+    (void) number;
+
+    if (site->sort != PPROF_SITES_HEAP) {
+        return;
+    }
+
     const struct pprof_row row = {
         .depth = site->depth,
         .count = atomic_load(&site->objects),
@@ -333,6 +343,79 @@ read_heap(struct pprof_out *out)
     out->results[4] = told.missed;
     out->results[5] = told.skipped;
     out->results[6] = told.unplaced;
+}
+
+
+static void
+put_growth(void *arg, const struct pprof_site *site, uint32_t number)
+{
+    const struct pprof_row row = {
+        .depth = site->depth,
+        .tag = number,
+        .count = atomic_load(&site->objects),
+        .value = atomic_load(&site->bytes)
+    };
+
+    if (site->sort == PPROF_SITES_GROWTH) {
+        put(arg, &row, site->pcs);
+    }
+}
+
+
+static void
+put_region(void *arg, const struct pprof_growth_region *region)
+{
+    const struct pprof_row row = {
+        .tag = region->site,
+        .count = region->start,
+        .value = region->size,
+        .more = { region->weight, region->age }
+    };
+
+    put(arg, &row, NULL);
+}
+
+
+static void
+put_own(void *arg, uintptr_t start, size_t size)
+{
+    const struct pprof_row row = { .count = start, .value = size };
+
+    put(arg, &row, NULL);
+}
+
+
+static void
+read_growth(struct pprof_out *out)
+{
+    const struct pprof_heap_told told = pprof_heap_tell();
+    pprof_sites_read(put_growth, out);
+    pprof_growth_read(put_region, out);
+    pprof_own_mappings(put_own, out);
+    out->results[0] = pprof_growth_on();
+    out->results[1] = pprof_growth_lost();
+    out->results[2] = told.allocator;
+    out->results[3] = told.since == 0 ? 0 : told.period;
+    out->results[4] = pprof_allocator_tell == NULL
+                      ? PPROF_ALLOCATOR_UNKNOWN : pprof_allocator_tell().which;
+}
+
+
+static int
+read_release(struct pprof_out *out)
+{
+    if (pprof_allocator_tell == NULL) {
+        return ENOSYS;
+    }
+
+    const struct pprof_allocator_told told = pprof_allocator_tell();
+
+    out->results[0] = told.release;
+    out->results[1] = told.which;
+    out->results[2] = told.nsec;
+    out->results[3] = told.could_not;
+
+    return 0;
 }
 
 
@@ -478,6 +561,27 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
         read_heap(out);
         return 0;
 
+    case PPROF_OP_GROWTH_READ:
+        read_growth(out);
+        return 0;
+
+    case PPROF_OP_RELEASE:
+        return pprof_allocator_want == NULL ? ENOSYS : pprof_allocator_want();
+
+    case PPROF_OP_LOOK:
+        return pprof_allocator_want_look == NULL ? ENOSYS
+               : pprof_allocator_want_look();
+
+    case PPROF_OP_RELEASE_READ:
+        return read_release(out);
+
+    case PPROF_OP_RELEASE_END:
+        if (pprof_allocator_forget != NULL) {
+            pprof_allocator_forget();
+        }
+
+        return 0;
+
     case PPROF_OP_ALLOCS:
         return sample_allocs(args[0]);
 
@@ -535,6 +639,13 @@ leave_lock(void)
         pprof_raw(SYS_futex, (uintptr_t) &lock, FUTEX_WAKE_PRIVATE, 1, 0, 0,
                   0);
     }
+}
+
+
+bool
+pprof_command_forking(void)
+{
+    return forks > 0;
 }
 
 

@@ -59,6 +59,9 @@ void pprof_command_fork(void);
 void pprof_command_forked(void);
 void pprof_command_child(void);
 
+/* Is this thread between them?  Context: async-signal-safe. */
+bool pprof_command_forking(void);
+
 /*
  * The kinds have handlers, which call those three under a lock of their own;
  * whoever calls them without it need not, and must not.

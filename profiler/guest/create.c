@@ -11,12 +11,17 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
 #include <threads.h>
 
 #include "guest/events.h"
+#include "guest/growth.h"
 #include "guest/mask.h"
 #include "guest/newborn.h"
 #include "guest/own.h"
+#include "guest/raw.h"
+#include "guest/unwind.h"
 
 
 #define EXPORT  __attribute__((visibility("default"), noinline))
@@ -126,6 +131,43 @@ begin_thrd(void *arg)
 }
 
 
+/*
+ * The stack that libc has mapped for THREAD, whose number is an address at its
+ * upper end.  The variable may be gone: the thread may have freed it.
+ */
+static void
+note_stack(const pthread_t *thread, const pthread_attr_t *attr,
+    const void *caller)
+{
+    uintptr_t          id = 0;
+    size_t             size = 0;
+    void              *stack = NULL;
+    const struct iovec to = { .iov_base = &id, .iov_len = sizeof(id) };
+    const struct iovec from = {
+        .iov_base = (void *) (uintptr_t) thread, .iov_len = sizeof(id)
+    };
+
+    if (!pprof_growth_on() || atomic_load(&pprof_unwind_sealed)) {
+        return;
+    }
+
+    /* one of the program's own: libc says "SIZE below nothing" of none */
+    if (attr != NULL && (pthread_attr_getstack(attr, &stack, &size) != 0
+                         || (uintptr_t) stack + size != 0))
+    {
+        return;
+    }
+
+    const long pid = pprof_raw(SYS_getpid, 0, 0, 0, 0, 0, 0);
+
+    if (pprof_raw(SYS_process_vm_readv, (uintptr_t) pid, (uintptr_t) &to, 1,
+                  (uintptr_t) &from, 1, 0) == sizeof(id))
+    {
+        pprof_growth_map((const void *) id, 0, caller);
+    }
+}
+
+
 EXPORT int
 pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     void *(*run)(void *), void *arg)
@@ -141,6 +183,7 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 
     if (rc == 0) {
         pprof_events_created(__builtin_return_address(0));
+        note_stack(thread, attr, __builtin_return_address(0));
 
     } else if (start != NULL) {
         give_start(start);
@@ -163,6 +206,7 @@ thrd_create(thrd_t *thread, thrd_start_t run, void *arg)
 
     if (rc == thrd_success) {
         pprof_events_created(__builtin_return_address(0));
+        note_stack(thread, NULL, __builtin_return_address(0));
 
     } else if (start != NULL) {
         give_start(start);

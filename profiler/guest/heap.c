@@ -8,6 +8,8 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "guest/allocator.h"
+#include "guest/growth.h"
 #include "guest/malloc.h"
 #include "guest/own.h"
 #include "guest/stackmap.h"
@@ -40,7 +42,11 @@ struct room {
 
 __thread uint64_t  pprof_heap_left;
 
-struct pprof_heap_sums  pprof_heap_sums;
+struct pprof_heap_sums  pprof_heap_sums = {
+    .in_use = PPROF_HEAP_UNKNOWN,
+    .held = PPROF_HEAP_UNKNOWN,
+    .returned = PPROF_HEAP_UNKNOWN
+};
 
 static __thread struct {
     uint64_t  random;
@@ -172,6 +178,20 @@ weigh(uint64_t size, uint64_t mean)
 }
 
 
+uint64_t
+pprof_heap_draw(uint64_t mean)
+{
+    return draw(mean);
+}
+
+
+uint64_t
+pprof_heap_weigh(uint64_t size, uint64_t mean)
+{
+    return weigh(size, mean);
+}
+
+
 /* SIZE and PERIOD, as the table of what lives keeps them. */
 static uint32_t
 pack(size_t size, unsigned period)
@@ -288,24 +308,74 @@ give_room(struct room *room)
 }
 
 
-/* The site of the stack above the function that returns to CALLER; 0. */
-static uint32_t
-find_site(struct room *room, const void *caller)
+/*
+ * The stack above the function that returns to CALLER: where in ROOM it
+ * begins, *DEPTH frames.  HANDLED: it may be a signal handler's.
+ */
+static const uintptr_t *
+find_stack(struct room *room, const void *caller, size_t *depth, bool *handled)
 {
-    const uintptr_t *pcs = room->pcs;
-    size_t           n = pprof_unwind_thin(&room->walk, room->pcs,
-                                           PPROF_STACK_MAX + INNER);
+    const size_t n = pprof_unwind_thin(&room->walk, room->pcs,
+                                       PPROF_STACK_MAX + INNER);
+
+    *handled = pprof_unwind_handled(&room->walk)
+               || n == PPROF_STACK_MAX + INNER
+               || (n > 0 && room->pcs[n - 1] == PPROF_UNWIND_UNKNOWN);
 
     for (size_t i = 0; i < n && i < INNER; i++) {
-        if (pcs[i] == (uintptr_t) caller) {
-            return pprof_sites_add(pcs + i, n - i);
+        if (room->pcs[i] == (uintptr_t) caller) {
+            *depth = n - i;
+            return room->pcs + i;
         }
     }
 
     /* a stack that cannot be walked: the one frame that is certain */
     room->pcs[0] = (uintptr_t) caller;
+    *depth = 1;
+    *handled = true;
 
-    return pprof_sites_add(room->pcs, 1);
+    return room->pcs;
+}
+
+
+uint32_t
+pprof_heap_site(const void *caller)
+{
+    struct room *const room = take_room();
+    size_t             depth;
+    bool               handled;
+
+    if (room == NULL) {
+        return 0;
+    }
+
+    const uintptr_t *const pcs = find_stack(room, caller, &depth, &handled);
+    const uint32_t         site = pprof_sites_add(PPROF_SITES_GROWTH, pcs,
+                                                  depth);
+
+    give_room(room);
+
+    return site;
+}
+
+
+bool
+pprof_heap_handled(void)
+{
+    struct room *const room = take_room();
+    bool               handled = true;
+
+    if (room != NULL) {
+        const size_t n = pprof_unwind_thin(&room->walk, room->pcs,
+                                           PPROF_STACK_MAX + INNER);
+
+        handled = self.busy || pprof_unwind_handled(&room->walk)
+                  || n == PPROF_STACK_MAX + INNER
+                  || room->pcs[n - 1] == PPROF_UNWIND_UNKNOWN;
+        give_room(room);
+    }
+
+    return handled;
 }
 
 
@@ -367,7 +437,12 @@ pprof_heap_add(const void *p, size_t size, unsigned due, const void *caller)
     self.busy = true;
     atomic_signal_fence(memory_order_seq_cst);
 
-    live.site = find_site(room, caller);
+    size_t                 depth;
+    bool                   handled;
+    const uintptr_t *const pcs = find_stack(room, caller, &depth, &handled);
+
+    live.site = pprof_sites_add(PPROF_SITES_HEAP, pcs, depth);
+    pprof_growth_sampled(p, size, objects_of(live.what), pcs, depth);
     give_room(room);
 
     if (pprof_live_may(p) && pprof_live_take(p, &old)) {
@@ -390,6 +465,10 @@ pprof_heap_add(const void *p, size_t size, unsigned due, const void *caller)
         add_live(p, live, objects, bytes);
     }
 
+    if (!handled && pprof_allocator_look != NULL) {
+        pprof_allocator_look();
+    }
+
     atomic_signal_fence(memory_order_seq_cst);
     self.busy = false;
 }
@@ -403,6 +482,7 @@ pprof_heap_take(const void *p, struct pprof_live *live)
     }
 
     subtract_live(*live);
+    pprof_growth_freed(p);
 
     return true;
 }
@@ -562,4 +642,8 @@ pprof_heap_child(void)
     }
 
     self.busy = false;
+
+    if (pprof_allocator_child != NULL) {
+        pprof_allocator_child();
+    }
 }

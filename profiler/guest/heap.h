@@ -36,6 +36,9 @@ enum {
     PPROF_HEAP_PERIOD_MAX = 1 << 30
 };
 
+/* A number that the allocator does not tell. */
+#define PPROF_HEAP_UNKNOWN  UINT64_MAX
+
 /* Bytes to the thread's next sample; less what is being asked for. */
 extern __thread uint64_t  pprof_heap_left
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -146,6 +149,34 @@ struct pprof_heap_told {
 /* Context: async-signal-safe. */
 struct pprof_heap_told pprof_heap_tell(void);
 
+
+/* For who else samples in here. */
+
+/*
+ * A distance with mean MEAN, exponentially distributed; and how many one of
+ * SIZE stands for that such distances have chosen, in units of
+ * 1 / PPROF_SITE_ONE.
+ *
+ * Context: async-signal-safe.
+ */
+uint64_t pprof_heap_draw(uint64_t mean);
+uint64_t pprof_heap_weigh(uint64_t size, uint64_t mean);
+
+/*
+ * The number of the site, PPROF_SITES_GROWTH, of the stack above the function
+ * that returns to CALLER; 0: there is no room.
+ *
+ * Context: async-signal-safe.
+ */
+uint32_t pprof_heap_site(const void *caller);
+
+/*
+ * Are we in a signal handler?  Also true when the stack does not tell.
+ *
+ * Context: async-signal-safe.
+ */
+bool pprof_heap_handled(void);
+
 /*
  * What the agent reads once a second where it lies, so that nobody is woken.
  */
@@ -153,6 +184,14 @@ extern struct pprof_heap_sums {
     _Atomic uint64_t  since;            /* as above */
     _Atomic uint64_t  samples;          /* that live */
     _Atomic uint64_t  bytes;            /* that they stand for */
+
+    /* the allocator's own, when it was last asked; PPROF_HEAP_UNKNOWN */
+    _Atomic uint64_t  in_use;           /* bytes the program has of it */
+    _Atomic uint64_t  held;             /* bytes it has of the kernel */
+    _Atomic uint64_t  returned;         /* bytes it gave back */
+    _Atomic uint64_t  behind;           /* 1: it has allocated since */
+    _Atomic uint64_t  next;             /* when it may be asked again,
+                                           CLOCK_MONOTONIC ns */
 } pprof_heap_sums;
 
 /* To be called in the child of a fork.  Context: its only thread. */

@@ -27,7 +27,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/allocator.h"
+#include "guest/growth.h"
 #include "guest/heap.h"
+#include "guest/mappings.h"
 
 
 #define EXPORT  __attribute__((visibility("default"), noinline))
@@ -69,6 +72,14 @@ static struct {
     .calloc = first_calloc,
     .realloc = first_realloc
 };
+
+
+/* The same three, when there is a detour; NULL: not found yet. */
+static struct {
+    malloc_pt   *malloc;
+    calloc_pt   *calloc;
+    realloc_pt  *realloc;
+} straight;
 
 
 /* What the loader asks for while it looks for the next definitions. */
@@ -145,6 +156,9 @@ find_all(void)
 
     *(void **) &next.free = free_next;
     *(void **) &next.malloc = malloc_next;
+    straight.calloc = next.calloc;
+    straight.realloc = next.realloc;
+    straight.malloc = next.malloc;
     finding = false;
 }
 
@@ -156,6 +170,10 @@ prepare(void)
         find_all();
     }
 
+    const enum pprof_allocator which
+        = pprof_allocator_begin((const void *) next.malloc);
+
+    pprof_growth_begin(pprof_mappings_begin(), which == PPROF_ALLOCATOR_LIBC);
     pprof_heap_begin();
 }
 
@@ -163,7 +181,53 @@ prepare(void)
 uintptr_t
 pprof_malloc_next(void)
 {
-    return (uintptr_t) next.malloc;
+    return (uintptr_t) straight.malloc;
+}
+
+
+/* A detour. */
+
+
+static void *
+detour_malloc(size_t size)
+{
+    pprof_allocator_pass();
+
+    return straight.malloc(size);
+}
+
+
+static void *
+detour_calloc(size_t n, size_t size)
+{
+    pprof_allocator_pass();
+
+    return straight.calloc(n, size);
+}
+
+
+static void *
+detour_realloc(void *p, size_t size)
+{
+    pprof_allocator_pass();
+
+    return straight.realloc(p, size);
+}
+
+
+void
+pprof_malloc_detour(bool on)
+{
+    if (straight.malloc == NULL) {
+        return;
+    }
+
+    __atomic_store_n(&next.malloc, on ? detour_malloc : straight.malloc,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&next.calloc, on ? detour_calloc : straight.calloc,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&next.realloc, on ? detour_realloc : straight.realloc,
+                     __ATOMIC_RELAXED);
 }
 
 

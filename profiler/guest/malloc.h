@@ -19,4 +19,12 @@
  */
 uintptr_t pprof_malloc_next(void) __attribute__((weak));
 
+/*
+ * ON: malloc(), calloc() and realloc() go by way of pprof_allocator_pass(),
+ * until it is switched off again.  Costs nothing while it is off.
+ *
+ * Context: async-signal-safe.
+ */
+void pprof_malloc_detour(bool on) __attribute__((weak));
+
 #endif

@@ -24,6 +24,12 @@ static _Atomic int64_t  past;
 /* The resting thread, where libc does not know it. */
 static _Atomic pid_t  raw;
 
+/* Never given back. */
+static struct {
+    _Atomic uintptr_t  start;           /* 0: free */
+    _Atomic size_t     size;            /* bytes */
+} mappings[PPROF_OWN_MAPPINGS];
+
 static __thread int  depth __attribute__((tls_model("initial-exec")));
 
 
@@ -121,6 +127,38 @@ pprof_own_cpu(void)
     }
 
     return (uint64_t) sum;
+}
+
+
+void
+pprof_own_mapped(const void *p, size_t size)
+{
+    for (size_t i = 0; i < PPROF_OWN_MAPPINGS; i++) {
+        uintptr_t none = 0;
+
+        if (atomic_compare_exchange_strong(&mappings[i].start, &none,
+                                           (uintptr_t) p))
+        {
+            atomic_store(&mappings[i].size, size);
+            return;
+        }
+    }
+}
+
+
+void
+pprof_own_mappings(void (*visit)(void *arg, uintptr_t start, size_t size),
+    void *arg)
+{
+    for (size_t i = 0; i < PPROF_OWN_MAPPINGS; i++) {
+        const uintptr_t start = atomic_load(&mappings[i].start);
+
+        if (start == 0) {
+            return;
+        }
+
+        visit(arg, start, atomic_load(&mappings[i].size));
+    }
 }
 
 

@@ -12,11 +12,12 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 
-enum { PPROF_OWN_MAX = 64 };
+enum { PPROF_OWN_MAX = 64, PPROF_OWN_MAPPINGS = 512 };
 
 
 /*
@@ -58,6 +59,19 @@ void pprof_own_raw_set(bool raw);
 
 /* Is the current thread that one?  Context: async-signal-safe. */
 bool pprof_own_raw(void);
+
+
+/*
+ * SIZE bytes at P are mapped for the library: no growth of the program's.
+ * PPROF_OWN_MAPPINGS of them are remembered.
+ *
+ * Context: async-signal-safe.
+ */
+void pprof_own_mapped(const void *p, size_t size);
+
+/* Calls VISIT with ARG for each.  Context: async-signal-safe. */
+void pprof_own_mappings(void (*visit)(void *arg, uintptr_t start, size_t size),
+    void *arg);
 
 
 /*

@@ -80,6 +80,23 @@ enum pprof_op {
                                            in front, since, an address in the
                                            malloc behind it, missed, skipped,
                                            unplaced) */
+    PPROF_OP_GROWTH_READ,               /* → rows: stacks, tag: number, count
+                                           and value ever; mappings without
+                                           a stack, tag: of which, count:
+                                           where, value: bytes, more: weight
+                                           and age; tag 0: ours.  (is anything
+                                           kept, lost, an address in the
+                                           malloc behind ours, the heap's
+                                           period, enum pprof_allocator) */
+    PPROF_OP_RELEASE,                   /* the next thread in malloc() is to
+                                           give memory back; ENOSYS, EBUSY */
+    PPROF_OP_RELEASE_READ,              /* (enum pprof_release, enum
+                                           pprof_allocator, ns it took, how
+                                           many came by who could not) */
+    PPROF_OP_RELEASE_END,               /* nobody is to any more */
+    PPROF_OP_LOOK,                      /* the next thread in malloc() is to
+                                           ask the allocator for its numbers;
+                                           ENOSYS, EAGAIN */
     PPROF_OP_ALLOCS,                    /* (period); 0: no more */
     PPROF_OP_ALLOCS_READ,               /* → rows; (lost count, lost value,
                                            an address within tcmalloc) */

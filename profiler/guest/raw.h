@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "guest/own.h"
+
 
 /*
  * Makes system call NR with six arguments.  Returns what the kernel does: a
@@ -85,6 +87,7 @@ pprof_raw_map_once(_Atomic(void *) *at, size_t size)
     }
 
     if (atomic_compare_exchange_strong(at, &there, (void *) p)) {
+        pprof_own_mapped((void *) p, size);
         return (void *) p;
     }
 

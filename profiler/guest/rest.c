@@ -150,6 +150,8 @@ make_memory(void)
 
     (void) mprotect(p, GUARD, PROT_NONE);
 
+    pprof_own_mapped(p, rest.mapped);
+
     rest.memory = p;
     rest.stack = p + GUARD + STACK;
     rest.tp = rest.stack + below;

@@ -66,7 +66,8 @@ keep_frames(const uintptr_t *pcs, size_t depth)
 
 /* A new site, which is in no chain yet; 0: no room. */
 static uint32_t
-make(const uintptr_t *pcs, size_t depth, uint64_t hash)
+make(enum pprof_sites_sort sort, const uintptr_t *pcs, size_t depth,
+    uint64_t hash)
 {
     if (atomic_load_explicit(&used, memory_order_relaxed) >= PPROF_SITES_MAX) {
         return 0;
@@ -86,7 +87,8 @@ make(const uintptr_t *pcs, size_t depth, uint64_t hash)
 
     struct pprof_site *const site = pprof_sites_get(index + 1);
 
-    site->depth = (uint32_t) depth;
+    site->depth = (uint16_t) depth;
+    site->sort = (uint16_t) sort;
     site->hash = hash;
     site->pcs = keep_frames(pcs, depth);
 
@@ -95,13 +97,13 @@ make(const uintptr_t *pcs, size_t depth, uint64_t hash)
 
 
 uint32_t
-pprof_sites_add(const uintptr_t *pcs, size_t depth)
+pprof_sites_add(enum pprof_sites_sort sort, const uintptr_t *pcs, size_t depth)
 {
     if (depth > PPROF_STACK_MAX) {
         depth = PPROF_STACK_MAX;
     }
 
-    const uint64_t          hash = pprof_stackmap_hash(0, pcs, depth);
+    const uint64_t          hash = pprof_stackmap_hash(sort, pcs, depth);
     _Atomic uint32_t *const chain = &chains[hash % CHAINS];
     uint32_t                head = atomic_load_explicit(chain,
                                                         memory_order_acquire);
@@ -109,7 +111,7 @@ pprof_sites_add(const uintptr_t *pcs, size_t depth)
     for (uint32_t i = head; i != 0; ) {
         const struct pprof_site *const site = pprof_sites_get(i);
 
-        if (site->hash == hash && site->depth == depth
+        if (site->hash == hash && site->depth == depth && site->sort == sort
             && memcmp(site->pcs, pcs, depth * sizeof(*pcs)) == 0)
         {
             return i;
@@ -118,7 +120,7 @@ pprof_sites_add(const uintptr_t *pcs, size_t depth)
         i = site->next;
     }
 
-    const uint32_t made = make(pcs, depth, hash);
+    const uint32_t made = make(sort, pcs, depth, hash);
 
     if (made == 0) {
         return 0;
@@ -141,7 +143,7 @@ pprof_sites_read(pprof_sites_visit *visit, void *arg)
         {
             const struct pprof_site *const site = pprof_sites_get(j);
 
-            visit(arg, site);
+            visit(arg, site, j);
             j = site->next;
         }
     }

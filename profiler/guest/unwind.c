@@ -39,6 +39,7 @@ struct walker {
     bool                      fp_known;
     bool                      exact;    /* pc was interrupted, not called */
     bool                      copied;   /* memory is a copy: no other stack */
+    bool                      handled;  /* a signal handler was in it */
     bool                      searched; /* for a return address, once */
     const struct pprof_memory *memory;  /* that copy */
 
@@ -711,6 +712,7 @@ step_row(struct walker *walker, const struct pprof_cfi_row *row)
 
     if (pprof_cfi_row_signal(row)) {
         walker->context = NULL;
+        walker->handled = true;
         return step_signal(walker);
     }
 
@@ -766,6 +768,8 @@ static size_t
 walk(struct walker *walker, uintptr_t *pcs, size_t max)
 {
     size_t n = 0, unknown = 0;
+
+    walker->handled = false;
 
     while (n < max) {
         /* the address within the call, where this is a return address */
@@ -949,6 +953,13 @@ pprof_unwind_thin(struct pprof_unwind_room *memory, uintptr_t *pcs, size_t max)
     room->cfi.end = 0;
 
     return walk_here(&room->walker, pcs, max);
+}
+
+
+bool
+pprof_unwind_handled(const struct pprof_unwind_room *memory)
+{
+    return ((const struct room *) memory)->walker.handled;
 }
 
 

@@ -123,6 +123,9 @@ struct pprof_unwind_room {
 size_t pprof_unwind_thin(struct pprof_unwind_room *room, uintptr_t *pcs,
     size_t max);
 
+/* Did that walk come through a signal handler?  Context: async-signal-safe. */
+bool pprof_unwind_handled(const struct pprof_unwind_room *room);
+
 
 /*
  * The program has sealed itself in: no walk makes a system call any more, and

@@ -209,8 +209,8 @@ keep(struct pprof_costly *c, uint64_t began, uint64_t value)
 
 
 /*
- * What tcmalloc says of itself; a number that it does not tell stays.  Of
- * other allocators the sample tells what is in use.
+ * What the allocator says of itself; a number that it does not tell stays.
+ * Where it does not tell what is in use, the sample does.
  */
 static void
 read_heap(struct pprof_process *p, struct pprof_reading *r)
@@ -234,7 +234,16 @@ read_heap(struct pprof_process *p, struct pprof_reading *r)
     uint64_t samples, bytes;
 
     if (!p->has_heap) {
-        if (pprof_heap_sample_sums(p->target, &samples, &bytes) == 0) {
+        const struct pprof_heap_numbers numbers
+            = pprof_heap_sample_numbers(p->target);
+
+        r->heap_in_use = numbers.in_use;
+        r->heap_held = numbers.held;
+        r->unmapped = numbers.returned;
+
+        if (r->heap_in_use == PPROF_UNKNOWN
+            && pprof_heap_sample_sums(p->target, &samples, &bytes) == 0)
+        {
             r->heap_in_use = bytes;
         }
 

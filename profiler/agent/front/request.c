@@ -356,7 +356,10 @@ parse_extras(struct pprof_job *job, const char *query)
     char text[32];
     long long n;
 
-    ask->gc = is_set(query, "gc");
+    /* with another number a Go program collects its garbage, and others do
+       nothing: a snapshot is to pause nobody */
+    ask->gc = pprof_query_get(query, "gc", text, sizeof(text))
+              && pprof_int_parse(text, &n) == 0 && n == 1;
     ask->wall = is_set(query, "wall");
     ask->lines = is_set(query, "lines");
 

@@ -177,7 +177,7 @@ end(struct pprof_job *job, bool gone)
     job->state = NULL;
 
     if (s == NULL) {
-        if (!gone && pprof_heap_sample_end(job, &shape, NULL) == 0) {
+        if (!gone && pprof_heap_sample_end(job, &shape, NULL, "") == 0) {
             answer_now(job);
         }
 
@@ -189,7 +189,7 @@ end(struct pprof_job *job, bool gone)
             pprof_heap_sample_drop(job, s);
 
         } else {
-            (void) pprof_heap_sample_end(job, &shape, s);
+            (void) pprof_heap_sample_end(job, &shape, s, "");
         }
 
         return;

@@ -19,6 +19,7 @@
 #include "kinds/alloc_sample.h"
 #include "kinds/env.h"
 #include "kinds/heap_sample.h"
+#include "kinds/release.h"
 #include "kinds/tcmalloc.h"
 #include "kinds/write.h"
 
@@ -247,7 +248,8 @@ add_types(struct pprof_target *target, struct pprof_profile *p,
 
 
 static void
-add_comments(struct pprof_profile *p, const struct pprof_tcmalloc_read *told)
+add_comments(struct pprof_profile *p, const struct pprof_tcmalloc_read *told,
+    const char *released)
 {
     char text[128];
 
@@ -257,6 +259,10 @@ add_comments(struct pprof_profile *p, const struct pprof_tcmalloc_read *told)
 
     if (told->since != 0) {
         pprof_heap_comment_since(p, (uint64_t) told->since);
+    }
+
+    if (*released != '\0') {
+        pprof_profile_comment(p, released);
     }
 }
 
@@ -314,12 +320,20 @@ begin(struct pprof_job *job)
 }
 
 
+/* What the text tells beside the samples. */
+struct shown {
+    struct pprof_tcmalloc_read  told;
+    char                        released[PPROF_RELEASE_TEXT];   /* or "" */
+};
+
+
 static int
 write_text(const struct pprof_form *form, const struct pprof_job *job,
     const struct pprof_profile *p, const struct pprof_maps *maps,
     struct pprof_names *names, struct pprof_buf *out)
 {
-    const struct pprof_tcmalloc_read *const told = form->arg;
+    const struct shown *const shown = form->arg;
+    const struct pprof_tcmalloc_read *const told = &shown->told;
     char name[32];
 
     (void) names;
@@ -333,6 +347,10 @@ write_text(const struct pprof_form *form, const struct pprof_job *job,
     if (job->ask.debug != 0) {
         pprof_buf_byte(out, '\n');
         pprof_tcmalloc_describe(job->target, out);
+
+        if (shown->released[0] != '\0') {
+            pprof_buf_printf(out, "# %s\n", shown->released);
+        }
     }
 
     return 0;
@@ -346,7 +364,7 @@ end(struct pprof_job *job, bool gone)
     const bool scaled = !pprof_job_is_text(job);
     struct pprof_profile instant;
     struct pprof_profile *p = s != NULL ? &s->profile : &instant;
-    struct pprof_tcmalloc_read told;
+    struct shown shown = { .released = "" };
     struct pprof_maps maps;
 
     job->state = NULL;
@@ -362,12 +380,11 @@ end(struct pprof_job *job, bool gone)
     }
 
     if (job->ask.gc) {
-        (void) pprof_target_call(job->target, PPROF_OP_TCMALLOC_RELEASE, NULL,
-                                 NULL);
+        pprof_release(job->target, shown.released);
     }
 
     if ((s == NULL || s->sample)
-        && pprof_heap_sample_end(job, &shape, s) == 1)
+        && pprof_heap_sample_end(job, &shape, s, shown.released) == 1)
     {
         return;
     }
@@ -388,16 +405,16 @@ end(struct pprof_job *job, bool gone)
         pprof_profile_time(p, s->time_nanos, now - s->time_nanos);
     }
 
-    if (add_rows(job, p, &maps, 1, scaled, &told) == 0) {
+    if (add_rows(job, p, &maps, 1, scaled, &shown.told) == 0) {
         const struct pprof_form form = {
             .file = s != NULL ? "heap-delta" : "heap",
             .text = write_text,
-            .arg = &told,
+            .arg = &shown,
         };
 
         if (scaled) {
-            pprof_profile_period(p, "space", "bytes", told.period);
-            add_comments(p, &told);
+            pprof_profile_period(p, "space", "bytes", shown.told.period);
+            add_comments(p, &shown.told, shown.released);
         }
 
         pprof_job_answer(job, p, &maps, &form);

@@ -4,15 +4,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "encode/legacy.h"
 #include "guest/heap.h"
+#include "kinds/brings.h"
 #include "kinds/tcmalloc.h"
 #include "kinds/write.h"
 #include "symbols/names.h"
 
 
-enum { OPERATORS = 3 };     /* of C++'s, one calls another */
+enum {
+    OPERATORS = 3,                      /* of C++'s, one calls another */
+
+    /* ns that the allocator's own numbers may be behind: then it is asked,
+       then they are not shown */
+    LATE = 200 * 1000 * 1000,
+    STALE = 2000 * 1000 * 1000
+};
 
 
 int
@@ -243,13 +253,8 @@ read_sample(struct pprof_job *job, struct pprof_heap_sample *sample,
             return 0;
         }
 
-        pprof_answer_error(&job->answer, 501, "the program has a malloc() of "
-                           "its own, or another in front of libpprof's: name "
-                           "libpprof.so first in LD_PRELOAD, link the "
-                           "allocator as a shared library, or use what it "
-                           "has itself (jemalloc: MALLOC_CONF=prof:true and "
-                           "mallctl(\"prof.dump\"); google/tcmalloc: "
-                           "MallocExtension::SnapshotCurrent())");
+        pprof_answer_error(&job->answer, 501, "%s",
+                           pprof_brings(job->target));
         return -1;
 
     case ENODATA:
@@ -409,12 +414,20 @@ pprof_heap_sample_drop(struct pprof_job *job, struct pprof_heap_start *start)
 }
 
 
+/* What the text tells of. */
+struct shown {
+    const struct pprof_heap_shape  *shape;
+    const char                     *released;
+};
+
+
 static int
 write_text(const struct pprof_form *form, const struct pprof_job *job,
     const struct pprof_profile *p, const struct pprof_maps *maps,
     struct pprof_names *names, struct pprof_buf *out)
 {
-    const struct pprof_heap_shape *const shape = form->arg;
+    const struct shown *const shown = form->arg;
+    const struct pprof_heap_shape *const shape = shown->shape;
     const int first = shape->in_use ? text_columns.inuse_objects
                                     : text_columns.alloc_objects;
 
@@ -430,6 +443,10 @@ write_text(const struct pprof_form *form, const struct pprof_job *job,
     if (job->ask.debug != 0) {
         pprof_buf_byte(out, '\n');
         pprof_tcmalloc_describe(job->target, out);
+
+        if (*shown->released != '\0') {
+            pprof_buf_printf(out, "# %s\n", shown->released);
+        }
     }
 
     return 0;
@@ -438,7 +455,8 @@ write_text(const struct pprof_form *form, const struct pprof_job *job,
 
 int
 pprof_heap_sample_end(struct pprof_job *job,
-    const struct pprof_heap_shape *shape, struct pprof_heap_start *start)
+    const struct pprof_heap_shape *shape, struct pprof_heap_start *start,
+    const char *released)
 {
     const struct pprof_heap_columns columns = columns_of(job, shape);
     const long long rate = job->ask.rate;
@@ -493,15 +511,15 @@ pprof_heap_sample_end(struct pprof_job *job,
     pprof_profile_period(p, "space", "bytes", (int64_t) sample.period);
     add_comments(&sample, p, &maps);
 
-    if (job->ask.gc && !has_tcmalloc(job->target)) {
-        pprof_profile_comment(p, "gc=1: nothing was given back, which libpprof "
-                              "can have gperftools' tcmalloc alone do");
+    if (*released != '\0') {
+        pprof_profile_comment(p, released);
     }
 
+    const struct shown shown = { .shape = shape, .released = released };
     const struct pprof_form form = {
         .file = start != NULL ? shape->delta : shape->file,
         .text = write_text,
-        .arg = shape,
+        .arg = &shown,
     };
 
     pprof_job_answer(job, p, &maps, &form);
@@ -519,28 +537,60 @@ pprof_heap_sample_end(struct pprof_job *job,
 }
 
 
-int
-pprof_heap_sample_sums(struct pprof_target *target, uint64_t *samples,
-    uint64_t *bytes)
+/* Reads the guest's sums.  Returns 0, or -1 when there are none. */
+static int
+read_sums(struct pprof_target *target, struct pprof_heap_sums *sums)
 {
     const uintptr_t at = target->self ? (uintptr_t) &pprof_heap_sums
                          : target->page == NULL
                            ? 0 : atomic_load(&target->page->heap_sums);
-    uint64_t sums[3];
 
-    _Static_assert(sizeof(sums) == sizeof(struct pprof_heap_sums),
-                   "three numbers");
+    return at != 0
+           && pprof_target_read(target, at, sums, sizeof(*sums))
+              == sizeof(*sums) ? 0 : -1;
+}
 
-    if (at == 0
-        || pprof_target_read(target, at, sums, sizeof(sums)) != sizeof(sums)
-        || sums[0] == 0)
-    {
+
+int
+pprof_heap_sample_sums(struct pprof_target *target, uint64_t *samples,
+    uint64_t *bytes)
+{
+    struct pprof_heap_sums sums;
+
+    if (read_sums(target, &sums) == -1 || sums.since == 0) {
         return -1;
     }
 
     /* what a race has left below zero is nothing */
-    *samples = (int64_t) sums[1] > 0 ? sums[1] : 0;
-    *bytes = (int64_t) sums[2] > 0 ? sums[2] : 0;
+    *samples = (int64_t) sums.samples > 0 ? sums.samples : 0;
+    *bytes = (int64_t) sums.bytes > 0 ? sums.bytes : 0;
 
     return 0;
+}
+
+
+struct pprof_heap_numbers
+pprof_heap_sample_numbers(struct pprof_target *target)
+{
+    const struct pprof_heap_numbers unknown = {
+        PPROF_HEAP_UNKNOWN, PPROF_HEAP_UNKNOWN, PPROF_HEAP_UNKNOWN
+    };
+    const uint64_t now = pprof_clock(CLOCK_MONOTONIC);
+    struct pprof_heap_sums sums;
+
+    if (read_sums(target, &sums) == -1 || sums.since == 0) {
+        return unknown;
+    }
+
+    if (sums.behind != 0 && now > sums.next && now - sums.next > LATE) {
+        (void) pprof_target_call(target, PPROF_OP_LOOK, NULL, NULL);
+
+        if (now - sums.next > STALE) {
+            return unknown;
+        }
+    }
+
+    return (struct pprof_heap_numbers) {
+        .in_use = sums.in_use, .held = sums.held, .returned = sums.returned
+    };
 }

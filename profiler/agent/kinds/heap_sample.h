@@ -68,7 +68,8 @@ void pprof_heap_sample_free(struct pprof_heap_sample *sample);
 
 /*
  * Begin and end of a job of a kind of that SHAPE, as kind.h says; START is
- * what _begin() left in JOB's state, NULL for an instant.  Nothing is done,
+ * what _begin() left in JOB's state, NULL for an instant; RELEASED what
+ * pprof_release() said, "" when it was not asked.  Nothing is done,
  * and 0 returned, where the sample of the program's own tcmalloc is the one to
  * show, or nothing is sampled.
  *
@@ -78,7 +79,8 @@ void pprof_heap_sample_free(struct pprof_heap_sample *sample);
 int pprof_heap_sample_begin(struct pprof_job *job,
     const struct pprof_heap_shape *shape);
 int pprof_heap_sample_end(struct pprof_job *job,
-    const struct pprof_heap_shape *shape, struct pprof_heap_start *start);
+    const struct pprof_heap_shape *shape, struct pprof_heap_start *start,
+    const char *released);
 
 /* Ends the job without an answer. */
 void pprof_heap_sample_drop(struct pprof_job *job,
@@ -86,6 +88,20 @@ void pprof_heap_sample_drop(struct pprof_job *job,
 
 /* Says in P that sampling began at SINCE, seconds since the epoch. */
 void pprof_heap_comment_since(struct pprof_profile *p, uint64_t since);
+
+/* What the program's allocator says of itself, in bytes; UINT64_MAX: unknown. */
+struct pprof_heap_numbers {
+    uint64_t  in_use;
+    uint64_t  held;                 /* of the kernel */
+    uint64_t  returned;             /* given back to it */
+};
+
+/*
+ * Tells that, as it was when an allocation was last sampled.  The program is
+ * not woken.
+ */
+struct pprof_heap_numbers pprof_heap_sample_numbers(
+    struct pprof_target *target);
 
 /*
  * Tells how many samples live, and how many bytes they stand for.  Returns 0,

@@ -53,11 +53,9 @@ sub all_kinds {
     my $check = sub {
         my ($kind, $r) = @_;
 
-        # growth is tcmalloc's; who has a malloc of his own inside keeps it
-        return if $r->{status} == 501 && ($kind =~ /^growth/
-            && $r->{body} =~ /does not allocate with tcmalloc/
-            || $keeps && $kind =~ /^(?:heap|allocs)/
-            && $r->{body} =~ /no allocations/);
+        # who has a malloc of his own inside keeps it
+        return if $r->{status} == 501 && $keeps && $kind =~ /^(?:heap|allocs)/
+            && $r->{body} =~ /no allocations/;
 
         push @bad, "$kind: $r->{status} $r->{error} "
                    . substr($r->{body}, 0, 200)

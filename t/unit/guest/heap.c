@@ -159,9 +159,11 @@ test_live(void)
 
 
 static void
-sum_sites(void *arg, const struct pprof_site *site)
+sum_sites(void *arg, const struct pprof_site *site, uint32_t number)
 {
     uint64_t *const sums = arg;
+
+    (void) number;
 
     sums[0]++;
     sums[1] += atomic_load(&site->objects);
@@ -180,7 +182,7 @@ add_sites(void *arg)
             pcs[j] = (i % 997 + 1) * (j + 1);
         }
 
-        const uint32_t site = pprof_sites_add(pcs, depth);
+        const uint32_t site = pprof_sites_add(PPROF_SITES_HEAP, pcs, depth);
 
         if (site == 0) {
             return arg;
