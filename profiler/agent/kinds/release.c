@@ -7,15 +7,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "guest/allocator.h"
 #include "kinds/tcmalloc.h"
 
 
-enum {
-    WAIT_MSEC = 1000,                   /* for a thread to come by */
-    DO_MSEC = 2000,                     /* and to be done */
-    LOOK_MSEC = 5
-};
+enum { LOOK_NSEC = 10 * 1000 * 1000 };  /* between two looks */
+
+/* ns: for a thread to come by, and to be done. */
+#define WAIT_NSEC  PPROF_SECOND
+#define DO_NSEC    (2 * PPROF_SECOND)
 
 
 /* Bytes in memory, or 0. */
@@ -76,11 +77,14 @@ await(struct pprof_target *target, uint64_t before, char *text)
         [PPROF_ALLOCATOR_MIMALLOC] = "mi_collect()",
         [PPROF_ALLOCATOR_TCMALLOC] = "tcmalloc's ReleaseFreeMemory()"
     };
-    const struct timespec look = { .tv_nsec = LOOK_MSEC * 1000000 };
+    const struct timespec look = { .tv_nsec = LOOK_NSEC };
+    const uint64_t began = pprof_clock(CLOCK_MONOTONIC);
     uint64_t results[PPROF_RESULTS] = { PPROF_RELEASE_NONE };
     int error = 0;
 
-    for (int msec = 0; msec < DO_MSEC; msec += LOOK_MSEC) {
+    for ( ;; ) {
+        const uint64_t waited = pprof_clock(CLOCK_MONOTONIC) - began;
+
         if (read_state(target, results) == -1) {
             error = errno;
             break;
@@ -95,8 +99,9 @@ await(struct pprof_target *target, uint64_t before, char *text)
             return;
         }
 
-        if (results[0] != PPROF_RELEASE_RUNNING
-            && (msec >= WAIT_MSEC || results[0] != PPROF_RELEASE_WANTED))
+        if (results[0] == PPROF_RELEASE_RUNNING
+            ? waited >= DO_NSEC
+            : waited >= WAIT_NSEC || results[0] != PPROF_RELEASE_WANTED)
         {
             break;
         }
