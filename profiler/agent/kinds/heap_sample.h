@@ -89,7 +89,7 @@ void pprof_heap_sample_drop(struct pprof_job *job,
 /* Says in P that sampling began at SINCE, seconds since the epoch. */
 void pprof_heap_comment_since(struct pprof_profile *p, uint64_t since);
 
-/* What the program's allocator says of itself, in bytes; UINT64_MAX: unknown. */
+/* What the program's allocator says of itself; bytes, UINT64_MAX: unknown. */
 struct pprof_heap_numbers {
     uint64_t  in_use;
     uint64_t  held;                 /* of the kernel */
