@@ -15,6 +15,8 @@
 #   ./build.sh fuzz [sec] each fuzz driver for so many seconds (60)
 #   ./build.sh lint       the rules of style that a machine can check
 #   ./build.sh install    into $DESTDIR$PREFIX (/usr/local) and nginx's modules
+#   ./build.sh deb        Debian's source and binary packages for the release
+#                         of this machine, in build/deb/
 #   ./build.sh fresh [bookworm|trixie|sid]
 #                         demo and test on a Debian that has nothing yet, of
 #                         that suite or of all three
@@ -59,6 +61,7 @@ PKG_TEST=(libevent-dev wrk curl golang-go lighttpd binutils
           libc6-dev-arm64-cross qemu-user
           chromium graphviz prometheus
           redis-server memcached python3 sqlite3 postgresql
+          mandoc iproute2
           apache2-bin haproxy unbound bind9 php-cli libjemalloc-dev
           libnginx-mod-http-image-filter libnginx-mod-http-xslt-filter)
 PKG_FUZZ=(clang libclang-rt-dev)
@@ -66,6 +69,7 @@ PKG_BENCH=(wrk curl golang-go valgrind g++ binutils libunwind8
            redis-server sqlite3 chromium)
 PKG_LINT=(cppcheck)
 PKG_FRESH=(debootstrap git)
+PKG_DEB=(debhelper dpkg-dev lintian esbuild)
 # Perl modules, a server and libraries without which nginx's own tests skip
 # much.
 PKG_NGINX_TESTS=(perl libio-socket-ssl-perl libnet-ssleay-perl
@@ -339,6 +343,93 @@ modules_path()
 }
 
 
+# The files of the checkout: what git knows, as it is now; without git, all but
+# what was built.
+checkout_files()
+{
+    if git rev-parse --git-dir > /dev/null 2>&1; then
+        git ls-files -z
+    else
+        find . -path ./build -prune -o -name node_modules -prune \
+            -o -type f -printf '%P\0'
+    fi | while IFS= read -r -d '' file; do
+        [ ! -e "$file" ] || printf '%s\0' "$file"
+    done
+}
+
+
+# A tar file of what tar is told, the same for the same files.
+tar_of()
+{
+    tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \
+        --mtime="@$SOURCE_DATE_EPOCH" "${@:2}" | xz -T0 -2 > "$1"
+}
+
+
+# Source and binary packages, in $BUILD/deb: the tree as it is, uPlot beside it,
+# since nothing is fetched where packages are built, and docs/debian/ with a
+# changelog that CHANGES and this release say.
+build_deb()
+{
+    local name=libnginx-mod-http-debug deb=$BUILD/deb version suite revision=1
+    local id
+
+    version=$(sed -n 's/^Changes with //p' CHANGES | head -n 1)
+    id=$(. /etc/os-release && printf %s "${VERSION_ID:-}")
+    suite=$(. /etc/os-release && printf %s "${VERSION_CODENAME:-unstable}")
+
+    # a later release's package is the newer one
+    revision=1${id:+~deb${id}u1}
+    [ -n "$id" ] || suite=unstable
+
+    export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(
+        git log -1 --format=%ct 2> /dev/null || stat -c %Y CHANGES)}
+
+    # the pages' foreign files come with the module's build
+    command -v npm > /dev/null || need nodejs npm
+    assets "$deb/pages"
+
+    local tree=$deb/$name-$version uplot=$deb/pages/node_modules/uplot
+
+    rm -rf "$deb"/*.deb "$deb"/*.tar.* "$deb"/*.dsc "$deb"/*.changes \
+        "$deb"/*.buildinfo "$tree"
+    mkdir -p "$tree"
+
+    say "packages: source of $name $version-$revision"
+    checkout_files | grep -zvE '^(docs/debian/|\.ci/|\.git)' \
+        | tar_of "$deb/${name}_$version.orig.tar.xz" --null -T - \
+              --transform="s|^|$name-$version/|" -c
+    tar_of "$deb/${name}_$version.orig-uplot.tar.xz" -C "$uplot" \
+        --transform='s|^dist/||' --transform='s|^|uplot/|' -c \
+        dist/uPlot.esm.js dist/uPlot.min.css LICENSE package.json
+    tar -C "$tree" --strip-components=1 \
+        -xf "$deb/${name}_$version.orig.tar.xz"
+    tar -C "$tree" -xf "$deb/${name}_$version.orig-uplot.tar.xz"
+    cp -r docs/debian "$tree/debian"
+    printf '%s\n' "$name ($version-$revision) $suite; urgency=medium" '' \
+        "  * Version $version; see changelog.gz." '' \
+        " -- $(sed -n 's/^Maintainer: //p' docs/debian/control)  $(
+            LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" \
+        > "$tree/debian/changelog"
+
+    say "packages: building"
+    (cd "$tree" && run env -u DESTDIR -u PREFIX -u BUILD -u MAKEFLAGS \
+        DEB_BUILD_OPTIONS="parallel=$JOBS ${DEB_BUILD_OPTIONS:-}" \
+        dpkg-buildpackage -us -uc)
+
+    say "packages: lintian"
+    run lintian --allow-root --fail-on error "$deb"/*.changes
+    grep -E '^[EW]:' "$LOG" || true
+
+    for name in "$deb"/*.deb "$deb"/*.dsc; do
+        case $name in
+        *-dbgsym_*) ;;
+        *) say "packages: $name" ;;
+        esac
+    done
+}
+
+
 # Paths of gcc's runtimes, for LD_PRELOAD.
 runtimes()
 {
@@ -355,7 +446,7 @@ door=${1:-all}
 [ $# -eq 0 ] || shift
 
 case $door in
-all|module|lib|demo|lint)
+all|module|lib|demo|lint|deb)
     no_words "$door" "$@"
     ;;
 install)
@@ -395,7 +486,7 @@ demo)
 
 test)
     test_words test "$@"
-    need "${PKG_BUILD[@]}" "${PKG_TEST[@]}"
+    need "${PKG_BUILD[@]}" "${PKG_TEST[@]}" "${PKG_DEB[@]}"
     may "${PKG_TEST_MAY[@]}"
     build_module
     build_lib
@@ -506,6 +597,11 @@ install)
     say "installed: ${DESTDIR:-}${PREFIX:-/usr/local}/bin/pprof-run," \
         "sampleize, lib/libpprof.so, libexec/pprof-lines"
     say "installed: ${DESTDIR:-}$modules/ngx_http_debug_module.so"
+    ;;
+
+deb)
+    need "${PKG_BUILD[@]}" "${PKG_DEB[@]}"
+    build_deb
     ;;
 
 # The module in nginx, and the library's rooms in their unit tests.  Programs

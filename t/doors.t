@@ -52,7 +52,7 @@ my %doors = map { $_ => 1 } map { split /\|/ }
 	$usage =~ /^#   \.\/build\.sh ([a-z|-]+)/mg;
 
 ok($doors{$_}, "$_: in the usage") for qw/ demo test module lib bench asan
-	tsan fuzz lint install fresh nginx-tests /;
+	tsan fuzz lint install deb fresh nginx-tests /;
 
 # each door, as it is in the usage, and a word that none knows
 

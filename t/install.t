@@ -42,6 +42,11 @@ is(join(' ', map { s!^\./!!r } sort split /\n/,
 		opt/debug/lib/libpprof.so opt/debug/lib/libpprof.so.1
 		opt/debug/lib/pkgconfig/libpprof.pc
 		opt/debug/libexec/pprof-lines
+		opt/debug/share/man/man1/pprof-run.1
+		opt/debug/share/man/man1/sampleize.1
+		opt/debug/share/man/man3/libpprof.3
+		opt/debug/share/man/man5/ngx_http_debug_module.5
+		opt/debug/share/man/man8/pprof-agent.8
 		usr/lib/nginx/modules/ngx_http_debug_module.so }), 'files');
 
 sub pkg_config {

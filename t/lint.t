@@ -202,6 +202,27 @@ is(join(' ', grep { !$there{$_} } map { /\bt\/\w+\.t\b/g }
 	map { $text{$_} } grep { /\.md$/ } sort keys %text), '',
 	'every test that the docs name is there');
 
+# versions: CHANGES says which it is; libpprof.pc, the man pages and Debian's
+# changelog are made of that and of pprof.h
+
+my ($version) = read_file('CHANGES') =~ /^Changes with (\S+)$/m;
+my ($major) = ($version // '') =~ /^(\d+)\.\d+\.\d+$/;
+
+is(($text{'profiler/include/pprof.h'} =~ /PPROF_VERSION\s+"(.*)"/)[0], $version,
+	'pprof.h has the version of CHANGES');
+is(($text{'ngx_module/ngx_http_debug_prometheus.h'}
+	=~ /NGX_HTTP_DEBUG_VERSION\s+"(.*)"/)[0], $version, 'so has the module');
+is(join(' ', sort map { /-soname,libpprof\.so\.(\d+)/ } $text{'profiler/Makefile'}),
+	$major, 'the soname is its first number');
+is(join(' ', grep { $_ ne "libpprof$major" }
+	read_file('docs/debian/control') =~ /\b(libpprof\d+)\b/g), '',
+	'and the package is named for it');
+like($text{'profiler/run/pprof-run.c'}, qr/"libpprof\.so\.$major", "libpprof\.so"/,
+	'pprof-run looks for that');
+
+is(join("\n", grep { /\|\s*\|/ } $text{'docs/clients.md'} =~ /^(\|.*\|)$/mg), '',
+	'docs/clients.md: no cell is empty');
+
 # what is exported
 
 SKIP: {

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define PPROF_VERSION  "0.1.0"
+#define PPROF_VERSION  "1.0.0"
 
 #define PPROF_API  __attribute__((visibility("default")))
 

@@ -158,9 +158,10 @@ own_dir(void)
 }
 
 
-/* Returns the path of library NAME, or NULL. */
+/* Returns the path of library NAME, else of OTHER in the same place, or NULL.
+   OTHER may be NULL. */
 static const char *
-find_library(const char *name)
+find_library(const char *name, const char *other)
 {
 #if defined(__aarch64__)
 #define ARCH  "aarch64-linux-gnu"
@@ -170,12 +171,18 @@ find_library(const char *name)
 
     const char *const here = own_dir();
     const char *const dirs[] = {
-        here, print("%s/../lib", here), "/usr/local/lib", "/usr/lib/" ARCH,
+        here, print("%s/../lib", here), print("%s/../lib/" ARCH, here),
+        "/usr/local/lib", "/usr/lib/" ARCH,
         "/lib/" ARCH, "/usr/lib64", "/lib64", "/usr/lib", "/lib"
     };
+    const char *const names[] = { name, other };
 
-    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
-        char *const path = print("%s/%s", dirs[i], name);
+    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) * 2; i++) {
+        if (names[i % 2] == NULL) {
+            continue;
+        }
+
+        char *const path = print("%s/%s", dirs[i / 2], names[i % 2]);
 
         if (access(path, F_OK) == 0) {
             return path;
@@ -387,7 +394,7 @@ may_tcmalloc(const struct pprof_program *p, const char *name, bool asked)
         const size_t n = strcspn(preload, " :");
         const char *const entry = print("%.*s", (int) n, preload);
         const char *const path = strchr(entry, '/') == NULL
-                                 ? find_library(entry) : entry;
+                                 ? find_library(entry, NULL) : entry;
 
         if (path != NULL && pprof_program_is_allocator(path)) {
             warn("LD_PRELOAD has an allocator, %s: the program keeps that, "
@@ -406,8 +413,8 @@ may_tcmalloc(const struct pprof_program *p, const char *name, bool asked)
 static const char *
 add_tcmalloc(const struct settings *s, const char *preload)
 {
-    const char *const tcmalloc = find_library("libtcmalloc.so.4");
-    const char *const libgcc = find_library("libgcc_s.so.1");
+    const char *const tcmalloc = find_library("libtcmalloc.so.4", NULL);
+    const char *const libgcc = find_library("libgcc_s.so.1", NULL);
 
     if (tcmalloc == NULL) {
         warn("libtcmalloc.so.4 is not to be found, so the program keeps its "
@@ -438,7 +445,8 @@ find_own_library(void)
     const char *path = getenv("PPROF_LIBRARY");
 
     if (path == NULL || *path == '\0') {
-        path = find_library("libpprof.so");
+        /* a package of the library alone has no other name */
+        path = find_library("libpprof.so.1", "libpprof.so");
     }
 
     if (path == NULL || access(path, F_OK) == -1) {
