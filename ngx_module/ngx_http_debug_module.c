@@ -672,6 +672,10 @@ ngx_http_debug_pprof_route(ngx_http_request_t *r,
         return ngx_http_debug_add_slash(r);
     }
 
+    if (rest->len == 7 && ngx_strncmp(rest->data, "targets", 7) == 0) {
+        return ngx_http_debug_pprof_targets(r, &dlcf->pprof, &dlcf->mount);
+    }
+
     return ngx_http_debug_pprof_handler(r, &dlcf->pprof, rest, 0);
 }
 

@@ -104,6 +104,16 @@ ngx_int_t ngx_http_debug_pprof_index(ngx_http_request_t *r,
     ngx_uint_t legacy);
 
 /*
+ * Answers with the peers that can be asked, for scrapers that discover them:
+ * JSON, Prometheus' HTTP SD.  MOUNT is the prefix that CONF's location serves.
+ * Returns what a content handler returns.
+ *
+ * Context: worker, request.
+ */
+ngx_int_t ngx_http_debug_pprof_targets(ngx_http_request_t *r,
+    ngx_http_debug_pprof_conf_t *conf, ngx_str_t *mount);
+
+/*
  * Answers the request whose URI after the mount and "pprof/" is REST, decoded
  * and normalized.  LEGACY: asks the peers for gperftools' legacy formats.
  * Returns what a content handler returns.
