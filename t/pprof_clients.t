@@ -15,6 +15,7 @@ use lib "$FindBin::Bin/lib";
 use Debug::App;
 use Debug::Cells;
 use Debug::Nginx;
+use Debug::Torch;
 
 need_bin('go', 'curl', 'dot');
 
@@ -73,10 +74,27 @@ http {
             debug_pprof_pass unix unix:$dir/s;
         }
     }
+
+    # the same two for the program at a socket
+    server {
+        listen 127.0.0.1:%%PORT_2%%;
+        debug_pprof_pass unix unix:$dir/s;
+        location /debug/ { debug; debug_pprof_max 6; }
+        location /pprof/ { debug legacy; }
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_3%%;
+        location /debug/pprof/ {
+            debug legacy;
+            debug_pprof_pass unix unix:$dir/s;
+        }
+    }
 }
 EOC
 
-my ($host, $old) = map { '127.0.0.1:' . $t->port($_) } 0, 1;
+my ($host, $old, $unix_host, $unix_old) = map { '127.0.0.1:' . $t->port($_) }
+    0 .. 3;
 
 # sessions that stay, and load to see
 
@@ -133,12 +151,36 @@ for my $peer (['tcp/0', $TCP], ['unix/0', $UNIX]) {
             or diag($r->{out} . $r->{err});
     }
 
-    $r = go_pprof('-raw', "http://$host/debug/pprof/$at/heap");
-    cell('go tool pprof -raw', $backend, 'heap',
-         $r->{out} =~ /^Samples:$/m && $r->{out} =~ $leak);
+    # labels are asked for where anybody wants them: go-torch stops at one
+    for my $kind (sort keys %type) {
+        my $url = "http://$host/debug/pprof/$at/$kind";
+
+        $r = go_pprof('-raw', $window{$kind} ? ('-seconds', 1) : (), $url);
+        cell('go tool pprof -raw', $backend, $kind, $r->{exit} == 0
+             && $r->{out} =~ /^Samples:$/m
+             && $r->{out} =~ ($function{$kind} // qr/Locations/));
+
+        my ($stacks, $why) = torch($r->{out});
+        cell('go-torch, its reading rules', $backend, $kind, $stacks
+             && (!$function{$kind}
+                 || grep { $_ =~ $function{$kind} } keys %$stacks))
+            or diag($why // 'no such function');
+    }
+
+    $r = go_pprof('-raw', "http://$host/debug/pprof/$at/profile?seconds=1"
+                  . '&labels=thread');
+    my ($stacks, $why) = torch($r->{out});
+    ok(!$stacks && $why, "go-torch, $backend: labels would end it");
 }
 
 my $url = "http://$host/debug/pprof";
+
+for my $peer ([$TCP, $host], [$UNIX, $unix_host]) {
+
+my ($backend, $host) = @$peer;
+my $url = "http://$host/debug/pprof";
+# where "leak" grows
+my $order = $backend eq $TCP ? '/order' : '/unix/order';
 
 for my $how ([$host, 'host:port'], ["http://$host/", 'http://host/'],
              ["http://$host/debug", 'http://host/debug'],
@@ -146,20 +188,20 @@ for my $how ([$host, 'host:port'], ["http://$host/", 'http://host/'],
              ["$host/debug/pprof", 'host/debug/pprof'])
 {
     $r = go_pprof('-top', '-seconds', 1, $how->[0]);
-    cell("go tool pprof $how->[1]", $TCP, 'profile',
+    cell("go tool pprof $how->[1]", $backend, 'profile',
          $r->{exit} == 0 && $r->{out} =~ $hot) or diag($r->{out} . $r->{err});
 }
 
 $r = go_pprof('-png', '-output', "$dir/x.png", "$url/heap");
-cell('go tool pprof -png', $TCP, 'heap',
+cell('go tool pprof -png', $backend, 'heap',
      substr(read_file("$dir/x.png"), 1, 3) eq 'PNG');
 
 $r = go_pprof('-proto', '-output', "$dir/base.pb.gz", "$url/heap");
-http_get('/order?bytes=8192') for 1 .. 800;
+http_get("$order?bytes=8192") for 1 .. 800;
 
 for my $diff ('-base', '-diff_base') {
     $r = go_pprof('-top', $diff, "$dir/base.pb.gz", "$url/heap");
-    cell("go tool pprof $diff", $TCP, 'heap',
+    cell("go tool pprof $diff", $backend, 'heap',
          $r->{exit} == 0 && $r->{out} =~ $leak) or diag($r->{err});
 }
 
@@ -169,22 +211,22 @@ my $more = fork() // die;
 if ($more == 0) {
     $load = 0;
     sleep 0.5;
-    http_get('/order?bytes=8192') for 1 .. 800;
+    http_get("$order?bytes=8192") for 1 .. 800;
     POSIX::_exit(0);
 }
 
 $r = go_pprof('-top', '-seconds', 3, "$url/heap");
 waitpid $more, 0;
-cell('go tool pprof -seconds', $TCP, 'heap',
+cell('go tool pprof -seconds', $backend, 'heap',
      $r->{exit} == 0 && $r->{out} =~ /^Duration: 3/m && $r->{out} =~ $leak)
     or diag($r->{out} . $r->{err});
 
 $r = go_pprof('-top', '-symbolize=remote', "$url/heap");
-cell('go tool pprof -symbolize=remote', $TCP, 'heap',
+cell('go tool pprof -symbolize=remote', $backend, 'heap',
      $r->{exit} == 0 && $r->{out} =~ $leak);
 
 $r = go_pprof({ stdin => "top\npeek session_put\nquit\n" }, "$url/heap");
-cell('go tool pprof, interactive', $TCP, 'heap', $r->{out} =~ $leak);
+cell('go tool pprof, interactive', $backend, 'heap', $r->{out} =~ $leak);
 
 # its web interface, which serves what it fetched
 
@@ -205,11 +247,13 @@ cell('go tool pprof, interactive', $TCP, 'heap', $r->{out} =~ $leak);
         'Sec-Fetch-Site' => 'none', 'Sec-Fetch-Mode' => 'navigate',
     }) } '/ui/', '/ui/top', '/ui/flamegraph', '/ui/source?f=session_put';
 
-    cell('go tool pprof -http', $TCP, 'heap',
+    cell('go tool pprof -http', $backend, 'heap',
          $pages[0]{status} == 200 && $pages[1]{body} =~ $leak
          && $pages[2]{body} =~ $leak && $pages[3]{status})
         or diag(map { "$_->{status} " } @pages);
     $app->stop('KILL');
+}
+
 }
 
 # -- google-pprof
@@ -229,16 +273,19 @@ sub google {
 
 SKIP: {
 
-cells_without(qr/^google-pprof/), skip 'no google-pprof', 12
+cells_without(qr/^google-pprof/), skip 'no google-pprof', 14
     unless have_bin('google-pprof');
 
 write_file($t->dir() . '/debug.log', '');
 
 my %google = (profile => $some, heap => $leak, growth => $leak);
 
-google('google-pprof host:port', $TCP, 'profile', $some, '--seconds=1', $host);
-google('google-pprof host/debug', $TCP, 'profile', $some, '--seconds=1',
-       "http://$old/debug");
+for my $peer ([$TCP, $host, $old], [$UNIX, $unix_host, $unix_old]) {
+    google('google-pprof host:port', $peer->[0], 'profile', $some,
+           '--seconds=1', $peer->[1]);
+    google('google-pprof host/debug', $peer->[0], 'profile', $some,
+           '--seconds=1', "http://$peer->[2]/debug");
+}
 
 for my $kind (sort keys %google) {
     google('google-pprof host/pprof/kind', $TCP, $kind, $google{$kind},
@@ -288,6 +335,9 @@ for my $peer (['tcp/0', $TCP], ['unix/0', $UNIX]) {
 # -- scrapers, in the manner of Pyroscope and Parca: every kind at once, every
 # so many seconds, for that long; here every three instead of fifteen
 
+for my $peer ([$TCP, 'tcp/0'], [$UNIX, 'unix/0']) {
+
+my ($backend, $at) = @$peer;
 my %answer;
 
 for my $turn (1 .. 3) {
@@ -300,7 +350,7 @@ for my $turn (1 .. 3) {
             $load = 0;
             my $q = $kind eq 'profile' ? '?seconds=2'
                   : $window{$kind} ? '?seconds=2' : '';
-            my $r = http_get("/debug/pprof/tcp/0/$kind$q", timeout => 15,
+            my $r = http_get("/debug/pprof/$at/$kind$q", timeout => 15,
                              headers => { 'Accept-Encoding' => 'gzip',
                                           'User-Agent' => 'conprof/0.1' });
 
@@ -318,8 +368,10 @@ for my $turn (1 .. 3) {
     sleep 0.05 while time() < $start + 3;
 }
 
-cell('scraper, six kinds at once', $TCP, $_, ($answer{$_} // 0) == 3)
+cell('scraper, six kinds at once', $backend, $_, ($answer{$_} // 0) == 3)
     for qw/ profile heap allocs goroutine mutex block /;
+
+}
 
 cells_are($TCP, $UNIX);
 

@@ -12,8 +12,9 @@ use Time::HiRes qw/ sleep time /;
 use Debug::App;
 use Debug::Cells;
 use Debug::Nginx;
+use Debug::Torch;
 
-need_bin('go', 'curl');
+need_bin('go', 'curl', 'dot');
 
 my $dir = temp_dir('go');
 
@@ -170,7 +171,11 @@ for my $kind (sort keys %type) {
     write_file("$dir/$kind.pb.gz", $via->{body});
     cell('go tool pprof -raw', $GO, $kind,
          substr($via->{body}, 0, 2) eq "\x1f\x8b"
-         && go_pprof('-raw', "$dir/$kind.pb.gz")->{exit} == 0);
+         && ($r = go_pprof('-raw', "$dir/$kind.pb.gz"))->{exit} == 0);
+
+    my ($stacks, $why) = torch($r->{out});
+    cell('go-torch, its reading rules', $GO, $kind, $stacks)
+        or diag($why);
 
     ($via, $direct) = both("$kind?debug=1");
     is($via->{headers}{'content-type'}, $direct->{headers}{'content-type'},
@@ -191,7 +196,17 @@ cell('go tool pprof -top', $GO, 'profile',
      $r->{exit} == 0 && $r->{out} =~ /hotFunction/
      && $r->{out} =~ /^Duration: 1\.\d+s/m) or diag($r->{out} . $r->{err});
 
-for my $how ([$url, 'host:port'], ["http://$url/debug", 'http://host/debug'],
+$r = go_pprof('-raw', '-seconds', 1, "http://$url/debug/pprof/profile");
+cell('go tool pprof -raw', $GO, 'profile',
+     $r->{exit} == 0 && $r->{out} =~ /hotFunction/) or diag($r->{err});
+
+my ($stacks) = torch($r->{out});
+cell('go-torch, its reading rules', $GO, 'profile',
+     $stacks && grep { /hotFunction/ } keys %$stacks);
+
+for my $how ([$url, 'host:port'], ["http://$url/", 'http://host/'],
+             ["http://$url/debug", 'http://host/debug'],
+             ["$url/debug", 'host/debug'],
              ["$url/debug/pprof", 'host/debug/pprof'])
 {
     $r = go_pprof('-top', '-seconds', 1, $how->[0]);
@@ -213,6 +228,41 @@ like($r->{err}, qr/profile duration exceeds server's WriteTimeout/,
 
 $r = go_pprof('-top', "http://$url/debug/pprof/acs/7/heap");
 like($r->{err}, qr/there is no such peer/, 'pprof shows our own sentence');
+
+$r = go_pprof('-png', '-output', "$dir/x.png", "http://$url/debug/pprof/heap");
+cell('go tool pprof -png', $GO, 'heap',
+     substr(read_file("$dir/x.png"), 1, 3) eq 'PNG');
+
+for my $diff ('-base', '-diff_base') {
+    $r = go_pprof('-top', $diff, "$dir/heap.pb.gz",
+                  "http://$url/debug/pprof/heap");
+    cell("go tool pprof $diff", $GO, 'heap', $r->{exit} == 0
+         && $r->{out} =~ /^Type: inuse_space$/m) or diag($r->{err});
+}
+
+$r = go_pprof('-top', '-symbolize=remote', "http://$url/debug/pprof/heap");
+cell('go tool pprof -symbolize=remote', $GO, 'heap',
+     $r->{exit} == 0 && $r->{out} =~ /main\.keeper/) or diag($r->{err});
+
+$r = go_pprof({ stdin => "top\npeek keeper\nquit\n" },
+              "http://$url/debug/pprof/heap");
+cell('go tool pprof, interactive', $GO, 'heap', $r->{out} =~ /main\.keeper/)
+    or diag($r->{out} . $r->{err});
+
+{
+    my $web = free_port();
+    my $home = temp_dir('web');
+    my $pprof = Debug::App->start(
+        cmd => ['go', 'tool', 'pprof', '-no_browser', '-http',
+                "127.0.0.1:$web", "http://$url/debug/pprof/heap"],
+        env => { HOME => $home, GOCACHE => "$home/c", PPROF_TMPDIR => $home,
+                 GOFLAGS => '', GO111MODULE => 'off' },
+        ready => { port => $web }, timeout => 30);
+
+    cell('go tool pprof -http', $GO, 'heap',
+         http_get('/ui/top', port => $web)->{body} =~ /keeper/);
+    $pprof->stop('KILL');
+}
 
 # curl, and scrapers
 
