@@ -240,7 +240,7 @@ EOF
 
 SKIP: {
 	$r = run_cmd(['unshare', '--mount', '--net', '--pid', '--fork',
-		'--kill-child', 'sh', "$dir/inside", $root, $dir], timeout => 300);
+		'--kill-child', 'sh', "$dir/inside", $root, $dir], timeout => 900);
 
 	skip 'no overlay of this machine is to be had', 1
 		if $r->{out} =~ /^no-overlay/m || $r->{err} =~ /unshare: /;
