@@ -775,7 +775,10 @@ ngx_http_debug_access_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (rc == NGX_ERROR) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
+                               "invalid parameter \"%V\" in"
+                               " \"debug_access\" directive, it must be"
+                               " \"loopback\", \"all\", \"unix:\" or an"
+                               " address, as 10.0.0.0/8", &value[i]);
             return NGX_CONF_ERROR;
         }
 

@@ -69,7 +69,8 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
 
             if (n == NGX_ERROR || n < 1000 || n > 24 * 3600 * 1000) {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid value \"%V\","
+                                   "invalid value \"%V\" in"
+                                   " \"debug_snapshots\" directive,"
                                    " it must be from 1s to 1d", &value[i]);
                 return NGX_CONF_ERROR;
             }
@@ -84,7 +85,8 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
 
             if (n < 1 || n > 100000) {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid value \"%V\","
+                                   "invalid value \"%V\" in"
+                                   " \"debug_snapshots\" directive,"
                                    " it must be from 1 to 100000", &value[i]);
                 return NGX_CONF_ERROR;
             }
@@ -102,7 +104,8 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
 
             if (kcf->space < NGX_HTTP_DEBUG_KEPT_SPACE) {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid value \"%V\","
+                                   "invalid value \"%V\" in"
+                                   " \"debug_snapshots\" directive,"
                                    " it must be a size of at least 64k",
                                    &value[i]);
                 return NGX_CONF_ERROR;
@@ -144,7 +147,9 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
 
                 if (!ngx_http_debug_kept_known(&s)) {
                     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                       "invalid profile kind \"%V\"", &s);
+                                       "invalid profile kind \"%V\" in"
+                                       " \"debug_snapshots\" directive,"
+                                       " it is none that can be kept", &s);
                     return NGX_CONF_ERROR;
                 }
 
@@ -160,7 +165,10 @@ ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
         }
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\"", &value[i]);
+                           "invalid parameter \"%V\" in \"debug_snapshots\""
+                           " directive, it must be \"path=\", \"every=\","
+                           " \"keep=\", \"space=\" or \"kinds=\", each once,"
+                           " with a value", &value[i]);
         return NGX_CONF_ERROR;
     }
 

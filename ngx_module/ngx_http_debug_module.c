@@ -1131,13 +1131,16 @@ ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (routes[n].name.len == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
+                               "invalid parameter \"%V\" in \"debug\""
+                               " directive, it must be \"stats\", \"pprof\","
+                               " \"charts\" or \"legacy\"", &value[i]);
             return NGX_CONF_ERROR;
         }
 
         if (dlcf->routes & routes[n].value) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate parameter \"%V\"", &value[i]);
+                               "duplicate parameter \"%V\" in \"debug\""
+                               " directive", &value[i]);
             return NGX_CONF_ERROR;
         }
 
@@ -1205,7 +1208,9 @@ ngx_http_debug_zone_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (size == NGX_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone size \"%V\"", &value[1]);
+                           "invalid zone size \"%V\" in \"debug_zone\""
+                           " directive, it must be from 1m to 1024m",
+                           &value[1]);
         return NGX_CONF_ERROR;
     }
 

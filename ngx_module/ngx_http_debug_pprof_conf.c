@@ -309,7 +309,9 @@ ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (ngx_http_debug_pprof_prefix(&p->prefix) != NGX_OK) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid prefix \"%V\"", &p->prefix);
+                               "invalid prefix \"%V\" in"
+                               " \"debug_pprof_pass\" directive, it must be a"
+                               " path as \"/app/debug/pprof\"", &p->prefix);
             return NGX_CONF_ERROR;
         }
     }
@@ -320,7 +322,9 @@ ngx_http_debug_pprof_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (n != 3) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\"", &value[3]);
+                           "invalid parameter \"%V\" in \"debug_pprof_pass\""
+                           " directive, after group and listeners only"
+                           " \"prefix=\" may come", &value[3]);
         return NGX_CONF_ERROR;
     }
 
@@ -444,7 +448,11 @@ ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (names[n].len == 0 || value[i].len == names[n].len) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
+                               "invalid parameter \"%V\" in"
+                               " \"debug_pprof_ssl\" directive, it must be"
+                               " \"on\", \"off\", or one of \"trusted=\","
+                               " \"depth=\", \"name=\", \"certificate=\" and"
+                               " \"key=\" with a value", &value[i]);
             return NGX_CONF_ERROR;
         }
 
@@ -452,7 +460,8 @@ ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (p->len) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate parameter \"%V\"", &value[i]);
+                               "duplicate parameter \"%V\" in"
+                               " \"debug_pprof_ssl\" directive", &value[i]);
             return NGX_CONF_ERROR;
         }
 
@@ -467,7 +476,9 @@ ngx_http_debug_pprof_ssl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (depth == NGX_ERROR) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid value \"%V\" in \"depth\"", &number);
+                               "invalid value \"%V\" of \"depth\" in"
+                               " \"debug_pprof_ssl\" directive, it must be a"
+                               " number", &number);
             return NGX_CONF_ERROR;
         }
     }
@@ -559,7 +570,10 @@ ngx_http_debug_pprof_kinds(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (!ngx_http_debug_kinds_valid(&value[i])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid profile kind \"%V\"", &value[i]);
+                               "invalid profile kind \"%V\" in"
+                               " \"debug_pprof_kinds\" directive, it must be a"
+                               " name of letters, digits, \"_\", \"-\" and"
+                               " \".\", or \"all\"", &value[i]);
             return NGX_CONF_ERROR;
         }
 

@@ -54,7 +54,7 @@ refused('path=kept every=0', qr/invalid value "every=0"/);
 refused('path=kept every=2d', qr/invalid value "every=2d"/);
 refused('path=kept keep=0', qr/invalid value "keep=0"/);
 refused("path=kept $_",
-        qr/invalid value "\Q$_\E", it must be a size of at least 64k/)
+        qr/invalid value "\Q$_\E" in "debug_snapshots" directive, it must be a size of at least 64k/)
     for qw/ space=0 space=x space= space=63k space=-1 space=65535 space=1t /;
 refused('path=kept space=1g space=2g', qr/invalid parameter "space=2g"/);
 refused('path=kept kinds=heap,dna', qr/invalid profile kind "dna"/);

@@ -220,6 +220,16 @@ is(join(' ', grep { $_ ne "libpprof$major" }
 like($text{'profiler/run/pprof-run.c'}, qr/"libpprof\.so\.$major", "libpprof\.so"/,
 	'pprof-run looks for that');
 
+# what is said of a wrong word: of which directive, and what is right
+
+is(join("\n", grep { !/\bdirective\b/ } map {
+	map { join '', /"((?:[^"\\]|\\.)*)"/g }
+		$text{$_} =~ /ngx_conf_log_error\(NGX_LOG_EMERG, cf, 0,\s*("invalid [^;]*)/g
+	} grep { m!^ngx_module/! } @c), '', '"invalid …" names the directive');
+
+lines('no exclamation marks', [grep { m!^(?:ngx_module|profiler)/.*\.c$! } @c],
+	sub { /[a-z]!(?:\\n)?"/ });
+
 is(join("\n", grep { /\|\s*\|/ } $text{'docs/clients.md'} =~ /^(\|.*\|)$/mg), '',
 	'docs/clients.md: no cell is empty');
 
