@@ -149,7 +149,7 @@ for my $file ('prometheus.yml', 'otelcol.yaml') {
 	my $conf = read_file("$docs/$file");
 
 	# the receiver's configuration is Prometheus' own
-	$conf =~ s/.*?^    config:\n((?:      .*\n)+).*/$1/ms
+	$conf =~ s/.*?^    config:\n((?:      [^\n]*\n)+).*/$1/ms
 		and $conf =~ s/^      //mg;
 	$conf =~ s!\brules\.yml\b!Cwd::abs_path("$docs/rules.yml")!e;
 	write_file("$dir/$file", $conf);
