@@ -222,10 +222,10 @@ like($text{'profiler/run/pprof-run.c'}, qr/"libpprof\.so\.$major", "libpprof\.so
 
 # what is said of a wrong word: of which directive, and what is right
 
-is(join("\n", grep { !/\bdirective\b/ } map {
+is(join("\n", grep { !/\bdirective\b|it must be|as in|such as/ } map {
 	map { join '', /"((?:[^"\\]|\\.)*)"/g }
 		$text{$_} =~ /ngx_conf_log_error\(NGX_LOG_EMERG, cf, 0,\s*("invalid [^;]*)/g
-	} grep { m!^ngx_module/! } @c), '', '"invalid …" names the directive');
+	} grep { m!^ngx_module/! } @c), '', '"invalid …" names the directive, or what is right');
 
 lines('no exclamation marks', [grep { m!^(?:ngx_module|profiler)/.*\.c$! } @c],
 	sub { /[a-z]!(?:\\n)?"/ });
