@@ -48,7 +48,9 @@ static ngx_int_t ngx_http_debug_access_denied(ngx_http_request_t *r,
 /*
  * The first match wins.  What several proxies call alike is named by its
  * beginning or its end: *-Client-IP is said by Akamai (True-), Fastly, Fly,
- * WebLogic and others, CF-* by Cloudflare, and so on.
+ * WebLogic and others, CF-* by Cloudflare, and so on.  What clients send by
+ * themselves, as traceparent, X-Amzn-Trace-Id or x-envoy-force-trace, is none
+ * of these, though proxies send it as well: they say so otherwise, too.
  */
 
 static ngx_http_debug_access_hop_t  ngx_http_debug_access_hops[] = {
@@ -82,12 +84,14 @@ static ngx_http_debug_access_hop_t  ngx_http_debug_access_hops[] = {
     { ngx_string("tailscale-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
     { ngx_string("x-akamai-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
     { ngx_string("x-amz-cf-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
-    { ngx_string("x-amzn-trace-id"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
     { ngx_string("x-appengine-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
     { ngx_string("x-arr-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
     { ngx_string("x-azure-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
-    { ngx_string("x-cloud-trace-context"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
-    { ngx_string("x-envoy-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
+    { ngx_string("x-envoy-attempt-count"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
+    { ngx_string("x-envoy-expected-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
+    { ngx_string("x-envoy-internal"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
+    { ngx_string("x-envoy-original-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
+    { ngx_string("x-envoy-peer-*"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
     { ngx_string("x-varnish"), NGX_HTTP_DEBUG_ACCESS_NOBODY },
 
     { ngx_null_string, 0 }

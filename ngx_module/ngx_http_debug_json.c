@@ -73,6 +73,8 @@ static void ngx_http_debug_json_time(ngx_http_debug_out_t *out, char *key,
     ngx_str_t *name, uint64_t ns);
 static void ngx_http_debug_json_state(ngx_http_debug_json_t *js,
     ngx_http_debug_row_t *row, ngx_uint_t brief);
+static void ngx_http_debug_json_process(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e);
 static void ngx_http_debug_json_caches(ngx_http_debug_json_t *js);
 static void ngx_http_debug_json_total(ngx_http_debug_json_t *js);
 static void ngx_http_debug_json_row(ngx_http_debug_out_t *out,
@@ -418,6 +420,58 @@ ngx_http_debug_json_state(ngx_http_debug_json_t *js,
         state.up == -1 ? "null" : state.up ? "true" : "false", e->weight,
         (e->marks & NGX_HTTP_DEBUG_BACKUP) ? "true" : "false",
         ngx_http_debug_zone_named(e) ? "true" : "false");
+
+    ngx_http_debug_json_process(js, e);
+}
+
+
+/* What its process says of itself. */
+
+static void
+ngx_http_debug_json_process(ngx_http_debug_json_t *js,
+    ngx_http_debug_entity_t *e)
+{
+    u_char      *p, text[NGX_HTTP_DEBUG_GO_LEN];
+    int64_t      age;
+    uint64_t     value[NGX_HTTP_DEBUG_PROCESS_VALUES];
+    ngx_str_t    seconds;
+    ngx_uint_t   i;
+
+    static char  *names[NGX_HTTP_DEBUG_PROCESS_VALUES] = {
+        "resident_memory_bytes", "heap_bytes", "cpu_seconds", "threads",
+        "open_fds"
+    };
+
+    age = ngx_http_debug_snapshot_process(e, value);
+
+    if (age < 0) {
+        ngx_http_debug_out_literal(js->out, ",\"process\":null");
+        return;
+    }
+
+    seconds.data = text;
+
+    p = ngx_http_debug_go_seconds(text, age / 1000000 * 1000000);
+    seconds.len = p - text;
+
+    ngx_http_debug_out_print(js->out, ",\"process\":{\"age_seconds\":%V",
+                             &seconds);
+
+    for (i = 0; i < NGX_HTTP_DEBUG_PROCESS_VALUES; i++) {
+
+        if (value[i] == NGX_HTTP_DEBUG_PROCESS_UNKNOWN) {
+            continue;
+        }
+
+        p = (i == NGX_HTTP_DEBUG_PROCESS_CPU)
+            ? ngx_http_debug_go_seconds(text, value[i])
+            : ngx_sprintf(text, "%uL", value[i]);
+        seconds.len = p - text;
+
+        ngx_http_debug_out_print(js->out, ",\"%s\":%V", names[i], &seconds);
+    }
+
+    ngx_http_debug_out_literal(js->out, "}");
 }
 
 

@@ -17,10 +17,6 @@
 
 static char *ngx_http_debug_kept_set_path(ngx_conf_t *cf,
     ngx_http_debug_kept_conf_t *kcf, ngx_str_t *value);
-static ngx_int_t ngx_http_debug_kept_group(ngx_http_debug_kept_conf_t *kcf,
-    ngx_http_upstream_srv_conf_t *uscf);
-static ngx_int_t ngx_http_debug_kept_add(ngx_http_debug_kept_conf_t *kcf,
-    ngx_http_debug_pass_t *pass, ngx_http_debug_pprof_conf_t *location);
 static ngx_int_t ngx_http_debug_kept_init_zone(ngx_shm_zone_t *zone,
     void *data);
 
@@ -274,89 +270,10 @@ ngx_http_debug_kept_set_path(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf,
 
 
 ngx_int_t
-ngx_http_debug_kept_allow(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf,
-    ngx_http_debug_pprof_conf_t *conf)
-{
-    ngx_http_debug_pprof_conf_t  **location;
-
-    if (kcf->locations == NULL) {
-        kcf->locations = ngx_array_create(cf->pool, 4,
-                                      sizeof(ngx_http_debug_pprof_conf_t *));
-        if (kcf->locations == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    location = ngx_array_push(kcf->locations);
-    if (location == NULL) {
-        return NGX_ERROR;
-    }
-
-    *location = conf;
-
-    return NGX_OK;
-}
-
-
-/*
- * Who may be profiled somewhere is asked where and how he is asked there: at
- * the listeners of the first location that names some.
- */
-
-ngx_int_t
 ngx_http_debug_kept_init(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
 {
-    ngx_uint_t                      i, j, n;
-    ngx_http_debug_pass_t          *pass;
-    ngx_http_debug_pprof_conf_t   **location;
-    ngx_http_upstream_srv_conf_t  **uscfp;
-
     if (kcf->path == NULL) {
         return NGX_OK;
-    }
-
-    kcf->upstreams = ngx_http_conf_get_module_main_conf(cf,
-                                                    ngx_http_upstream_module);
-
-    kcf->pass = ngx_array_create(cf->pool, 4, sizeof(ngx_http_debug_pass_t));
-    kcf->ssl = ngx_array_create(cf->pool, 4,
-                                sizeof(ngx_http_debug_pprof_ssl_t *));
-
-    if (kcf->pass == NULL || kcf->ssl == NULL) {
-        return NGX_ERROR;
-    }
-
-    uscfp = kcf->upstreams->upstreams.elts;
-
-    for (i = 0; i < kcf->upstreams->upstreams.nelts; i++) {
-        if (ngx_http_debug_peers_any(uscfp[i])
-            && ngx_http_debug_kept_group(kcf, uscfp[i]) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    /* sockets by a pattern are no upstream */
-
-    n = kcf->locations ? kcf->locations->nelts : 0;
-    location = n ? kcf->locations->elts : NULL;
-
-    for (i = 0; i < n; i++) {
-
-        if (location[i]->pass == NULL) {
-            continue;
-        }
-
-        pass = location[i]->pass->elts;
-
-        for (j = 0; j < location[i]->pass->nelts; j++) {
-            if (pass[j].pattern.len
-                && ngx_http_debug_kept_add(kcf, &pass[j], location[i])
-                   != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-        }
     }
 
     /* of constant size, so that a reload finds it again */
@@ -371,92 +288,6 @@ ngx_http_debug_kept_init(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
     }
 
     kcf->zone->init = ngx_http_debug_kept_init_zone;
-
-    return NGX_OK;
-}
-
-
-/* Without a location to see them in, snapshots are taken all the same. */
-
-static ngx_int_t
-ngx_http_debug_kept_group(ngx_http_debug_kept_conf_t *kcf,
-    ngx_http_upstream_srv_conf_t *uscf)
-{
-    ngx_uint_t                     i, j, n;
-    ngx_http_debug_pass_t         *p, pass, *found;
-    ngx_http_debug_pprof_conf_t  **location, *where;
-
-    n = kcf->locations ? kcf->locations->nelts : 0;
-    location = n ? kcf->locations->elts : NULL;
-
-    found = NULL;
-    where = NULL;
-
-    for (i = 0; i < n; i++) {
-
-        if (location[i]->pass == NULL) {
-
-            /* every group, at the peers themselves */
-
-            where = where ? where : location[i];
-            continue;
-        }
-
-        p = location[i]->pass->elts;
-
-        for (j = 0; j < location[i]->pass->nelts; j++) {
-            if (p[j].upstream == uscf
-                && (found == NULL
-                    || (found->listener == NULL && p[j].listener)))
-            {
-                found = &p[j];
-                where = location[i];
-            }
-        }
-    }
-
-    if (n && where == NULL) {
-        return NGX_OK;
-    }
-
-    ngx_memzero(&pass, sizeof(ngx_http_debug_pass_t));
-
-    pass.group = uscf->host;
-    pass.upstream = uscf;
-    pass.listener = found ? found->listener : NULL;
-
-    return ngx_http_debug_kept_add(kcf, &pass, where);
-}
-
-
-static ngx_int_t
-ngx_http_debug_kept_add(ngx_http_debug_kept_conf_t *kcf,
-    ngx_http_debug_pass_t *pass, ngx_http_debug_pprof_conf_t *location)
-{
-    ngx_uint_t                    i;
-    ngx_http_debug_pass_t        *p;
-    ngx_http_debug_pprof_ssl_t  **ssl;
-
-    p = kcf->pass->elts;
-
-    for (i = 0; i < kcf->pass->nelts; i++) {
-        if (pass->pattern.len
-            && ngx_http_debug_kept_is(&pass->group, p[i].group.data,
-                                      p[i].group.len))
-        {
-            return NGX_OK;
-        }
-    }
-
-    p = ngx_array_push(kcf->pass);
-    ssl = ngx_array_push(kcf->ssl);
-
-    if (p == NULL || ssl == NULL) {
-        return NGX_ERROR;
-    }
-
-    *p = *pass;
-    *ssl = location ? location->ssl : NULL;
 
     return NGX_OK;
 }

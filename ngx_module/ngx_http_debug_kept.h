@@ -22,6 +22,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_asked.h"
 #include "ngx_http_debug_pprof.h"
 
 
@@ -39,14 +40,8 @@ typedef struct {
     off_t         space;     /* bytes of all */
     ngx_array_t  *kinds;     /* of ngx_str_t */
 
-    ngx_array_t  *locations; /* of ngx_http_debug_pprof_conf_t *: those that
-                                serve profiles */
-    ngx_array_t  *pass;      /* of ngx_http_debug_pass_t: who is asked */
-    ngx_array_t  *ssl;       /* of ngx_http_debug_pprof_ssl_t *: and how; as
-                                many, in the same order */
-
-    ngx_http_upstream_main_conf_t  *upstreams;
-    ngx_shm_zone_t                 *zone;
+    ngx_http_debug_asked_t  *asked;     /* by locations that serve profiles */
+    ngx_shm_zone_t          *zone;
 } ngx_http_debug_kept_conf_t;
 
 
@@ -98,11 +93,7 @@ typedef struct {
 /* The directive.  Context: configuration. */
 char *ngx_http_debug_kept_set(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf);
 
-/* A location with CONF serves profiles.  Context: configuration, merge. */
-ngx_int_t ngx_http_debug_kept_allow(ngx_conf_t *cf,
-    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf);
-
-/* After ngx_http_debug_pprof_init().  Context: postconfiguration. */
+/* Context: postconfiguration. */
 ngx_int_t ngx_http_debug_kept_init(ngx_conf_t *cf,
     ngx_http_debug_kept_conf_t *kcf);
 

@@ -644,7 +644,7 @@ ngx_http_debug_kept_take(ngx_http_request_t *r, ngx_str_t *form)
                    " and debug_pprof_kinds");
     }
 
-    groups = ngx_http_debug_peers_list(r->pool, wish->conf->upstreams,
+    groups = ngx_http_debug_peers_list(r->pool, wish->conf->asked->upstreams,
                                        wish->pprof->pass);
     if (groups == NULL) {
         return NGX_ERROR;

@@ -13,6 +13,7 @@
 #include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof_ctx.h"
+#include "ngx_http_debug_pprof_request.h"
 #include "ngx_http_debug_via.h"
 
 
@@ -216,7 +217,8 @@ ngx_http_debug_take_due(ngx_http_debug_kept_conf_t *kcf)
                                           sizeof(ngx_http_debug_take_item_t));
 
     groups = ngx_http_debug_peers_list(ngx_http_debug_take_pool,
-                                       kcf->upstreams, kcf->pass);
+                                       kcf->asked->upstreams,
+                                       kcf->asked->pass);
 
     if (ngx_http_debug_take_round == NULL || groups == NULL) {
         goto failed;
@@ -224,7 +226,7 @@ ngx_http_debug_take_due(ngx_http_debug_kept_conf_t *kcf)
 
     rc = NGX_OK;
     g = groups->elts;
-    ssl = kcf->ssl->elts;
+    ssl = kcf->asked->ssl->elts;
 
     for (i = 0; i < groups->nelts; i++) {
         p = g[i].peers.elts;
@@ -409,11 +411,9 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 {
     char                        *args;
     u_char                      *p, text[256];
-    ngx_buf_t                   *b;
     ngx_int_t                    rc;
-    ngx_str_t                    host, reason, who, *kind;
+    ngx_str_t                    path, reason, who, *kind;
     ngx_uint_t                   cpu;
-    ngx_chain_t                 *cl;
     ngx_http_debug_kind_t       *known;
     ngx_http_debug_fetch_t      *f;
     ngx_http_debug_run_other_t   other;
@@ -436,24 +436,19 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
     f->body = ngx_http_debug_take_body;
     f->end = ngx_http_debug_take_end;
 
-#if (NGX_HTTP_SSL)
+    ngx_http_debug_pprof_request_tls(f, ssl, &job->save.file.group);
 
-    if (ssl != NULL) {
-        f->ssl = ssl->ssl;
-        f->ssl_verify = ssl->verify;
-        f->ssl_server_name = 1;
-        f->ssl_name = ssl->name.len ? ssl->name : job->save.file.group;
+    known = ngx_http_debug_kinds_find(kind);
+    args = (known != NULL) ? known->query : "";
+
+    path = job->uri;
+
+    if (path.len == 0) {
+        path.len = prefix->len + 1 + kind->len + ngx_strlen(args);
+        path.data = ngx_pnalloc(job->save.pool, path.len);
     }
 
-#endif
-
-    b = ngx_create_temp_buf(job->save.pool, 256 + kind->len + name->len
-                                            + prefix->len + job->uri.len
-                                            + NGX_HTTP_DEBUG_VIA_LINE);
-    cl = ngx_alloc_chain_link(job->save.pool);
-
-    if (f->name.data == NULL || f->sockaddr == NULL || b == NULL || cl == NULL)
-    {
+    if (f->name.data == NULL || f->sockaddr == NULL || path.data == NULL) {
         ngx_http_debug_disk_fail(&job->save, NGX_HTTP_SERVICE_UNAVAILABLE,
                                  "nginx lacks memory");
         return NGX_ERROR;
@@ -461,8 +456,18 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
 
     ngx_memcpy(f->sockaddr, sockaddr, socklen);
 
-    known = ngx_http_debug_kinds_find(kind);
-    args = (known != NULL) ? known->query : "";
+    if (job->uri.len == 0) {
+        (void) ngx_sprintf(path.data, "%V/%V%s", prefix, kind, args);
+    }
+
+    if (ngx_http_debug_pprof_request_small(f, "GET", &path, job->request)
+        != NGX_OK)
+    {
+        ngx_http_debug_disk_fail(&job->save, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                 "nginx lacks memory");
+        return NGX_ERROR;
+    }
+
     cpu = (known != NULL && (known->flags & NGX_HTTP_DEBUG_KIND_ALONE));
 
     if (job->seconds == 0 && known != NULL) {
@@ -495,32 +500,6 @@ ngx_http_debug_take_begin(ngx_http_debug_take_t *job,
             return NGX_ERROR;
         }
     }
-
-    host = f->name;
-
-    if (sockaddr->sa_family == AF_UNIX) {
-        ngx_str_set(&host, "localhost");
-    }
-
-    if (job->uri.len) {
-        b->last = ngx_sprintf(b->last, "GET %V", &job->uri);
-
-    } else {
-        b->last = ngx_sprintf(b->last, "GET %V/%V%s", prefix, kind, args);
-    }
-
-    b->last = ngx_sprintf(b->last, " HTTP/1.1" CRLF
-                                   "Host: %V" CRLF
-                                   "Connection: close" CRLF
-                                   "User-Agent: ngx_http_debug_module" CRLF,
-                          &host);
-
-    b->last = ngx_http_debug_via_line(b->last, job->request);
-    b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
-
-    cl->buf = b;
-    cl->next = NULL;
-    f->request = cl;
 
     if (ngx_http_debug_fetch_start(f) != NGX_OK) {
 

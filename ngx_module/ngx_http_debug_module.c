@@ -16,6 +16,7 @@
 #include "ngx_http_debug_out.h"
 #include "ngx_http_debug_page.h"
 #include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_process.h"
 #include "ngx_http_debug_record.h"
 #include "ngx_http_debug_scrape.h"
 #include "ngx_http_debug_task.h"
@@ -42,8 +43,10 @@
 typedef struct {
     ngx_http_debug_record_main_conf_t  record;     /* the first member */
     ngx_uint_t                         redirects;  /* unsigned  redirects:1; */
+    ngx_http_debug_asked_t             asked;      /* for what is kept */
     ngx_http_debug_kept_conf_t         kept;
     ngx_http_debug_watch_conf_t        watch;
+    ngx_http_debug_process_conf_t      process;
 } ngx_http_debug_main_conf_t;
 
 
@@ -120,6 +123,7 @@ static ngx_int_t ngx_http_debug_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_debug_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_debug_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_debug_init_process(ngx_cycle_t *cycle);
+static void ngx_http_debug_tick(void *data);
 static void ngx_http_debug_exit_process(ngx_cycle_t *cycle);
 
 static char *ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -194,6 +198,13 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       ngx_http_debug_pprof_ssl,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_debug_loc_conf_t, pprof.ssl),
+      NULL },
+
+    { ngx_string("debug_process"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_debug_main_conf_t, process.enable),
       NULL },
 
     { ngx_string("debug_record"),
@@ -855,6 +866,8 @@ ngx_http_debug_create_main_conf(ngx_conf_t *cf)
     }
 
     conf->record.size = NGX_CONF_UNSET_SIZE;
+    conf->kept.asked = &conf->asked;
+    conf->process.enable = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -868,6 +881,7 @@ ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf)
     /* 0: as much as the configuration needs, once that is known */
 
     ngx_conf_init_size_value(dmcf->record.size, 0);
+    ngx_conf_init_value(dmcf->process.enable, 1);
 
     return NGX_CONF_OK;
 }
@@ -953,22 +967,26 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    if (conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_LEGACY)) {
-        dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+    dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
 
-        if (ngx_http_debug_kept_allow(cf, &dmcf->kept, &conf->pprof)
-            != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
+    if ((conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_LEGACY))
+        && ngx_http_debug_asked_allow(cf, &dmcf->asked, &conf->pprof)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
-        if (dmcf->watch.mount.len == 0
-            && (conf->routes & NGX_HTTP_DEBUG_PPROF))
-        {
-            dmcf->watch.mount = conf->mount;
-            dmcf->watch.server = ngx_http_conf_get_module_srv_conf(cf,
+    if (dmcf->watch.mount.len == 0 && (conf->routes & NGX_HTTP_DEBUG_PPROF)) {
+        dmcf->watch.mount = conf->mount;
+        dmcf->watch.server = ngx_http_conf_get_module_srv_conf(cf,
                                                       ngx_http_core_module);
-        }
+    }
+
+    if ((conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_CHARTS))
+        && ngx_http_debug_asked_allow(cf, &dmcf->process.asked, &conf->pprof)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
@@ -1015,7 +1033,10 @@ ngx_http_debug_init(ngx_conf_t *cf)
 
     ngx_http_debug_record_listeners(&dmcf->record, &listeners);
 
-    if (ngx_http_debug_kept_init(cf, &dmcf->kept) != NGX_OK) {
+    if (ngx_http_debug_asked_init(cf, &dmcf->asked) != NGX_OK
+        || ngx_http_debug_asked_init(cf, &dmcf->process.asked) != NGX_OK
+        || ngx_http_debug_kept_init(cf, &dmcf->kept) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -1056,9 +1077,12 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
 
     if (dmcf) {
         ngx_http_debug_record_init_process(cycle, &dmcf->record);
+
+        dmcf->process.zone = dmcf->record.zone;
+        dmcf->process.generation = dmcf->record.generation;
+
         ngx_http_debug_history_start(dmcf->record.zone, cycle,
-                                     ngx_http_debug_record_tick,
-                                     &dmcf->record);
+                                     ngx_http_debug_tick, dmcf);
         ngx_http_debug_page_kept = (dmcf->kept.path != NULL);
         ngx_http_debug_page_watch = (dmcf->watch.rules != NULL);
         ngx_http_debug_take_schedule(&dmcf->kept, cycle);
@@ -1066,6 +1090,18 @@ ngx_http_debug_init_process(ngx_cycle_t *cycle)
     }
 
     return NGX_OK;
+}
+
+
+/* Once a second. */
+
+static void
+ngx_http_debug_tick(void *data)
+{
+    ngx_http_debug_main_conf_t *dmcf = data;
+
+    ngx_http_debug_record_tick(&dmcf->record);
+    ngx_http_debug_process_tick(&dmcf->process);
 }
 
 

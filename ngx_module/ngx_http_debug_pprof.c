@@ -112,6 +112,8 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
     ngx_array_t                 *groups;
     ngx_http_debug_pprof_ctx_t  *ctx;
 
+    static ngx_str_t  data = ngx_string("charts/data");
+
     if (r != r->main) {
         return NGX_HTTP_FORBIDDEN;
     }
@@ -158,19 +160,11 @@ ngx_http_debug_pprof_process(ngx_http_request_t *r,
 
     ctx->fetch.timeout = NGX_HTTP_DEBUG_PPROF_PROCESS;
 
-    /* beside the profiles */
-
-    while (ctx->prefix.len && ctx->prefix.data[ctx->prefix.len - 1] != '/') {
-        ctx->prefix.len--;
-    }
-
-    path.len = ctx->prefix.len + sizeof("charts/data") - 1;
-    path.data = ngx_pnalloc(r->pool, path.len);
-    if (path.data == NULL) {
+    if (ngx_http_debug_pprof_request_beside(r->pool, &ctx->prefix, &data, &path)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
-
-    (void) ngx_sprintf(path.data, "%Vcharts/data", &ctx->prefix);
 
     return ngx_http_debug_pprof_go(ctx, &path);
 }

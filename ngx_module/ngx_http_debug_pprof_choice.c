@@ -127,7 +127,8 @@ ngx_http_debug_pprof_choice(ngx_http_debug_pprof_ctx_t *ctx, ngx_str_t *rest,
         ctx->peer = peer->name;
         ctx->prefix = peer->prefix;
 
-        ngx_http_debug_pprof_request_aim(&ctx->fetch, ctx->conf, group, peer);
+        ngx_http_debug_pprof_request_aim(&ctx->fetch, ctx->conf->ssl,
+                                         &group->name, peer);
     }
 
     return NGX_DECLINED;

@@ -17,6 +17,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_fetch.h"
 #include "ngx_http_debug_pprof.h"
+#include "ngx_http_debug_pprof_request.h"
 #include "ngx_http_debug_runs.h"
 
 
@@ -139,11 +140,6 @@ ngx_int_t ngx_http_debug_pprof_check(ngx_http_request_t *r,
 
 
 /* ngx_http_debug_pprof_request.c */
-
-/* Directs F to PEER. */
-void ngx_http_debug_pprof_request_aim(ngx_http_debug_fetch_t *f,
-    ngx_http_debug_pprof_conf_t *conf, ngx_http_debug_peer_group_t *group,
-    ngx_http_debug_peer_t *peer);
 
 /* Makes the fetch's request of the client's.  Returns NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_debug_pprof_request_create(ngx_http_debug_pprof_ctx_t *ctx);

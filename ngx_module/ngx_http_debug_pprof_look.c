@@ -245,7 +245,8 @@ ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
 
     f = &ask->fetch;
 
-    ngx_http_debug_pprof_request_aim(f, ctx->conf, at->group, at->peer);
+    ngx_http_debug_pprof_request_aim(f, ctx->conf->ssl, &at->group->name,
+                                     at->peer);
 
     f->pool = pool;
     f->log = ctx->request->connection->log;
@@ -282,9 +283,7 @@ static ngx_int_t
 ngx_http_debug_pprof_look_request(ngx_http_debug_pprof_looks_t *ctx,
     ngx_http_debug_fetch_t *f, ngx_str_t *prefix)
 {
-    ngx_buf_t    *b;
-    ngx_str_t     host;
-    ngx_chain_t  *cl;
+    ngx_str_t  path;
 
     static ngx_str_t  legacy = ngx_string("/pprof");
 
@@ -292,31 +291,15 @@ ngx_http_debug_pprof_look_request(ngx_http_debug_pprof_looks_t *ctx,
         prefix = &legacy;
     }
 
-    ngx_http_debug_fetch_host(f, &host);
-
-    b = ngx_create_temp_buf(f->pool, 128 + prefix->len + host.len
-                                     + NGX_HTTP_DEBUG_VIA_LINE);
-    cl = ngx_alloc_chain_link(f->pool);
-
-    if (b == NULL || cl == NULL) {
+    path.len = prefix->len + sizeof("/cmdline") - 1;
+    path.data = ngx_pnalloc(f->pool, path.len);
+    if (path.data == NULL) {
         return NGX_ERROR;
     }
 
-    b->last = ngx_sprintf(b->last, "HEAD %V/cmdline HTTP/1.1" CRLF
-                                   "Host: %V" CRLF
-                                   "Connection: close" CRLF
-                                   "User-Agent: ngx_http_debug_module" CRLF,
-                          prefix, &host);
+    (void) ngx_sprintf(path.data, "%V/cmdline", prefix);
 
-    b->last = ngx_http_debug_via_line(b->last, ctx->request);
-    b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
-
-    cl->buf = b;
-    cl->next = NULL;
-
-    f->request = cl;
-
-    return NGX_OK;
+    return ngx_http_debug_pprof_request_small(f, "HEAD", &path, ctx->request);
 }
 
 

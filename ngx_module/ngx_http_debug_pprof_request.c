@@ -15,23 +15,90 @@
 
 void
 ngx_http_debug_pprof_request_aim(ngx_http_debug_fetch_t *f,
-    ngx_http_debug_pprof_conf_t *conf, ngx_http_debug_peer_group_t *group,
+    ngx_http_debug_pprof_ssl_t *ssl, ngx_str_t *name,
     ngx_http_debug_peer_t *peer)
 {
     f->name = peer->pass;
     f->sockaddr = peer->sockaddr;
     f->socklen = peer->socklen;
 
+    ngx_http_debug_pprof_request_tls(f, ssl, name);
+}
+
+
+void
+ngx_http_debug_pprof_request_tls(ngx_http_debug_fetch_t *f,
+    ngx_http_debug_pprof_ssl_t *ssl, ngx_str_t *name)
+{
 #if (NGX_HTTP_SSL)
 
-    if (conf->ssl != NULL) {
-        f->ssl = conf->ssl->ssl;
-        f->ssl_verify = conf->ssl->verify;
+    if (ssl != NULL) {
+        f->ssl = ssl->ssl;
+        f->ssl_verify = ssl->verify;
         f->ssl_server_name = 1;
-        f->ssl_name = conf->ssl->name.len ? conf->ssl->name : group->name;
+        f->ssl_name = ssl->name.len ? ssl->name : *name;
     }
 
 #endif
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_request_beside(ngx_pool_t *pool, ngx_str_t *prefix,
+    ngx_str_t *rest, ngx_str_t *path)
+{
+    size_t  len;
+
+    for (len = prefix->len; len && prefix->data[len - 1] != '/'; len--) {
+        /* void */
+    }
+
+    path->len = len + rest->len;
+    path->data = ngx_pnalloc(pool, path->len);
+    if (path->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ngx_cpymem(path->data, prefix->data, len), rest->data,
+               rest->len);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_debug_pprof_request_small(ngx_http_debug_fetch_t *f, char *method,
+    ngx_str_t *path, ngx_http_request_t *r)
+{
+    ngx_buf_t    *b;
+    ngx_str_t     host;
+    ngx_chain_t  *cl;
+
+    ngx_http_debug_fetch_host(f, &host);
+
+    b = ngx_create_temp_buf(f->pool, 128 + path->len + host.len
+                                     + NGX_HTTP_DEBUG_VIA_LINE);
+    cl = ngx_alloc_chain_link(f->pool);
+
+    if (b == NULL || cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last = ngx_sprintf(b->last, "%s %V HTTP/1.1" CRLF
+                                   "Host: %V" CRLF
+                                   "Connection: close" CRLF
+                                   "User-Agent: ngx_http_debug_module" CRLF,
+                          method, path, &host);
+
+    b->last = ngx_http_debug_via_line(b->last, r);
+    b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    f->request = cl;
+
+    return NGX_OK;
 }
 
 

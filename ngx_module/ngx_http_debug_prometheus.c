@@ -43,6 +43,8 @@ static void ngx_http_debug_prometheus_fixed(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_series_t *s, ngx_uint_t *done);
 static void ngx_http_debug_prometheus_state(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_series_t *s);
+static void ngx_http_debug_prometheus_process(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_series_t *s);
 static void ngx_http_debug_prometheus_responses(
     ngx_http_debug_prometheus_t *p, ngx_http_debug_series_t *s);
 
@@ -71,6 +73,10 @@ enum {
     NGX_HTTP_DEBUG_FAMILY_STATE,
     NGX_HTTP_DEBUG_FAMILY_WEIGHT,
     NGX_HTTP_DEBUG_FAMILY_GRPC,
+    NGX_HTTP_DEBUG_FAMILY_PROCESS,       /* as many as there are values */
+    NGX_HTTP_DEBUG_FAMILY_PROCESS_LAST = NGX_HTTP_DEBUG_FAMILY_PROCESS
+                                         + NGX_HTTP_DEBUG_PROCESS_VALUES - 1,
+    NGX_HTTP_DEBUG_FAMILY_PROCESS_AGE,
     NGX_HTTP_DEBUG_FAMILY_TABLE
 };
 
@@ -115,7 +121,33 @@ static ngx_http_debug_family_t  ngx_http_debug_families[] = {
 
     { ngx_string("grpc_failures_total"),
       NGX_HTTP_DEBUG_COUNTER, NGX_HTTP_DEBUG_UPSTREAM,
-      ngx_string("Failures of causes grpc and grpc_call by grpc-status.") }
+      ngx_string("Failures of causes grpc and grpc_call by grpc-status.") },
+
+    /* in the order of their values */
+
+    { ngx_string("process_resident_memory_bytes"),
+      NGX_HTTP_DEBUG_GAUGE, NGX_HTTP_DEBUG_PEER,
+      ngx_string("Memory of its process that is resident.") },
+
+    { ngx_string("process_heap_bytes"),
+      NGX_HTTP_DEBUG_GAUGE, NGX_HTTP_DEBUG_PEER,
+      ngx_string("Memory that its process has allocated and not freed.") },
+
+    { ngx_string("process_cpu_seconds_total"),
+      NGX_HTTP_DEBUG_COUNTER, NGX_HTTP_DEBUG_PEER|NGX_HTTP_DEBUG_FOREIGN,
+      ngx_string("CPU time of its process.") },
+
+    { ngx_string("process_threads"),
+      NGX_HTTP_DEBUG_GAUGE, NGX_HTTP_DEBUG_PEER,
+      ngx_string("Threads of its process.") },
+
+    { ngx_string("process_open_fds"),
+      NGX_HTTP_DEBUG_GAUGE, NGX_HTTP_DEBUG_PEER,
+      ngx_string("File descriptors of its process.") },
+
+    { ngx_string("process_age_seconds"),
+      NGX_HTTP_DEBUG_GAUGE, NGX_HTTP_DEBUG_PEER,
+      ngx_string("How old these numbers of its process are.") }
 };
 
 
@@ -442,6 +474,7 @@ ngx_http_debug_prometheus_rows(ngx_http_debug_prometheus_t *p)
         if (e->kind == NGX_HTTP_DEBUG_PEER) {
             ngx_http_debug_snapshot_word(p->zone, p->peers, &s->row, &state);
 
+            s->age = ngx_http_debug_snapshot_process(e, s->process);
             s->weight = e->weight;
             s->state = state.state;
             s->up = state.up;
@@ -662,6 +695,7 @@ ngx_http_debug_prometheus_family(ngx_http_debug_prometheus_t *p,
 
     p->table.name = m->family;
     p->table.type = NGX_HTTP_DEBUG_COUNTER;
+    p->table.kinds = kinds;
     p->table.help = m->help;
 
     ngx_http_debug_prometheus_begin(p, &p->table);
@@ -691,6 +725,11 @@ static void
 ngx_http_debug_prometheus_fixed(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_series_t *s, ngx_uint_t *done)
 {
+    if (p->at >= NGX_HTTP_DEBUG_FAMILY_PROCESS) {
+        ngx_http_debug_prometheus_process(p, s);
+        return;
+    }
+
     switch (p->at) {
 
     case NGX_HTTP_DEBUG_FAMILY_RESPONSES:
@@ -762,6 +801,32 @@ ngx_http_debug_prometheus_state(ngx_http_debug_prometheus_t *p,
     }
 
     p->format->sample(p, s, 1, NGX_HTTP_DEBUG_COUNT);
+}
+
+
+static void
+ngx_http_debug_prometheus_process(ngx_http_debug_prometheus_t *p,
+    ngx_http_debug_series_t *s)
+{
+    ngx_uint_t  i;
+
+    if (s->age < 0) {
+        return;
+    }
+
+    if (p->at == NGX_HTTP_DEBUG_FAMILY_PROCESS_AGE) {
+        p->format->sample(p, s, s->age / 1000000 * 1000000,
+                          NGX_HTTP_DEBUG_SECONDS);
+        return;
+    }
+
+    i = p->at - NGX_HTTP_DEBUG_FAMILY_PROCESS;
+
+    if (s->process[i] != NGX_HTTP_DEBUG_PROCESS_UNKNOWN) {
+        p->format->sample(p, s, s->process[i],
+                          i == NGX_HTTP_DEBUG_PROCESS_CPU
+                          ? NGX_HTTP_DEBUG_SECONDS : NGX_HTTP_DEBUG_COUNT);
+    }
 }
 
 

@@ -53,10 +53,16 @@ typedef struct {
     uint32_t               weight;
     ngx_uint_t             state;        /* of a peer */
     ngx_int_t              up;
+    int64_t                age;          /* of what its process said, ns; below
+                                            0: nothing */
+    uint64_t               process[NGX_HTTP_DEBUG_PROCESS_VALUES];
     uint64_t               created;      /* as the format has it */
     uint64_t               le[NGX_HTTP_DEBUG_LE];    /* of text */
 } ngx_http_debug_series_t;
 
+
+/* of a family's kinds: counted by somebody else, who knows since when */
+#define NGX_HTTP_DEBUG_FOREIGN  0x8000
 
 typedef struct {
     ngx_str_t              name;         /* without the scope's prefix */

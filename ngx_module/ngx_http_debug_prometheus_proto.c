@@ -410,14 +410,17 @@ static void
 ngx_http_debug_proto_sample(ngx_http_debug_prometheus_t *p,
     ngx_http_debug_series_t *s, uint64_t value, ngx_http_debug_unit_e unit)
 {
-    size_t   size;
-    u_char  *dst;
+    size_t      size;
+    u_char     *dst;
+    ngx_uint_t  created;
+
+    created = p->family->type == NGX_HTTP_DEBUG_COUNTER
+              && !(p->family->kinds & NGX_HTTP_DEBUG_FOREIGN);
 
     /* a value of 0 is that of a field which is not there */
 
     size = (value ? NGX_HTTP_DEBUG_PROTO_DOUBLE : 0)
-           + (p->family->type == NGX_HTTP_DEBUG_COUNTER
-              ? NGX_HTTP_DEBUG_PROTO_CREATED : 0);
+           + (created ? NGX_HTTP_DEBUG_PROTO_CREATED : 0);
 
     dst = ngx_http_debug_proto_metric(p, s->labels.len + p->label.len + 2
                                          + size);
@@ -440,7 +443,7 @@ ngx_http_debug_proto_sample(ngx_http_debug_prometheus_t *p,
                                      ngx_http_debug_proto_value(value, unit));
     }
 
-    if (p->family->type == NGX_HTTP_DEBUG_COUNTER) {
+    if (created) {
         *dst = NGX_HTTP_DEBUG_COUNTER_CREATED;
         ngx_memcpy(dst + 1, &s->created, NGX_HTTP_DEBUG_PROTO_CREATED - 1);
         dst += NGX_HTTP_DEBUG_PROTO_CREATED;

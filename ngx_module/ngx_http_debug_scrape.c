@@ -71,6 +71,11 @@ ngx_http_debug_scrape(ngx_http_request_t *r, ngx_http_debug_zone_t *zone,
 
     scrape = ngx_http_debug_scrape_negotiate(r);
 
+    /* what processes say of themselves is asked for while this goes on */
+
+    __atomic_store_n(&zone->scraped, ngx_http_debug_now() / 1000000000,
+                     __ATOMIC_RELAXED);
+
     out = ngx_http_debug_out_create(r->pool);
     if (out == NULL) {
         return NGX_ERROR;

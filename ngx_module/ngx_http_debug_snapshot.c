@@ -680,3 +680,29 @@ ngx_http_debug_snapshot_caches(ngx_http_debug_zone_t *zone,
 
     return n;
 }
+
+
+int64_t
+ngx_http_debug_snapshot_process(ngx_http_debug_entity_t *e, uint64_t *value)
+{
+    uint64_t    time, age;
+    ngx_uint_t  i;
+
+    time = __atomic_load_n(&e->process.time, __ATOMIC_ACQUIRE);
+
+    if (time == 0) {
+        return NGX_DECLINED;
+    }
+
+    age = ngx_http_debug_now() - time;
+
+    if (age > NGX_HTTP_DEBUG_PROCESS_AGE) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < NGX_HTTP_DEBUG_PROCESS_VALUES; i++) {
+        value[i] = ngx_http_debug_load(&e->process.value[i]);
+    }
+
+    return age;
+}

@@ -21,6 +21,9 @@
 #include "ngx_http_debug_zone.h"
 
 
+/* ns: what a process said of itself before is not known any more */
+#define NGX_HTTP_DEBUG_PROCESS_AGE  ((uint64_t) 15 * 1000000000)
+
 /* different codes of one row; what is beyond counts in its class */
 #define NGX_HTTP_DEBUG_ROW_CODES  64
 
@@ -181,6 +184,13 @@ uint64_t ngx_http_debug_snapshot_percentile(uint64_t *buckets,
  */
 ngx_uint_t ngx_http_debug_snapshot_caches(ngx_http_debug_zone_t *zone,
     ngx_http_debug_cache_row_t *rows);
+
+/*
+ * What the process of peer E says of itself, by NGX_HTTP_DEBUG_PROCESS_...
+ * Returns how old that is, ns, or NGX_DECLINED: nothing is known, or no more.
+ */
+int64_t ngx_http_debug_snapshot_process(ngx_http_debug_entity_t *e,
+    uint64_t *value);
 
 /* All failures: what got no answer. */
 uint64_t ngx_http_debug_snapshot_failures(ngx_http_debug_row_t *row);

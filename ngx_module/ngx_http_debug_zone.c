@@ -1354,6 +1354,7 @@ ngx_http_debug_zone_release(ngx_http_debug_zone_t *zone,
     e->retired = 0;
     e->failed = 0;
     e->failure = 0;
+    ngx_memzero(&e->process, sizeof(ngx_http_debug_process_t));
     e->weight = 0;
     e->marks = 0;
     e->fold = 0;

@@ -38,7 +38,7 @@
 
 
 #define NGX_HTTP_DEBUG_ZONE_MAGIC    0x6775626564786e67   /* "gnxdebug" */
-#define NGX_HTTP_DEBUG_ZONE_VERSION  6
+#define NGX_HTTP_DEBUG_ZONE_VERSION  7
 
 #define NGX_HTTP_DEBUG_ZONE_MIN      (1024 * 1024)
 #define NGX_HTTP_DEBUG_ZONE_DEFAULT  (8 * 1024 * 1024)
@@ -144,6 +144,28 @@ typedef struct {
 } ngx_http_debug_lane_t;
 
 
+/* What a peer's process says of itself. */
+
+enum {
+    NGX_HTTP_DEBUG_PROCESS_RSS = 0,          /* bytes */
+    NGX_HTTP_DEBUG_PROCESS_HEAP,             /* bytes in use */
+    NGX_HTTP_DEBUG_PROCESS_CPU,              /* ns since its start */
+    NGX_HTTP_DEBUG_PROCESS_THREADS,
+    NGX_HTTP_DEBUG_PROCESS_FDS,
+    NGX_HTTP_DEBUG_PROCESS_VALUES
+};
+
+#define NGX_HTTP_DEBUG_PROCESS_UNKNOWN  0xffffffffffffffff
+
+typedef struct {
+    uint64_t  time;          /* ns, CLOCK_MONOTONIC, when it did; 0: never */
+    uint64_t  next;          /* s: it is not asked before */
+    uint64_t  failed;        /* questions in a row that it did not answer */
+    uint64_t  generation;    /* of the configuration that asked it last */
+    uint64_t  value[NGX_HTTP_DEBUG_PROCESS_VALUES];
+} ngx_http_debug_process_t;
+
+
 /* "live" */
 
 #define NGX_HTTP_DEBUG_NONE          0       /* not in the hash table (yet) */
@@ -206,6 +228,8 @@ typedef struct {
     uint64_t  failed;        /* ms since the epoch; 0: never */
     uint64_t  failure;       /* NGX_HTTP_DEBUG_FAIL_... */
 
+    ngx_http_debug_process_t  process;       /* of a peer */
+
     u_char    name[1];
 } ngx_http_debug_entity_t;
 
@@ -264,6 +288,8 @@ typedef struct {
 
     uint64_t  tick;          /* the last second that history has */
     uint64_t  cleaned;       /* the last second that names were looked after */
+    uint64_t  asked;         /* the last second that processes were */
+    uint64_t  scraped;       /* s: when somebody last wanted to know; 0 */
     uint64_t  nmarks;        /* reloads so far; the last ones are in mark */
     uint64_t  mark[NGX_HTTP_DEBUG_MARKS];       /* ms since the epoch */
 

@@ -192,7 +192,8 @@ for my $h (qw/ Via X-Forwarded-For Forwarded X-Real-IP X-Forwarded-Host
                X-Client-IP Client-IP X-Cluster-Client-IP X-Azure-ClientIP
                CF-Connecting-IP CF-Connecting-IPv6 CF-Ray CF-Visitor CDN-Loop
                X-Original-Forwarded-For X-Envoy-External-Address
-               X-Amzn-Trace-Id X-ARR-SSL X-Varnish Ali-CDN-Real-IP
+               X-Envoy-Attempt-Count X-Envoy-Expected-Rq-Timeout-Ms
+               X-ARR-SSL X-Varnish Ali-CDN-Real-IP
                Tailscale-User-Login x_forwarded_for X_Real_IP via /)
 {
     asks($proxied, $h, $u, headers => { $h => '127.0.0.1' });
@@ -202,7 +203,11 @@ for my $h (qw/ Via X-Forwarded-For Forwarded X-Real-IP X-Forwarded-Host
 
 asks('yes', $_, $u, headers => { $_ => 'x' })
     for qw/ Viable X-Real-IPs Forward CF User-Agent Referer X-Request-Id
-            X-Prometheus-Scrape-Timeout-Seconds Traceparent Accept /;
+            X-Prometheus-Scrape-Timeout-Seconds Accept /,
+        # tracing, which a client on this machine has a right to
+        qw/ Traceparent Tracestate Baggage X-Amzn-Trace-Id B3 X-B3-TraceId
+            X-Cloud-Trace-Context Uber-Trace-Id X-Datadog-Trace-Id
+            Sentry-Trace X-Envoy-Force-Trace X-Correlation-Id /;
 
 # unix domain sockets, IPv6
 

@@ -13,6 +13,7 @@
 
 #include "front/client.h"
 #include "front/request.h"
+#include "process.h"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -48,35 +49,6 @@ pprof_answer_ok(struct pprof_answer *a, const char *type, const char *file)
     a->status = 200;
     a->type = type;
     a->file = file;
-}
-
-
-void
-pprof_charts_write(const struct pprof_charts *charts, int64_t since,
-    struct pprof_answer *a)
-{
-    (void) charts;
-    (void) since;
-
-    pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
-}
-
-
-const char *
-pprof_kinds_build_id(struct pprof_target *target)
-{
-    (void) target;
-
-    return "0123456789abcdef";
-}
-
-
-struct pprof_target *
-pprof_target_self(void)
-{
-    static struct pprof_target  self = { .pid = 71, .self = true };
-
-    return &self;
 }
 
 

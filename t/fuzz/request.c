@@ -11,6 +11,7 @@
 
 #include "front/request.h"
 #include "kinds/list.c"
+#include "process.h"
 
 
 #define KIND(what, flags)                                                     \
@@ -22,37 +23,6 @@ PPROF_KINDS(KIND)
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-
-/* What the charts answer is not the request's business. */
-void
-pprof_charts_write(const struct pprof_charts *charts, int64_t since,
-    struct pprof_answer *a)
-{
-    (void) charts;
-    (void) since;
-
-    pprof_answer_ok(a, PPROF_TYPE_TEXT, NULL);
-}
-
-
-/* Nor what the program is called. */
-const char *
-pprof_kinds_build_id(struct pprof_target *target)
-{
-    (void) target;
-
-    return "0123456789abcdef";
-}
-
-
-struct pprof_target *
-pprof_target_self(void)
-{
-    static struct pprof_target  self = { .pid = 71, .self = true };
-
-    return &self;
-}
 
 
 /* The next line of *REST as a string of its own; the caller frees it. */

@@ -4,12 +4,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "charts/history.h"
+
+
+static const uint64_t OLD_NANOS = 10 * (uint64_t) PPROF_SECOND;
 
 
 struct pprof_charts {
     struct pprof_process  process;
     struct pprof_history  history;
+    struct pprof_reading  last;         /* the youngest, */
+    uint32_t              last_time;    /* and its unix second; 0: none yet */
 };
 
 
@@ -48,6 +54,9 @@ pprof_charts_measure(struct pprof_charts *c)
     const time_t second = ts.tv_sec + (msec >= 500);
 
     pprof_history_add(&c->history, (uint32_t) second, &r);
+
+    c->last = r;
+    c->last_time = (uint32_t) second;
 
     return msec >= 500 ? 2000 - msec : 1000 - msec;
 }
@@ -196,5 +205,46 @@ pprof_charts_write(const struct pprof_charts *c, int64_t since_msec,
     }
 
     pprof_buf_string(w.buf, "}\n");
+    pprof_answer_ok(a, "application/json", NULL);
+}
+
+
+static void
+put_whole(struct pprof_buf *b, const char *name, uint64_t n)
+{
+    if (n != PPROF_UNKNOWN) {
+        pprof_buf_printf(b, ",\"%s\":%llu", name, (unsigned long long) n);
+    }
+}
+
+
+void
+pprof_charts_write_last(const struct pprof_charts *c, struct pprof_answer *a)
+{
+    struct writer w = { .buf = &a->body, .pid = c->process.target->pid };
+    const struct pprof_reading *r = &c->last;
+
+    pprof_buf_string(w.buf, "{\"Process\":[");
+
+    if (c->last_time != 0
+        && pprof_clock(CLOCK_MONOTONIC) - r->mono_nanos < OLD_NANOS)
+    {
+        pprof_buf_printf(w.buf, "{\"Ts\":%u000", (unsigned) c->last_time);
+        put_whole(w.buf, "Rss", r->rss);
+        put_whole(w.buf, "HeapInUse", r->heap_in_use);
+        put_whole(w.buf, "HeapHeld", r->heap_held);
+        put_whole(w.buf, "Threads", r->threads);
+        put_whole(w.buf, "Fds", r->fds);
+
+        if (r->threads != PPROF_UNKNOWN) {
+            put_fraction(&w, "CpuSeconds",
+                         (double) (r->user_nanos + r->sys_nanos) / 1e9);
+        }
+
+        put_whole(w.buf, "Pid", (uint64_t) w.pid);
+        pprof_buf_byte(w.buf, '}');
+    }
+
+    pprof_buf_string(w.buf, "]}\n");
     pprof_answer_ok(a, "application/json", NULL);
 }

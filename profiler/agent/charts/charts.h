@@ -42,4 +42,13 @@ unsigned pprof_charts_measure(struct pprof_charts *c);
 void pprof_charts_write(const struct pprof_charts *c, int64_t since_msec,
     struct pprof_answer *a);
 
+/*
+ * Answers with the youngest reading alone, as an array Process of one: who
+ * wants nothing else needs no clock that is ours.  It has the CPU time since
+ * the start, CpuSeconds, and HeapInUse, too.  Where that is older than 10 s,
+ * the process has ended or hangs, and the array is empty.
+ */
+void pprof_charts_write_last(const struct pprof_charts *c,
+    struct pprof_answer *a);
+
 #endif

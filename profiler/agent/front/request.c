@@ -487,6 +487,11 @@ answer_charts(struct pprof_answer *a, const struct pprof_policy *policy,
         return;
     }
 
+    if (pprof_query_get(query, "last", text, sizeof(text))) {
+        pprof_charts_write_last(policy->charts, a);
+        return;
+    }
+
     pprof_charts_write(policy->charts, since, a);
 }
 
