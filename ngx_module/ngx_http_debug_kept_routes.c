@@ -271,11 +271,15 @@ ngx_http_debug_kept_page(ngx_http_request_t *r,
     ngx_http_debug_out_t           out;
     ngx_http_debug_disk_file_t    *file;
     ngx_http_debug_kept_shared_t  *sh;
+    ngx_http_debug_page_may_t      may;
 
     static ngx_str_t  title = ngx_string("Snapshots");
 
+    may.pprof = 1;
+    may.pass = conf->pass;
+
     ngx_http_debug_out_init(&out, r->pool);
-    ngx_http_debug_page_begin(&out, "kept", &title, "../../");
+    ngx_http_debug_page_begin(&out, "kept", &title, "../../", &may);
 
     if (kcf->path == NULL) {
         ngx_http_debug_out_literal(&out,

@@ -11,6 +11,7 @@
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_kept_take.h"
 #include "ngx_http_debug_kinds.h"
+#include "ngx_http_debug_magic.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_pprof_request.h"
@@ -615,7 +616,9 @@ ngx_http_debug_take_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
     if (job->save.temp == NULL) {
 
         if ((job->form == NGX_HTTP_DEBUG_TAKE_PROFILE
-             && *in->buf->pos != 0x1f)
+             && (*in->buf->pos != 0x1f
+                 || !ngx_http_debug_magic(in->buf->pos,
+                                          in->buf->last - in->buf->pos)))
             || (job->form == NGX_HTTP_DEBUG_TAKE_TEXT
                 && !ngx_http_debug_pprof_answer_is_profiler(f)))
         {

@@ -84,6 +84,8 @@ static ngx_int_t ngx_http_debug_metrics_get(ngx_http_request_t *r,
 static ngx_int_t ngx_http_debug_charts_data(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_uint_t ngx_http_debug_kind_of(ngx_str_t *name);
+static void ngx_http_debug_may(ngx_http_debug_loc_conf_t *dlcf,
+    ngx_http_debug_page_may_t *may);
 static ngx_int_t ngx_http_debug_overview(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf);
 static ngx_int_t ngx_http_debug_charts(ngx_http_request_t *r,
@@ -565,17 +567,31 @@ ngx_http_debug_kind_of(ngx_str_t *name)
 }
 
 
+/* Who has profiles here, as pages need to know. */
+
+static void
+ngx_http_debug_may(ngx_http_debug_loc_conf_t *dlcf,
+    ngx_http_debug_page_may_t *may)
+{
+    may->pprof = (dlcf->routes & NGX_HTTP_DEBUG_PPROF) != 0;
+    may->pass = dlcf->pprof.pass;
+}
+
+
 static ngx_int_t
 ngx_http_debug_overview(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf)
 {
-    ngx_int_t  rc;
+    ngx_int_t                  rc;
+    ngx_http_debug_page_may_t  may;
 
     rc = ngx_http_debug_answer_only_get(r);
     if (rc != NGX_DECLINED) {
         return rc;
     }
 
-    return ngx_http_debug_page_overview(r, ngx_http_debug_zone_of(r));
+    ngx_http_debug_may(dlcf, &may);
+
+    return ngx_http_debug_page_overview(r, ngx_http_debug_zone_of(r), &may);
 }
 
 
@@ -583,7 +599,8 @@ static ngx_int_t
 ngx_http_debug_charts(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
     ngx_str_t *rest)
 {
-    ngx_int_t  rc;
+    ngx_int_t                  rc;
+    ngx_http_debug_page_may_t  may;
 
     if (rest->len) {
         return ngx_http_debug_process(r, dlcf, rest);
@@ -591,7 +608,9 @@ ngx_http_debug_charts(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
 
     rc = ngx_http_debug_answer_only_get(r);
 
-    return rc == NGX_DECLINED ? ngx_http_debug_page_charts(r) : rc;
+    ngx_http_debug_may(dlcf, &may);
+
+    return rc == NGX_DECLINED ? ngx_http_debug_page_charts(r, &may) : rc;
 }
 
 
@@ -599,7 +618,8 @@ static ngx_int_t
 ngx_http_debug_viewer(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
     ngx_str_t *rest)
 {
-    ngx_int_t  rc;
+    ngx_int_t                  rc;
+    ngx_http_debug_page_may_t  may;
 
     if (rest->len) {
         return ngx_http_debug_not_found(r);
@@ -607,7 +627,9 @@ ngx_http_debug_viewer(ngx_http_request_t *r, ngx_http_debug_loc_conf_t *dlcf,
 
     rc = ngx_http_debug_answer_only_get(r);
 
-    return rc == NGX_DECLINED ? ngx_http_debug_page_viewer(r) : rc;
+    ngx_http_debug_may(dlcf, &may);
+
+    return rc == NGX_DECLINED ? ngx_http_debug_page_viewer(r, &may) : rc;
 }
 
 

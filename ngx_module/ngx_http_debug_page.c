@@ -27,11 +27,16 @@ typedef struct {
 static void ngx_http_debug_page_link(ngx_http_debug_out_t *out, char *before,
     char *root, char *name, char *after);
 static void ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone);
+    ngx_http_debug_zone_t *zone, ngx_http_debug_page_may_t *may);
+static void ngx_http_debug_page_groups(ngx_http_debug_out_t *out,
+    ngx_http_debug_page_may_t *may);
+static ngx_str_t *ngx_http_debug_page_name(ngx_http_debug_pass_t *pass);
+static ngx_uint_t ngx_http_debug_page_profiled(
+    ngx_http_debug_page_may_t *may, ngx_str_t *group);
 static void ngx_http_debug_page_room(ngx_http_debug_out_t *out,
     ngx_http_debug_zone_t *zone);
 static void ngx_http_debug_page_row(ngx_http_debug_out_t *out,
-    ngx_http_debug_page_peer_t *peer);
+    ngx_http_debug_page_peer_t *peer, ngx_http_debug_page_may_t *may);
 static void ngx_http_debug_page_time(ngx_http_debug_out_t *out,
     ngx_http_debug_page_peer_t *peer, ngx_uint_t percentile);
 static int ngx_libc_cdecl ngx_http_debug_page_worse(const void *one,
@@ -44,7 +49,7 @@ ngx_uint_t  ngx_http_debug_page_watch;
 
 void
 ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
-    ngx_str_t *title, char *root)
+    ngx_str_t *title, char *root, ngx_http_debug_page_may_t *may)
 {
     ngx_str_t   host;
     ngx_uint_t  i;
@@ -109,13 +114,84 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
     ngx_http_debug_out_print(out,
         "</nav>\n<button id=\"theme\" type=\"button\" hidden>Auto</button>\n"
         "</header>\n<main id=\"main\" data-page=\"%s\" data-root=\"%s\""
-        "%s%s data-kinds='", page, root,
+        "%s%s%s", page, root,
         ngx_http_debug_page_kept ? " data-kept" : "",
-        ngx_http_debug_page_watch ? " data-watch" : "");
+        ngx_http_debug_page_watch ? " data-watch" : "",
+        may->pprof ? "" : " data-no-profiles");
+
+    ngx_http_debug_page_groups(out, may);
+
+    ngx_http_debug_out_literal(out, " data-kinds='");
     ngx_http_debug_kinds_json(out);
     ngx_http_debug_out_literal(out, "'>\n<h1>");
     ngx_http_debug_page_text(out, title);
     ngx_http_debug_out_literal(out, "</h1>\n");
+}
+
+
+/* The groups that may be asked, if not all may; as segments of links. */
+
+static void
+ngx_http_debug_page_groups(ngx_http_debug_out_t *out,
+    ngx_http_debug_page_may_t *may)
+{
+    ngx_uint_t              i;
+    ngx_http_debug_pass_t  *pass;
+
+    if (may->pass == NULL) {
+        return;
+    }
+
+    pass = may->pass->elts;
+
+    ngx_http_debug_out_literal(out, " data-groups=\"");
+
+    for (i = 0; i < may->pass->nelts; i++) {
+
+        if (i) {
+            ngx_http_debug_out_literal(out, " ");
+        }
+
+        ngx_http_debug_page_segment(out, ngx_http_debug_page_name(&pass[i]));
+    }
+
+    ngx_http_debug_out_literal(out, "\"");
+}
+
+
+/* As the group is called everywhere. */
+
+static ngx_str_t *
+ngx_http_debug_page_name(ngx_http_debug_pass_t *pass)
+{
+    return pass->upstream ? &pass->upstream->host : &pass->group;
+}
+
+
+static ngx_uint_t
+ngx_http_debug_page_profiled(ngx_http_debug_page_may_t *may, ngx_str_t *group)
+{
+    ngx_str_t              *name;
+    ngx_uint_t              i;
+    ngx_http_debug_pass_t  *pass;
+
+    if (!may->pprof || may->pass == NULL) {
+        return may->pprof;
+    }
+
+    pass = may->pass->elts;
+
+    for (i = 0; i < may->pass->nelts; i++) {
+        name = ngx_http_debug_page_name(&pass[i]);
+
+        if (name->len == group->len
+            && ngx_strncmp(name->data, group->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -217,7 +293,7 @@ ngx_http_debug_page_send(ngx_http_request_t *r, ngx_http_debug_out_t *out)
 
 ngx_int_t
 ngx_http_debug_page_overview(ngx_http_request_t *r,
-    ngx_http_debug_zone_t *zone)
+    ngx_http_debug_zone_t *zone, ngx_http_debug_page_may_t *may)
 {
     ngx_http_debug_out_t  out;
 
@@ -225,8 +301,8 @@ ngx_http_debug_page_overview(ngx_http_request_t *r,
 
     ngx_http_debug_out_init(&out, r->pool);
 
-    ngx_http_debug_page_begin(&out, "overview", &title, "");
-    ngx_http_debug_page_peers(&out, zone);
+    ngx_http_debug_page_begin(&out, "overview", &title, "", may);
+    ngx_http_debug_page_peers(&out, zone, may);
     ngx_http_debug_page_end(&out);
 
     return ngx_http_debug_page_send(r, &out);
@@ -235,7 +311,7 @@ ngx_http_debug_page_overview(ngx_http_request_t *r,
 
 static void
 ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
-    ngx_http_debug_zone_t *zone)
+    ngx_http_debug_zone_t *zone, ngx_http_debug_page_may_t *may)
 {
     ngx_uint_t                   i, n;
     ngx_array_t                  peers;
@@ -304,7 +380,7 @@ ngx_http_debug_page_peers(ngx_http_debug_out_t *out,
     peer = peers.elts;
 
     for (i = 0; i < peers.nelts; i++) {
-        ngx_http_debug_page_row(out, &peer[i]);
+        ngx_http_debug_page_row(out, &peer[i], may);
     }
 
     if (peers.nelts == 0) {
@@ -378,7 +454,7 @@ ngx_http_debug_page_worse(const void *one, const void *two)
 
 static void
 ngx_http_debug_page_row(ngx_http_debug_out_t *out,
-    ngx_http_debug_page_peer_t *peer)
+    ngx_http_debug_page_peer_t *peer, ngx_http_debug_page_may_t *may)
 {
     ngx_str_t  name, group, reason, *state;
 
@@ -414,14 +490,19 @@ ngx_http_debug_page_row(ngx_http_debug_out_t *out,
 
     ngx_http_debug_out_print(out,
         "</td><td>%uL</td><td>%uL</td><td>%uL</td><td>%L</td>"
-        "<td class=\"l\"><a href=\"pprof/",
+        "<td class=\"l\">",
         peer->row.classes[4], peer->row.classes[5],
         ngx_http_debug_snapshot_failures(&peer->row), peer->row.active);
 
-    ngx_http_debug_page_segment(out, &group);
-    ngx_http_debug_out_literal(out, "/");
-    ngx_http_debug_page_segment(out, &name);
-    ngx_http_debug_out_literal(out, "/\">profiles</a></td></tr>\n");
+    if (ngx_http_debug_page_profiled(may, &group)) {
+        ngx_http_debug_out_literal(out, "<a href=\"pprof/");
+        ngx_http_debug_page_segment(out, &group);
+        ngx_http_debug_out_literal(out, "/");
+        ngx_http_debug_page_segment(out, &name);
+        ngx_http_debug_out_literal(out, "/\">profiles</a>");
+    }
+
+    ngx_http_debug_out_literal(out, "</td></tr>\n");
 }
 
 
@@ -452,7 +533,8 @@ ngx_http_debug_page_time(ngx_http_debug_out_t *out,
 
 
 ngx_int_t
-ngx_http_debug_page_charts(ngx_http_request_t *r)
+ngx_http_debug_page_charts(ngx_http_request_t *r,
+    ngx_http_debug_page_may_t *may)
 {
     ngx_http_debug_out_t  out;
 
@@ -460,7 +542,7 @@ ngx_http_debug_page_charts(ngx_http_request_t *r)
 
     ngx_http_debug_out_init(&out, r->pool);
 
-    ngx_http_debug_page_begin(&out, "charts", &title, "../");
+    ngx_http_debug_page_begin(&out, "charts", &title, "../", may);
     ngx_http_debug_out_literal(&out,
         "<noscript><p>The charts are drawn by a script."
         " <a href=\"data\">Their data</a> is JSON.</p></noscript>\n");
@@ -471,7 +553,8 @@ ngx_http_debug_page_charts(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_debug_page_viewer(ngx_http_request_t *r)
+ngx_http_debug_page_viewer(ngx_http_request_t *r,
+    ngx_http_debug_page_may_t *may)
 {
     ngx_http_debug_out_t  out;
 
@@ -479,7 +562,7 @@ ngx_http_debug_page_viewer(ngx_http_request_t *r)
 
     ngx_http_debug_out_init(&out, r->pool);
 
-    ngx_http_debug_page_begin(&out, "viewer", &title, "../");
+    ngx_http_debug_page_begin(&out, "viewer", &title, "../", may);
     ngx_http_debug_out_literal(&out,
         "<noscript><p>The viewer is a script; \"go tool pprof\" reads the same"
         " profiles.</p></noscript>\n");

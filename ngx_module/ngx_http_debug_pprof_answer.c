@@ -233,7 +233,8 @@ ngx_http_debug_pprof_answer_is_foreign(ngx_http_debug_fetch_t *f)
 /*
  * An application may answer 200 to whatever it is asked.  libpprof says its
  * process; Go's handlers say that their text is not to be taken for a page.
- * gperftools' legacy servers say nothing.
+ * Who says nothing, as gperftools' legacy servers and others, is known by the
+ * first bytes of a profile; see ngx_http_debug_magic.h.
  */
 
 ngx_uint_t

@@ -15,6 +15,7 @@
 #include "ngx_http_debug_fetch.h"
 #include "ngx_http_debug_history.h"
 #include "ngx_http_debug_kinds.h"
+#include "ngx_http_debug_magic.h"
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_pprof_ctx.h"
 #include "ngx_http_debug_runs.h"
@@ -194,13 +195,10 @@ ngx_http_debug_pprof_carry_header(ngx_http_debug_fetch_t *f)
         return NGX_OK;
     }
 
-    /* an application may have a text for every path */
+    /* an application may have an answer for every path, and of any type */
 
     ctx->unsure = !ctx->legacy
-                  && !ngx_http_debug_pprof_answer_is_profiler(f)
-                  && (ngx_http_debug_pprof_answer_is(f, "text/")
-                      || ngx_http_debug_pprof_answer_is(f,
-                                                        "application/json"));
+                  && !ngx_http_debug_pprof_answer_is_profiler(f);
 
     if (!ctx->unsure) {
         ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer, &ctx->kind);
@@ -228,7 +226,11 @@ ngx_http_debug_pprof_carry_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
     if (ctx->unsure) {
         ctx->unsure = 0;
 
-        if (*in->buf->pos != 0x1f) {
+        if (ngx_http_debug_magic(in->buf->pos, in->buf->last - in->buf->pos)) {
+            ngx_http_debug_history_taken(&ctx->upstream, &ctx->peer,
+                                         &ctx->kind);
+
+        } else {
             ctx->foreign = 1;
         }
     }
@@ -311,6 +313,13 @@ ngx_http_debug_pprof_carry_fetched(ngx_http_debug_fetch_t *f)
     r = ctx->request;
 
     ngx_http_set_log_request(r->connection->log, r);
+
+    if (ctx->unsure) {
+
+        /* nothing came */
+
+        ctx->foreign = 1;
+    }
 
     ngx_http_debug_pprof_busy_end(ctx, f->result == NGX_HTTP_DEBUG_FETCH_OK
                                       && !ctx->foreign);

@@ -35,8 +35,10 @@ static void ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
     ngx_http_debug_out_t *out, ngx_http_debug_pprof_index_t *index,
     ngx_http_debug_peer_group_t *group, ngx_http_debug_peer_t *peer,
     ngx_http_debug_pprof_look_t *look);
-static void ngx_http_debug_pprof_index_link(ngx_http_debug_out_t *out,
-    ngx_str_t *base, ngx_str_t *kind);
+static void ngx_http_debug_pprof_index_links(ngx_http_debug_out_t *out,
+    ngx_str_t *base, ngx_array_t *kinds);
+static void ngx_http_debug_pprof_index_names(ngx_http_debug_out_t *out,
+    ngx_array_t *kinds);
 static ngx_int_t ngx_http_debug_pprof_index_text(ngx_http_request_t *r,
     ngx_http_debug_pprof_index_t *index, ngx_http_debug_pprof_look_t *looks);
 static void ngx_http_debug_pprof_index_line(ngx_http_debug_out_t *out,
@@ -119,6 +121,7 @@ ngx_http_debug_pprof_index_html(ngx_http_request_t *r,
     ngx_http_debug_out_t          out;
     ngx_http_debug_peer_t        *peer;
     ngx_http_debug_peer_group_t  *group;
+    ngx_http_debug_page_may_t     may;
 
     static char      *roots[] = { "../", "../../", "../../../" };
     static ngx_str_t  title = ngx_string("Profiles");
@@ -135,9 +138,12 @@ ngx_http_debug_pprof_index_html(ngx_http_request_t *r,
             "<h1>Profiles</h1>\n");
 
     } else {
+        may.pprof = 1;
+        may.pass = index->conf->pass;
+
         ngx_http_debug_page_begin(&out,
                                   index->depth == 2 ? "peer" : "profiles",
-                                  &title, roots[index->depth]);
+                                  &title, roots[index->depth], &may);
     }
 
     group = index->groups->elts;
@@ -192,8 +198,7 @@ ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
 {
     size_t                        len;
     u_char                       *p;
-    ngx_str_t                     base, *name;
-    ngx_uint_t                    i;
+    ngx_str_t                     base;
     ngx_http_debug_run_other_t    other;
 
     /* "./" keeps a colon in the name from looking like a scheme */
@@ -240,14 +245,8 @@ ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
                              peer->down ? " (down)" : "",
                              peer->failed ? " (failed)" : "");
 
-    name = index->conf->kinds->elts;
-
-    for (i = 0; i < index->conf->kinds->nelts; i++) {
-
-        if (!ngx_http_debug_kinds_is_all(&name[i])) {
-            ngx_http_debug_pprof_index_link(out, &base, &name[i]);
-        }
-    }
+    ngx_http_debug_pprof_index_links(out, &base, index->conf->kinds);
+    ngx_http_debug_pprof_index_links(out, &base, look->kinds);
 
     ngx_http_debug_out_literal(out, "<br>");
     ngx_http_debug_page_text(out, &look->text);
@@ -273,15 +272,54 @@ ngx_http_debug_pprof_index_peer(ngx_http_request_t *r,
 
 
 static void
-ngx_http_debug_pprof_index_link(ngx_http_debug_out_t *out, ngx_str_t *base,
-    ngx_str_t *kind)
+ngx_http_debug_pprof_index_links(ngx_http_debug_out_t *out, ngx_str_t *base,
+    ngx_array_t *kinds)
 {
-    ngx_http_debug_out_literal(out, " <a href=\"");
-    ngx_http_debug_page_text(out, base);
-    ngx_http_debug_page_text(out, kind);
-    ngx_http_debug_out_literal(out, "\">");
-    ngx_http_debug_page_text(out, kind);
-    ngx_http_debug_out_literal(out, "</a>");
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+
+    if (kinds == NULL) {
+        return;
+    }
+
+    name = kinds->elts;
+
+    for (i = 0; i < kinds->nelts; i++) {
+
+        if (ngx_http_debug_kinds_is_all(&name[i])) {
+            continue;
+        }
+
+        ngx_http_debug_out_literal(out, " <a href=\"");
+        ngx_http_debug_page_text(out, base);
+        ngx_http_debug_page_text(out, &name[i]);
+        ngx_http_debug_out_literal(out, "\">");
+        ngx_http_debug_page_text(out, &name[i]);
+        ngx_http_debug_out_literal(out, "</a>");
+    }
+}
+
+
+static void
+ngx_http_debug_pprof_index_names(ngx_http_debug_out_t *out,
+    ngx_array_t *kinds)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+
+    if (kinds == NULL) {
+        return;
+    }
+
+    name = kinds->elts;
+
+    for (i = 0; i < kinds->nelts; i++) {
+
+        if (!ngx_http_debug_kinds_is_all(&name[i])) {
+            ngx_http_debug_out_literal(out, " ");
+            ngx_http_debug_out_str(out, &name[i]);
+        }
+    }
 }
 
 
@@ -294,7 +332,6 @@ static ngx_int_t
 ngx_http_debug_pprof_index_text(ngx_http_request_t *r,
     ngx_http_debug_pprof_index_t *index, ngx_http_debug_pprof_look_t *looks)
 {
-    ngx_str_t                    *name;
     ngx_uint_t                    i, j;
     ngx_http_debug_out_t          out;
     ngx_http_debug_peer_t        *peer;
@@ -329,14 +366,10 @@ ngx_http_debug_pprof_index_text(ngx_http_request_t *r,
 
     ngx_http_debug_out_literal(&out, "\nkinds:");
 
-    name = index->conf->kinds->elts;
+    ngx_http_debug_pprof_index_names(&out, index->conf->kinds);
 
-    for (i = 0; i < index->conf->kinds->nelts; i++) {
-
-        if (!ngx_http_debug_kinds_is_all(&name[i])) {
-            ngx_http_debug_out_literal(&out, " ");
-            ngx_http_debug_out_str(&out, &name[i]);
-        }
+    if (index->depth == 2 && group[0].peers.nelts) {
+        ngx_http_debug_pprof_index_names(&out, looks[-1].kinds);
     }
 
     ngx_http_debug_out_literal(&out, "\n");

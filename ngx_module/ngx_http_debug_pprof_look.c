@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_fetch.h"
+#include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_pprof_look.h"
 #include "ngx_http_debug_peers.h"
 #include "ngx_http_debug_pprof_ctx.h"
@@ -20,6 +21,9 @@
 #define NGX_HTTP_DEBUG_PPROF_LOOK_TIME    1000     /* ms for all of them */
 #define NGX_HTTP_DEBUG_PPROF_LOOK_ATONCE  32       /* connections at a time */
 #define NGX_HTTP_DEBUG_PPROF_LOOK_HEX     128      /* of a build id */
+#define NGX_HTTP_DEBUG_PPROF_LOOK_INDEX   32768    /* bytes of a peer's own */
+#define NGX_HTTP_DEBUG_PPROF_LOOK_KINDS   32       /* of a peer's own */
+#define NGX_HTTP_DEBUG_PPROF_LOOK_KIND    64       /* bytes of its name */
 
 
 typedef struct {
@@ -38,6 +42,8 @@ typedef struct {
     ngx_http_debug_pprof_looks_t  *ctx;
     ngx_http_debug_pprof_look_t   *look;
     ngx_queue_t                    queue;
+    ngx_buf_t                     *index;    /* what came of it; NULL: it is
+                                                not what is asked for */
 } ngx_http_debug_pprof_look_ask_t;
 
 
@@ -56,6 +62,7 @@ struct ngx_http_debug_pprof_looks_s {
     ngx_uint_t                       nasking;
     ngx_event_t                      timer;
 
+    ngx_uint_t                       index;     /* it is wanted */
     ngx_http_debug_pprof_look_t     *looks;
     ngx_http_debug_pprof_look_pt     handler;
     void                            *data;
@@ -64,10 +71,13 @@ struct ngx_http_debug_pprof_looks_s {
 
 static void ngx_http_debug_pprof_look_more(ngx_http_debug_pprof_looks_t *ctx);
 static ngx_int_t ngx_http_debug_pprof_look_ask(
-    ngx_http_debug_pprof_looks_t *ctx, ngx_http_debug_pprof_look_at_t *at);
+    ngx_http_debug_pprof_looks_t *ctx, ngx_http_debug_pprof_look_at_t *at,
+    ngx_uint_t index);
 static ngx_int_t ngx_http_debug_pprof_look_request(
     ngx_http_debug_pprof_looks_t *ctx, ngx_http_debug_fetch_t *f,
-    ngx_str_t *prefix);
+    ngx_str_t *prefix, ngx_uint_t index);
+static ngx_uint_t ngx_http_debug_pprof_look_all(
+    ngx_http_debug_pprof_conf_t *conf);
 static ngx_int_t ngx_http_debug_pprof_look_header(ngx_http_debug_fetch_t *f);
 static ngx_int_t ngx_http_debug_pprof_look_body(ngx_http_debug_fetch_t *f,
     ngx_chain_t *in);
@@ -77,6 +87,10 @@ static void ngx_http_debug_pprof_look_result(
 static void ngx_http_debug_pprof_look_told(
     ngx_http_debug_pprof_look_ask_t *ask, char *name, ngx_uint_t hex,
     ngx_str_t *value);
+static void ngx_http_debug_pprof_look_kinds(
+    ngx_http_debug_pprof_look_ask_t *ask);
+static ngx_int_t ngx_http_debug_pprof_look_kind(
+    ngx_http_debug_pprof_looks_t *ctx, ngx_array_t *kinds, ngx_str_t *name);
 static void ngx_http_debug_pprof_look_close(
     ngx_http_debug_pprof_look_ask_t *ask);
 static void ngx_http_debug_pprof_look_timer(ngx_event_t *ev);
@@ -141,6 +155,7 @@ ngx_http_debug_pprof_look(ngx_http_request_t *r,
     ctx->n = n;
     ctx->handler = handler;
     ctx->data = data;
+    ctx->index = (n == 1 && !legacy && ngx_http_debug_pprof_look_all(conf));
 
     ngx_queue_init(&ctx->asking);
 
@@ -210,7 +225,7 @@ ngx_http_debug_pprof_look_more(ngx_http_debug_pprof_looks_t *ctx)
             continue;
         }
 
-        if (ngx_http_debug_pprof_look_ask(ctx, at) != NGX_OK) {
+        if (ngx_http_debug_pprof_look_ask(ctx, at, 0) != NGX_OK) {
             at->look->state = NGX_HTTP_DEBUG_PPROF_LOOK_BROKEN;
             ngx_str_set(&at->look->text,
                         "could not be asked: nginx lacks memory");
@@ -223,7 +238,7 @@ ngx_http_debug_pprof_look_more(ngx_http_debug_pprof_looks_t *ctx)
 
 static ngx_int_t
 ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
-    ngx_http_debug_pprof_look_at_t *at)
+    ngx_http_debug_pprof_look_at_t *at, ngx_uint_t index)
 {
     ngx_pool_t                       *pool;
     ngx_http_debug_fetch_t           *f;
@@ -243,6 +258,15 @@ ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
     ask->ctx = ctx;
     ask->look = at->look;
 
+    if (index) {
+        ask->index = ngx_create_temp_buf(pool,
+                                         NGX_HTTP_DEBUG_PPROF_LOOK_INDEX);
+        if (ask->index == NULL) {
+            ngx_destroy_pool(pool);
+            return NGX_ERROR;
+        }
+    }
+
     f = &ask->fetch;
 
     ngx_http_debug_pprof_request_aim(f, ctx->conf->ssl, &at->group->name,
@@ -253,14 +277,14 @@ ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
     f->level = NGX_LOG_INFO;
     f->client = ctx->request->connection;
     f->data = ask;
-    f->head = 1;
+    f->head = !index;
     f->connect_timeout = NGX_HTTP_DEBUG_PPROF_LOOK_TIME;
     f->timeout = NGX_HTTP_DEBUG_PPROF_LOOK_TIME;
     f->header = ngx_http_debug_pprof_look_header;
     f->body = ngx_http_debug_pprof_look_body;
     f->end = ngx_http_debug_pprof_look_end;
 
-    if (ngx_http_debug_pprof_look_request(ctx, f, &at->peer->prefix)
+    if (ngx_http_debug_pprof_look_request(ctx, f, &at->peer->prefix, index)
         != NGX_OK)
     {
         ngx_destroy_pool(pool);
@@ -271,7 +295,11 @@ ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
     ctx->nasking++;
 
     if (ngx_http_debug_fetch_start(f) != NGX_OK) {
-        ngx_http_debug_pprof_look_result(ask);
+
+        if (!index) {
+            ngx_http_debug_pprof_look_result(ask);
+        }
+
         ngx_http_debug_pprof_look_close(ask);
     }
 
@@ -281,7 +309,7 @@ ngx_http_debug_pprof_look_ask(ngx_http_debug_pprof_looks_t *ctx,
 
 static ngx_int_t
 ngx_http_debug_pprof_look_request(ngx_http_debug_pprof_looks_t *ctx,
-    ngx_http_debug_fetch_t *f, ngx_str_t *prefix)
+    ngx_http_debug_fetch_t *f, ngx_str_t *prefix, ngx_uint_t index)
 {
     ngx_str_t  path;
 
@@ -291,15 +319,36 @@ ngx_http_debug_pprof_look_request(ngx_http_debug_pprof_looks_t *ctx,
         prefix = &legacy;
     }
 
-    path.len = prefix->len + sizeof("/cmdline") - 1;
-    path.data = ngx_pnalloc(f->pool, path.len);
+    path.data = ngx_pnalloc(f->pool, prefix->len + sizeof("/cmdline") - 1);
     if (path.data == NULL) {
         return NGX_ERROR;
     }
 
-    (void) ngx_sprintf(path.data, "%V/cmdline", prefix);
+    path.len = ngx_sprintf(path.data, "%V/%s", prefix, index ? "" : "cmdline")
+               - path.data;
 
-    return ngx_http_debug_pprof_request_small(f, "HEAD", &path, ctx->request);
+    return ngx_http_debug_pprof_request_small(f, index ? "GET" : "HEAD", &path,
+                                              ctx->request);
+}
+
+
+/* Whatever a peer has is let through. */
+
+static ngx_uint_t
+ngx_http_debug_pprof_look_all(ngx_http_debug_pprof_conf_t *conf)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+
+    name = conf->kinds->elts;
+
+    for (i = 0; i < conf->kinds->nelts; i++) {
+        if (ngx_http_debug_kinds_is_all(&name[i])) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -313,7 +362,28 @@ ngx_http_debug_pprof_look_header(ngx_http_debug_fetch_t *f)
 static ngx_int_t
 ngx_http_debug_pprof_look_body(ngx_http_debug_fetch_t *f, ngx_chain_t *in)
 {
-    /* of HEAD there is none */
+    size_t                            len;
+    ngx_buf_t                        *b;
+    ngx_http_debug_pprof_look_ask_t  *ask;
+
+    ask = f->data;
+    b = ask->index;
+
+    for ( /* void */ ; in; in = in->next) {
+
+        /* of HEAD there is none */
+
+        len = in->buf->last - in->buf->pos;
+
+        if (b == NULL
+            || f->status != NGX_HTTP_OK
+            || len > (size_t) (b->end - b->last))
+        {
+            return NGX_DONE;
+        }
+
+        b->last = ngx_cpymem(b->last, in->buf->pos, len);
+    }
 
     return NGX_OK;
 }
@@ -328,14 +398,135 @@ ngx_http_debug_pprof_look_end(ngx_http_debug_fetch_t *f)
     ask = f->data;
     ctx = ask->ctx;
 
-    ngx_http_debug_pprof_look_result(ask);
+    if (ask->index) {
+        ngx_http_debug_pprof_look_kinds(ask);
+
+    } else {
+        ngx_http_debug_pprof_look_result(ask);
+    }
+
     ngx_http_debug_pprof_look_close(ask);
+
+    if (ctx->index
+        && ctx->at->look->state == NGX_HTTP_DEBUG_PPROF_LOOK_READY)
+    {
+        ctx->index = 0;
+
+        /* without it, what is known is shown */
+
+        (void) ngx_http_debug_pprof_look_ask(ctx, ctx->at, 1);
+    }
 
     ngx_http_debug_pprof_look_more(ctx);
 
     if (ctx->nasking == 0) {
         ngx_http_debug_pprof_look_finish(ctx);
     }
+}
+
+
+/*
+ * What the links of a peer's own index lead to, if it can be a kind: Go has
+ * href='heap?debug=1', libpprof href="heap".  It is the peer's text: anything
+ * may stand there.
+ */
+
+static void
+ngx_http_debug_pprof_look_kinds(ngx_http_debug_pprof_look_ask_t *ask)
+{
+    u_char       *p, *last;
+    ngx_str_t     name;
+    ngx_array_t  *kinds;
+
+    if (ask->fetch.status != NGX_HTTP_OK) {
+        return;
+    }
+
+    kinds = ngx_array_create(ask->ctx->request->pool, 4, sizeof(ngx_str_t));
+    if (kinds == NULL) {
+        return;
+    }
+
+    p = ask->index->pos;
+    last = ask->index->last;
+
+    while (kinds->nelts < NGX_HTTP_DEBUG_PPROF_LOOK_KINDS) {
+
+        p = ngx_strlcasestrn(p, last, (u_char *) "href=",
+                             sizeof("href=") - 2);
+
+        if (p == NULL || last - p <= (ssize_t) sizeof("href=")) {
+            break;
+        }
+
+        p += sizeof("href=") - 1;
+
+        if (*p == '\'' || *p == '"') {
+            p++;
+        }
+
+        name.data = p;
+
+        while (p < last && *p != '\'' && *p != '"' && *p != '?' && *p != '>'
+               && *p != ' ')
+        {
+            p++;
+        }
+
+        name.len = p - name.data;
+
+        if (p < last
+            && ngx_http_debug_pprof_look_kind(ask->ctx, kinds, &name)
+               == NGX_ERROR)
+        {
+            return;
+        }
+    }
+
+    ask->look->kinds = kinds;
+}
+
+
+/* Adds NAME, if it is one that is not listed.  NGX_ERROR: no memory. */
+
+static ngx_int_t
+ngx_http_debug_pprof_look_kind(ngx_http_debug_pprof_looks_t *ctx,
+    ngx_array_t *kinds, ngx_str_t *name)
+{
+    ngx_str_t    *kind;
+    ngx_uint_t    i, j;
+    ngx_array_t  *lists[2];
+
+    if (name->len > NGX_HTTP_DEBUG_PPROF_LOOK_KIND
+        || !ngx_http_debug_kinds_valid(name))
+    {
+        return NGX_DECLINED;
+    }
+
+    lists[0] = ctx->conf->kinds;
+    lists[1] = kinds;
+
+    for (i = 0; i < 2; i++) {
+        kind = lists[i]->elts;
+
+        for (j = 0; j < lists[i]->nelts; j++) {
+            if (kind[j].len == name->len
+                && ngx_strncmp(kind[j].data, name->data, name->len) == 0)
+            {
+                return NGX_DECLINED;
+            }
+        }
+    }
+
+    kind = ngx_array_push(kinds);
+    if (kind == NULL) {
+        return NGX_ERROR;
+    }
+
+    kind->len = name->len;
+    kind->data = ngx_pstrdup(ctx->request->pool, name);
+
+    return kind->data ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -464,8 +655,10 @@ ngx_http_debug_pprof_look_timer(ngx_event_t *ev)
         q = ngx_queue_head(&ctx->asking);
         ask = ngx_queue_data(q, ngx_http_debug_pprof_look_ask_t, queue);
 
-        ask->look->state = NGX_HTTP_DEBUG_PPROF_LOOK_SILENT;
-        ngx_str_set(&ask->look->text, "answered nothing within 1 s");
+        if (ask->index == NULL) {
+            ask->look->state = NGX_HTTP_DEBUG_PPROF_LOOK_SILENT;
+            ngx_str_set(&ask->look->text, "answered nothing within 1 s");
+        }
 
         ngx_http_debug_pprof_look_close(ask);
     }

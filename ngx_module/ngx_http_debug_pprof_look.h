@@ -4,6 +4,8 @@
  *
  * Each is asked for what costs it nothing, HEAD of its command line, a few at
  * a time and all of them within a second, since somebody waits for a page.
+ * A single one, where debug_pprof_kinds is "all", is asked for its own index,
+ * too.
  *
  * Owner: the request's pool.  Context: worker, request.
  */
@@ -34,6 +36,9 @@ typedef struct {
     ngx_str_t                          text;      /* the state in words */
     ngx_str_t                          pid;       /* empty: it is not told */
     ngx_str_t                          build_id;  /* hex, likewise */
+    ngx_array_t                       *kinds;     /* ngx_str_t: what its own
+                                                     index lists that is not
+                                                     known here; or NULL */
 } ngx_http_debug_pprof_look_t;
 
 

@@ -1601,6 +1601,16 @@ ngx_http_debug_record_host_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     ngx_http_debug_record_truncated(r, round, rc);
 
+#if (NGX_HTTP_SSL)
+
+    /* of earlier tries the connections are gone */
+
+    if (u->ssl) {
+        ngx_http_debug_record_tls(round);
+    }
+
+#endif
+
     u->finalize_request = round->finalize;
 
     ngx_http_debug_record_host_end(p);

@@ -35,7 +35,8 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_debug_incidents_list(ngx_http_request_t *r,
-    ngx_http_debug_kept_conf_t *kcf, ngx_array_t *list);
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
+    ngx_array_t *list);
 static void ngx_http_debug_incidents_head(ngx_http_debug_out_t *out,
     ngx_http_debug_story_of_t *of);
 static ngx_int_t ngx_http_debug_incidents_one(ngx_http_request_t *r,
@@ -96,7 +97,7 @@ ngx_http_debug_watch_handler(ngx_http_request_t *r,
     }
 
     if (rest->len == 0) {
-        return ngx_http_debug_incidents_list(r, kcf, list);
+        return ngx_http_debug_incidents_list(r, kcf, conf, list);
     }
 
     p = ngx_strlchr(rest->data, rest->data + rest->len, '/');
@@ -143,19 +144,24 @@ ngx_http_debug_watch_handler(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_debug_incidents_list(ngx_http_request_t *r,
-    ngx_http_debug_kept_conf_t *kcf, ngx_array_t *list)
+    ngx_http_debug_kept_conf_t *kcf, ngx_http_debug_pprof_conf_t *conf,
+    ngx_array_t *list)
 {
     ngx_str_t                  word;
     ngx_uint_t                 i, n, text, json;
     ngx_time_t                *tp;
     ngx_http_debug_out_t       out;
     ngx_http_debug_story_of_t  of;
+    ngx_http_debug_page_may_t  may;
 
     static ngx_str_t  title = ngx_string("Incidents");
     static ngx_str_t  types[] = {
         ngx_string("application/json"),
         ngx_string("text/plain; charset=utf-8")
     };
+
+    may.pprof = 1;
+    may.pass = conf->pass;
 
     json = ngx_http_debug_kept_is(&r->args, (u_char *) "json", 4);
     text = !json && ngx_http_debug_answer_is_text(r);
@@ -172,7 +178,7 @@ ngx_http_debug_incidents_list(ngx_http_request_t *r,
                                  list->nelts - n);
 
     } else if (!text) {
-        ngx_http_debug_page_begin(&out, "incidents", &title, "../");
+        ngx_http_debug_page_begin(&out, "incidents", &title, "../", &may);
         ngx_http_debug_out_literal(&out,
             "<div class=\"card scroll\" tabindex=\"0\" role=\"region\""
             " aria-label=\"Incidents\">\n<table class=\"t\">\n"
@@ -308,6 +314,7 @@ ngx_http_debug_incidents_one(ngx_http_request_t *r,
     ngx_http_debug_out_t         out;
     ngx_http_debug_disk_file_t  *f, *seen;
     ngx_http_debug_story_of_t    of;
+    ngx_http_debug_page_may_t    may;
 
     static ngx_str_t  title = ngx_string("Incident");
     static ngx_str_t  profile = ngx_string("application/octet-stream");
@@ -406,7 +413,10 @@ ngx_http_debug_incidents_one(ngx_http_request_t *r,
                                            out.size);
     }
 
-    ngx_http_debug_page_begin(&out, "incident", &title, "../../");
+    may.pprof = 1;
+    may.pass = conf->pass;
+
+    ngx_http_debug_page_begin(&out, "incident", &title, "../../", &may);
     ngx_http_debug_incidents_page(&out, &of);
     ngx_http_debug_page_end(&out);
 

@@ -224,8 +224,8 @@ ngx_http_debug_watch_list(ngx_http_debug_watch_conf_t *wcf, uint64_t second)
     ngx_http_debug_watch_listed = second;
     ngx_http_debug_watch_lists++;
 
-    groups = ngx_http_debug_peers_list(pool, wcf->kept->upstreams,
-                                       wcf->kept->pass);
+    groups = ngx_http_debug_peers_list(pool, wcf->kept->asked->upstreams,
+                                       wcf->kept->asked->pass);
 
     if (groups == NULL
         || ngx_array_init(&ngx_http_debug_watch_peers, pool, 16,
@@ -236,7 +236,7 @@ ngx_http_debug_watch_list(ngx_http_debug_watch_conf_t *wcf, uint64_t second)
     }
 
     group = groups->elts;
-    ssl = wcf->kept->ssl->elts;
+    ssl = wcf->kept->asked->ssl->elts;
 
     for (i = 0; i < groups->nelts; i++) {
         peer = group[i].peers.elts;

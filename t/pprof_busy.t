@@ -26,7 +26,7 @@ my $app = sub {
     }
 
     return $c->delay(30) if $req->{uri} =~ /allocs/;
-    return $c->reply(200, "fine");
+    return $c->reply(200, "fine", 'X-Pprof-Pid' => 7);
 };
 
 my @b = map { backend($app) } 1 .. 3;

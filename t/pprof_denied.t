@@ -18,7 +18,7 @@ my $dir = $t->dir();
 # as their makers leave them: one is root's, one lies behind a closed door, one
 # is for a group of nginx's user's
 mkdir "$dir/$_" or die "mkdir: $!\n" for qw/ open closed /;
-backend(sub { $_[1]->reply(200, $_[0]{uri}) }, unix => "$dir/$_")
+backend(sub { $_[1]->reply(200, $_[0]{uri}, 'X-Pprof-Pid' => 7) }, unix => "$dir/$_")
     for qw! open/own closed/any open/group !;
 
 chmod 0600, "$dir/open/own";

@@ -23,7 +23,7 @@ plan(skip_all => 'no HTTP/2 in this curl')
 # numbers as references (pauses, seconds), and the words of a connection: reset,
 # hang, or endless: bytes again and again.
 
-my $ok = "HTTP/1.1 200 OK\r\n";
+my $ok = "HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\n";
 my $type = "Content-Type: application/octet-stream\r\n";
 my $html = "Content-Type: text/html\r\n";
 my $len = "Content-Length: 5\r\n";
@@ -236,7 +236,7 @@ def answer(s, body, how):
         c = context.wrap_socket(s, server_side=True)
         while b'\r\n\r\n' not in c.recv(65536):
             pass
-        c.sendall(b'HTTP/1.1 200 OK\r\n'
+        c.sendall(b'HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\n'
                   + body.encode().decode('unicode_escape').encode())
         time.sleep(0.05)
         if how == 'unwrap':

@@ -127,6 +127,7 @@ http {
             debug_pprof_pass forks unix:$run/acs.*.pprof;
         }
         location /denied/ { debug; debug_access 10.0.0.0/8; }
+        location /stats/ { debug stats charts; }
     }
 }
 EOC
@@ -321,6 +322,31 @@ EOC
     like(lines('/debug/pprof/')->{later}, qr/no address yet/, 'in text');
     like(http_get('/debug/pprof/heap')->{body}, qr/no upstream has one/,
          'nobody to ask');
+}
+
+# the overview leads to no profiles that are not there
+
+{
+    my %links;
+
+    for my $mount (qw/ debug own two stats /) {
+        my $r = http_get("/$mount/", headers => { Accept => 'text/html',
+            Authorization => 'Basic bWU6c2VjcmV0' });
+
+        is($r->{status}, 200, "$mount: the overview");
+        $links{$mount} = { map { $_ => 1 } $r->{body} =~ m!href="pprof/(\w+)/!g };
+        my ($main) = $r->{body} =~ /<main ([^>]*)>/;
+        my $want = { own => 'acs', two => 'two' }->{$mount};
+
+        is(($main =~ /data-groups="([^"]*)"/)[0], $want, "$mount: groups");
+        is($main =~ /data-no-profiles/ ? 1 : 0, $mount eq 'stats' ? 1 : 0,
+           "$mount: profiles");
+    }
+
+    ok($links{debug}{acs} && $links{debug}{two}, 'all groups have profiles');
+    is(join(' ', sort keys %{ $links{own} }), 'acs', 'those that are passed');
+    is(join(' ', sort keys %{ $links{two} }), 'two', 'whichever they are');
+    is(join(' ', sort keys %{ $links{stats} }), '', 'without pprof there are none');
 }
 
 # a client that leaves meanwhile

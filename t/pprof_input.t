@@ -13,7 +13,7 @@ use Debug::Nginx;
 
 my $t = Debug::Nginx->new();
 
-my $ok = backend(Debug::Backend::answer(200, 'fine'));
+my $ok = backend(Debug::Backend::answer(200, 'fine', 'X-Pprof-Pid' => 7));
 
 my %peer = (
     garbage => backend(Debug::Backend::garbage()),
@@ -27,44 +27,44 @@ my %peer = (
     hang_body => backend(Debug::Backend::half_body(Debug::Backend::hang())),
 
     half_chunks => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
                     . "5\r\nhello\r\n5\r\nhel");
         $_[1]->close();
     }),
     no_last_chunk => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
                     . "5\r\nhello\r\n");
         $_[1]->close();
     }),
     bad_chunk => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
                     . "5\r\nhello\r\nzz\r\n");
         $_[1]->close();
     }),
     reset_body => backend(Debug::Backend::half_body(
         sub { sleep 0.1; $_[1]->close(reset => 1) })),
     reset_to_end => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\n\r\nhello");
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\n\r\nhello");
         sleep 0.1;
         $_[1]->close(reset => 1);
     }),
 
     two_lengths => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nContent-Length: 5\r\n"
                     . "Content-Length: 6\r\n\r\nhello");
         $_[1]->close();
     }),
     bad_length => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello");
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nContent-Length: -5\r\n\r\nhello");
         $_[1]->close();
     }),
     both => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nContent-Length: 5\r\n"
                     . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
         $_[1]->close();
     }),
     coding => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello");
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nTransfer-Encoding: gzip\r\n\r\nhello");
         $_[1]->close();
     }),
     upgrade => backend(sub {
@@ -72,7 +72,7 @@ my %peer = (
         $_[1]->close();
     }),
     big_header => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nX-Big: " . 'x' x 65536 . "\r\n\r\nhi");
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nX-Big: " . 'x' x 65536 . "\r\n\r\nhi");
         $_[1]->close();
     }),
 
@@ -86,7 +86,7 @@ my %peer = (
     interim => backend(sub {
         $_[1]->send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\n"
                     . "Link: <x>\r\n\r\n"
-                    . "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+                    . "HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nContent-Length: 5\r\n\r\nhello");
         $_[1]->close();
     }),
     drops => backend(sub {
@@ -100,10 +100,10 @@ my %peer = (
         $_[1]->close();
     }),
     extra => backend(sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, more");
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nContent-Length: 5\r\n\r\nhello, more");
         $_[1]->close();
     }),
-    empty => backend(sub { $_[1]->reply(200, '') }),
+    empty => backend(sub { $_[1]->reply(200, '', 'X-Pprof-Pid' => 7) }),
     no_content => backend(sub {
         $_[1]->send("HTTP/1.1 204 No Content\r\n\r\n"); $_[1]->close();
     }),

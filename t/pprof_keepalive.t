@@ -33,7 +33,7 @@ my $app = backend(sub {
 
     return $c->reply(500, "failed\n", 'X-Go-Pprof' => 1)
         if $req->{uri} =~ /fail/;
-    return $c->reply(200, "text\n") if $req->{uri} =~ /plain/;
+    return $c->reply(200, "text\n", 'X-Pprof-Pid' => 7) if $req->{uri} =~ /plain/;
     return $c->reply(200, '') if $req->{uri} =~ /empty/;
     return $c->close() if $req->{uri} =~ /close/;
 

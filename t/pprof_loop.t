@@ -19,7 +19,7 @@ my $t = Debug::Nginx->new();
 my $other = Debug::Nginx->new();
 
 # what comes of a question, to see the header
-my $b = backend(sub { $_[1]->reply(200, 'true') });
+my $b = backend(sub { $_[1]->reply(200, 'true', 'X-Pprof-Pid' => 7) });
 
 my ($here, $there) = ($t->port(0), $other->port(0));
 

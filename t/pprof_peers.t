@@ -40,7 +40,7 @@ mkdir "$dir/run";
 
 sub named {
     my ($name) = @_;
-    return backend(sub { $_[1]->reply(200, "$name $_[0]{uri}") },
+    return backend(sub { $_[1]->reply(200, "$name $_[0]{uri}", 'X-Pprof-Pid' => 7) },
                    unix => "$dir/run/acs.$name.pprof");
 }
 

@@ -31,7 +31,7 @@ my $peer = backend(sub {
     return $c->reply(200, "\x1f\x8b$seconds") if $seconds != 3;
 
     # too much to be shared, and then silence
-    $c->send("HTTP/1.1 200 OK\r\nContent-Length: " . (30 * $MB)
+    $c->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nContent-Length: " . (30 * $MB)
              . "\r\n\r\n" . "\x1f" x (30 * $MB - 1)) or return;
 
     $c->delay(4) or return;

@@ -32,12 +32,12 @@ my $app = sub {
     return $c->reply(200, "\x1f\x8b$body") if $req->{uri} =~ /heap/;
 
     if ($req->{uri} =~ /mutex/) {
-        $c->send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf");
+        $c->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\nContent-Length: 1000\r\n\r\nhalf");
         return $c->close();
     }
 
     return $c->reply(500, "no\n", 'X-Go-Pprof' => 1) if $req->{uri} =~ /block/;
-    $c->reply(200, "app\n");
+    $c->reply(200, "app\n", 'X-Pprof-Pid' => 7);
 };
 
 my @b = map { backend($app) } 1 .. 2;

@@ -34,19 +34,19 @@ my $app = sub {
     }
 
     if ($req->{uri} =~ m!/allocs!) {
-        return $c->reply(200, $gz, 'Content-Type' =>
+        return $c->reply(200, $gz, 'X-Pprof-Pid' => 7, 'Content-Type' =>
                          'application/octet-stream');
     }
 
     if ($req->{uri} =~ m!/growth!) {
-        return $c->reply(200, $big, 'Content-Type' =>
+        return $c->reply(200, $big, 'X-Pprof-Pid' => 7, 'Content-Type' =>
                          'application/octet-stream', 'Content-Length' => undef,
                          'Transfer-Encoding' => undef);
     }
 
     if ($req->{uri} =~ m!/profile\?seconds=(\d+)!) {
         $c->delay($1) or return;
-        return $c->reply(200, "profile of $1 s");
+        return $c->reply(200, "profile of $1 s", 'X-Pprof-Pid' => 7);
     }
 
     return $c->reply(500, "failed\n", 'X-Go-Pprof' => 1,
@@ -58,7 +58,7 @@ my $app = sub {
         return;
     }
 
-    return $c->reply(200, 'app');
+    return $c->reply(200, 'app', 'X-Pprof-Pid' => 7);
 };
 
 my @b = map { backend($app) } 1 .. 2;

@@ -31,7 +31,7 @@ my $b = backend(sub {
                   : $req->{uri} =~ /x=close/ ? 'X: y'
                   : 'Content-Length: ' . ($size + 1000);
 
-    $c->send("HTTP/1.1 200 OK\r\n$framing\r\n\r\n");
+    $c->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\n$framing\r\n\r\n");
 
     for my $data ("\x1f" . 'x' x ($size - 1), 'y' x 1000) {
         wait_for(sub { -e $go }, 60) if $data =~ /^y/;

@@ -57,6 +57,15 @@ http {
         }
         location /plain { proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location /var { set \$to 127.0.0.1:%%PORT_1%%; proxy_pass https://\$to; }
+        location /var_unknown {
+            set \$to 127.0.0.1:%%PORT_1%%;
+            proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate %%DIR%%/cert.pem;
+            proxy_ssl_name somebody;
+            proxy_pass https://\$to;
+        }
+        location /var_plain { set \$to 127.0.0.1:%%PORT_2%%; proxy_pass https://\$to; }
+        location /var_dead { set \$to 127.0.0.1:$dead; proxy_pass https://\$to; }
         location /debug/ { debug stats; }
     }
 
@@ -111,7 +120,17 @@ is("$p->{tls_handshakes} $p->{tls_handshake_failures}", '1 0', 'and the other');
 http_get('/plain');
 is(shaken("127.0.0.1:" . port(2)), '0/0 0/0', 'without TLS there is none');
 
-http_get('/var');
+# names that variables make
+
+is(http_get('/var')->{status}, 200, 'a variable host');
+is(shaken("127.0.0.1:" . port(1)), '1/0 1/0', 'its handshake');
+is(http_get('/var_unknown')->{status}, 502, 'a variable host of another name');
+is(shaken("127.0.0.1:" . port(1)), '2/1 2/1', 'its failure');
+is(http_get('/var_plain')->{status}, 502, 'a variable host without TLS');
+is(shaken("127.0.0.1:" . port(2)), '1/1 1/1', 'its failure');
+is(http_get('/var_dead')->{status}, 502, 'a variable host that refuses');
+is(shaken("127.0.0.1:$dead"), '0/0 0/0', 'no handshake');
+
 like(http_get('/debug/metrics')->{body},
 	 qr/^nginx_debug_peer_tls_handshakes_total\{upstream="good",[^}]*\}\ 3$/mx,
 	 'and in /debug/metrics');

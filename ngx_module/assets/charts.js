@@ -12,7 +12,8 @@ import { Process } from './process.js';
 import { add, bytes, charts as chartsOf, COLORS, LINES, looked, max, number,
          share, STATUS, time }
     from './series.js';
-import { clock, colors, el, root, segments, setQuery } from './ui.js';
+import { clock, colors, el, mayAsk, mayProfile, root, segments, setQuery }
+    from './ui.js';
 
 const RANGES = [[60, '1 min'], [300, '5 min'], [900, '15 min'],
                 [3600, '1 h'], [86400, '24 h']];
@@ -335,7 +336,8 @@ function sources() {
 
 async function processes() {
     const round = live.round;
-    const list = looked(live.peers, live.src).slice(0, LINES);
+    const list = looked(live.peers, live.src)
+                 .filter(([group]) => mayAsk(group)).slice(0, LINES);
     let slow = list.length > 1;
 
     await Promise.all(list.map(async ([group, peer]) => {
@@ -424,7 +426,7 @@ function layout() {
 
     live.sum = sum;
     live.list = list;
-    ui.profiles.hidden = !(one && list.length);
+    ui.profiles.hidden = !(one && list.length && mayProfile(list[0][0]));
 
     if (one && list.length) {
         ui.profiles.href = new URL(['pprof', ...list[0]].map(

@@ -10,7 +10,7 @@ import { arrange, fastest, FEW, grows, judge, rank, rising, STATES, states,
          trend, worse }
     from './peers.js';
 import { spark } from './spark.js';
-import { el, root, setQuery, Table } from './ui.js';
+import { el, mayAsk, mayProfile, root, setQuery, Table } from './ui.js';
 import { format, percent } from './units.js';
 
 const LOOK = { down: 'bad', hanging: 'bad', failing: 'bad', slow: 'warn',
@@ -118,7 +118,7 @@ function say(cls, text) {
  */
 
 async function askMemory() {
-    const list = (table?.shown ?? []).filter(p => p.peer);
+    const list = (table?.shown ?? []).filter(p => p.peer && mayAsk(p.group));
 
     await Promise.all(Array.from({ length: LANES }, async () => {
         for (let next; (next = list.shift()); ) {
@@ -177,7 +177,8 @@ function growing(list) {
     if (tools.growing.dataset.src !== src) {
         tools.growing.dataset.src = src;
         tools.growing.replaceChildren(el('span'), ' ', el('a',
-            { href: kept(p, 'heap') }, 'Hunt the leak'));
+            { href: kept(p, 'heap'), hidden: !mayProfile(p.group) },
+            'Hunt the leak'));
     }
 
     tools.growing.firstChild.textContent = `${src}: memory ${
@@ -365,11 +366,11 @@ function make() {
               : 'no requests') },
         { key: 'links', text: 'Look at', class: 'l',
           cell: p => ({ content: el('span', { class: 'links' },
-              el('a', { href: at(p) }, 'profiles'), ' ',
-              el('a', { href: new URL('pprof/view?' + new URLSearchParams({
-                  src: `pprof/${encodeURIComponent(p.group)}/`
-                       + `${encodeURIComponent(p.peer)}/heap` }),
-                  root()).href }, 'heap'), ' ',
+              ...(mayProfile(p.group) ? [
+                  el('a', { href: at(p) }, 'profiles'), ' ',
+                  el('a', { href: new URL('pprof/view?'
+                      + new URLSearchParams({ src: profile(p, 'heap') }),
+                      root()).href }, 'heap'), ' '] : []),
               el('a', { href: charts(p) }, 'charts')) }) }
     ], { caption: 'Every peer, the worst of the last minute first',
          page: true, max: PAGE });

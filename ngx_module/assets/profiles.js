@@ -261,6 +261,12 @@ async function peer(element) {
                                       && (mine?.kinds.includes(k.name)
                                           ?? true));
 
+    /* those that nginx does not know: a program's own */
+    const known = new Set(kinds().map(k => k.name));
+
+    shown.push(...(mine?.kinds ?? []).filter(k => !known.has(k)).map(name =>
+        ({ name, about: 'The program\u2019s own' })));
+
     const link = (href, label, kind) => el('a', { href,
         'aria-label': `${label}, ${kind}` }, label);
     const rows = shown.map(({ name: k, about }) => el('tr', {},

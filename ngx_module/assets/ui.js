@@ -15,6 +15,30 @@ export const kinds = () => JSON.parse(main().dataset.kinds ?? '[]');
 
 
 /*
+ * Whether this location asks the peers of GROUP what they say of themselves,
+ * and whether it has profiles of them: a link to no profile is none.
+ */
+export function mayAsk(group) {
+    const { groups } = main().dataset;
+
+    /* what no text is has no name in scripts, either */
+    const name = s => {
+        try {
+            return decodeURIComponent(s);
+        } catch {
+            return s;
+        }
+    };
+
+    return groups === undefined || groups.split(' ').map(name)
+                                         .includes(group);
+}
+
+export const mayProfile = group => main().dataset.noProfiles === undefined
+                                   && mayAsk(group);
+
+
+/*
  * An element.  Attributes that are functions become listeners, true is an
  * empty attribute, false and null are left out.  Text goes in as text: names
  * come from backends.

@@ -80,6 +80,8 @@ sub conf {
     my $debug = $o{module} ? <<"EOC" : '';
     debug_record $o{record};
     debug_zone 256m;
+    # what peers are asked for beside it is in no row
+    debug_process off;
 EOC
 
     my $route = $o{module} ? 'location /debug/ { debug; }' : '';

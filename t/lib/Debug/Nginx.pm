@@ -1453,7 +1453,8 @@ sub half_header {
 sub half_body {
     my ($then) = @_;
     return sub {
-        $_[1]->send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        $_[1]->send("HTTP/1.1 200 OK\r\nX-Pprof-Pid: 7\r\n"
+                    . "Content-Length: 1000\r\n\r\n"
                     . 'x' x 500);
         ($then // sub { $_[1]->close() })->(@_);
     };
