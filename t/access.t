@@ -13,7 +13,7 @@ use Debug::Nginx;
 need_bin('curl');
 
 my $t = Debug::Nginx->new();
-my $app = backend(Debug::Backend::answer(200, 'fine'));
+my $app = backend(Debug::Backend::answer(200, 'fine', 'X-Pprof-Pid' => 7));
 my $A = $app->addr();
 
 my $six = IO::Socket::INET->can('new') && -e '/proc/net/if_inet6'

@@ -54,8 +54,12 @@ for my $allocator (sort keys %allocators) {
 	my ($app, $sock) = Debug::Heap::start('entries', dir => $dir,
 		options => ['-s', 2048], $path ? (preload => $path) : ());
 
+	# mimalloc 3 has a strdup() of its own, which calls no malloc()
+	my @seen = grep { $_ ne 'by_strdup' || $allocator !~ /mimalloc.so.3/ }
+		@by;
+
 	my $heap = Debug::Heap::functions($sock, 'heap');
-	is(wrong($heap, { map { $_ => $each } @by }, 0.1), '',
+	is(wrong($heap, { map { $_ => $each } @seen }, 0.1), '',
 		"$allocator: what lives, by function, within 10 %");
 
 	# mimalloc and jemalloc have smallest objects of no size
@@ -65,7 +69,7 @@ for my $allocator (sort keys %allocators) {
 	my $allocs = Debug::Heap::functions($sock, 'allocs');
 	is(wrong($allocs, { (map { $_ => 4 * $each } grep { !/realloc|getline/ }
 			@gone), (map { $_ => $each } grep { !/realloc_(?:growth|less)/ }
-			@by), by_realloc_growth => 5.51 * $each,
+			@seen), by_realloc_growth => 5.51 * $each,
 			by_realloc_less => 5 * $each }, 0.1), '',
 		"$allocator: what was allocated, also what was freed");
 

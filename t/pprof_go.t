@@ -12,7 +12,6 @@ use Time::HiRes qw/ sleep time /;
 use Debug::App;
 use Debug::Cells;
 use Debug::Nginx;
-use Debug::Torch;
 
 need_bin('go', 'curl', 'dot');
 
@@ -173,10 +172,6 @@ for my $kind (sort keys %type) {
          substr($via->{body}, 0, 2) eq "\x1f\x8b"
          && ($r = go_pprof('-raw', "$dir/$kind.pb.gz"))->{exit} == 0);
 
-    my ($stacks, $why) = torch($r->{out});
-    cell('go-torch, its reading rules', $GO, $kind, $stacks)
-        or diag($why);
-
     ($via, $direct) = both("$kind?debug=1");
     is($via->{headers}{'content-type'}, $direct->{headers}{'content-type'},
        "$kind?debug=1, type");
@@ -199,10 +194,6 @@ cell('go tool pprof -top', $GO, 'profile',
 $r = go_pprof('-raw', '-seconds', 1, "http://$url/debug/pprof/profile");
 cell('go tool pprof -raw', $GO, 'profile',
      $r->{exit} == 0 && $r->{out} =~ /hotFunction/) or diag($r->{err});
-
-my ($stacks) = torch($r->{out});
-cell('go-torch, its reading rules', $GO, 'profile',
-     $stacks && grep { /hotFunction/ } keys %$stacks);
 
 for my $how ([$url, 'host:port'], ["http://$url/", 'http://host/'],
              ["http://$url/debug", 'http://host/debug'],

@@ -12,7 +12,6 @@ use Test::More;
 use Debug::App;
 use Debug::Cells;
 use Debug::Nginx;
-use Debug::Torch;
 
 need_bin('cc', 'google-pprof', 'go', 'curl');
 
@@ -221,11 +220,6 @@ for my $how ([], ['-symbolize=remote']) {
 $r = go_pprof('-raw', '-seconds', 1, "http://$host/pprof/profile");
 cell('go tool pprof -raw', $RAW, 'profile',
      $r->{exit} == 0 && $r->{out} =~ /raw_hot_function/) or diag($r->{err});
-
-my ($stacks, $why) = torch($r->{out});
-cell('go-torch, its reading rules', $RAW, 'profile',
-     $stacks && grep { /raw_hot_function/ } keys %$stacks)
-    or diag($why // 'no such function');
 
 for my $kind (qw/ cmdline symbol /) {
     $r = run_cmd(['curl', '-sf', '--compressed', "http://$host/pprof/$kind"]);
