@@ -216,6 +216,13 @@ static ngx_command_t  ngx_http_debug_commands[] = {
       offsetof(ngx_http_debug_loc_conf_t, record.enable),
       NULL },
 
+    { ngx_string("debug_route"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_debug_route_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_debug_loc_conf_t, record.route),
+      NULL },
+
     { ngx_string("debug_snapshots"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_debug_snapshots_set,
@@ -934,6 +941,7 @@ ngx_http_debug_create_loc_conf(ngx_conf_t *cf)
      */
 
     conf->record.enable = NGX_CONF_UNSET;
+    conf->record.route.enable = NGX_CONF_UNSET;
 
     ngx_http_debug_access_create_conf(&conf->access);
     ngx_http_debug_pprof_create_conf(cf, &conf->pprof);

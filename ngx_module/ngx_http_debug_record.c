@@ -11,6 +11,7 @@
 #include "ngx_http_debug_answer.h"
 #include "ngx_http_debug_record.h"
 #include "ngx_http_debug_histogram.h"
+#include "ngx_http_debug_slot.h"
 
 
 typedef struct ngx_http_debug_round_s  ngx_http_debug_round_t;
@@ -69,8 +70,6 @@ static ngx_http_debug_entity_t *ngx_http_debug_record_group_entity(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_group_t *group,
     ngx_log_t *log);
 static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
-static ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
-    void *data);
 #if (NGX_HTTP_SSL)
 static void ngx_http_debug_record_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
@@ -488,7 +487,7 @@ ngx_http_debug_record_more(ngx_log_t *log)
 
 /* A try begins; the one before, if any, has just ended. */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 {
     ngx_int_t                 rc;
@@ -770,6 +769,24 @@ ngx_http_debug_record_finalize(ngx_http_request_t *r, ngx_int_t rc)
     ngx_http_debug_record_give(p, round);
 
     u->finalize_request(r, rc);
+}
+
+
+ngx_uint_t
+ngx_http_debug_record_try(ngx_http_upstream_t *u, ngx_http_debug_try_t *try)
+{
+    ngx_http_debug_round_t  *round;
+
+    round = *ngx_http_debug_record_find(u);
+
+    if (round == NULL) {
+        return 0;
+    }
+
+    try->request = round->request;
+    try->entity = round->peer.entity ? round->peer.entity : round->entity;
+
+    return 1;
 }
 
 
@@ -1405,6 +1422,7 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_upstream_t                *u;
     ngx_http_debug_place_t              host;
     ngx_http_debug_round_t             *round;
+    ngx_http_debug_record_loc_conf_t   *rlcf;
     ngx_http_debug_record_main_conf_t  *rmcf;
 
     v->len = 0;
@@ -1413,15 +1431,10 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
     v->not_found = 0;
 
     u = r->upstream;
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
-    /* anybody may write a variable anywhere: only here is it a beginning */
-
-    if (u == NULL
-        || u->resolved == NULL
-        || u->finalize_request == NULL
-        || u->finalize_request == ngx_http_debug_record_host_finalize
-        || u->output.pool
-        || ngx_http_debug_record_is_group(r, u->resolved))
+    if (!rlcf->record
+        || u->finalize_request == ngx_http_debug_record_host_finalize)
     {
         return NGX_OK;
     }
@@ -1468,6 +1481,23 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_debug_add(&host.active->active, 1);
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_debug_record_is_host(ngx_http_request_t *r)
+{
+    ngx_http_upstream_t  *u;
+
+    /* anybody may write a variable anywhere: only here is it a beginning */
+
+    u = r->upstream;
+
+    return u != NULL
+           && u->resolved != NULL
+           && u->finalize_request != NULL
+           && u->output.pool == NULL
+           && !ngx_http_debug_record_is_group(r, u->resolved);
 }
 
 
@@ -1666,6 +1696,9 @@ ngx_http_debug_record_forget(ngx_http_request_t *r)
     rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
 
     if (r == r->main && r->variables[rmcf->start].data) {
+        ngx_http_debug_slot_give(r->variables[rmcf->start].len);
+
+        r->variables[rmcf->start].len = 0;
         r->variables[rmcf->start].data = NULL;
         r->variables[rmcf->start].escape = 0;
         ngx_http_debug_add(&rscf->place.active->active, -1);

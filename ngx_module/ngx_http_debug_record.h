@@ -26,6 +26,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_route.h"
 #include "ngx_http_debug_zone.h"
 
 
@@ -75,8 +76,18 @@ typedef struct {
     ngx_int_t                       start;     /* index of the variable that
                                                   keeps a request's start */
     ngx_uint_t                      recorded;  /* something is */
-    ngx_array_t                     locations; /* of void **: the recorded ones
-                                                  that have a handler */
+    ngx_array_t                     locations; /* of void **: the recorded and
+                                                  marked ones that have a
+                                                  handler */
+
+    /* see ngx_http_debug_record_each.c */
+
+    ngx_uint_t                      each;      /* some route shows requests */
+    ngx_uint_t                      slots;     /* of a process, for these */
+    ngx_uint_t                      marks;     /* some location marks them */
+    ngx_http_debug_mark_t          *none;      /* for those that do not */
+    ngx_int_t                       id;        /* index of the variable that
+                                                  keeps a mark's id */
 } ngx_http_debug_record_main_conf_t;
 
 typedef struct {
@@ -94,7 +105,17 @@ typedef struct {
     ngx_flag_t                      enable;    /* debug_record */
     ngx_uint_t                      own;       /* a location of our routes:
                                                   never recorded */
+    ngx_http_debug_route_conf_t     route;
 } ngx_http_debug_record_loc_conf_t;
+
+
+/* What others may know of a round under way. */
+
+typedef struct {
+    ngx_http_request_t             *request;
+    ngx_http_debug_entity_t        *entity;    /* the peer of the try under
+                                                  way; else the group */
+} ngx_http_debug_try_t;
 
 
 /* Context of all: configuration. */
@@ -155,14 +176,25 @@ void ngx_http_debug_record_forget(ngx_http_request_t *r);
 
 /* Between the files of this room. */
 
+/* Returns 0 if U has no round under way.  Context: worker, request; timer. */
+ngx_uint_t ngx_http_debug_record_try(ngx_http_upstream_t *u,
+    ngx_http_debug_try_t *try);
+
+ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
+    void *data);
+
 /* Context: worker, timer. */
 void ngx_http_debug_record_sweep(void);
 
 ngx_int_t ngx_http_debug_record_post_read_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
+
+/* Where a round begins to a name that variables make; and that it does. */
+ngx_uint_t ngx_http_debug_record_is_host(ngx_http_request_t *r);
 ngx_int_t ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+
 ngx_int_t ngx_http_debug_record_log_handler(ngx_http_request_t *r);
 
 

@@ -11,6 +11,8 @@
 #include "ngx_http_debug_history.h"
 #include "ngx_http_debug_name.h"
 #include "ngx_http_debug_record.h"
+#include "ngx_http_debug_record_each.h"
+#include "ngx_http_debug_slot.h"
 
 
 /* What the names of a configuration need. */
@@ -57,6 +59,8 @@ static void ngx_http_debug_record_need(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_need_t *need);
 static ngx_int_t ngx_http_debug_record_size(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf);
+static size_t ngx_http_debug_record_slots(
+    ngx_http_debug_record_main_conf_t *rmcf, ngx_uint_t n);
 static void ngx_http_debug_record_walk(ngx_http_debug_walk_t *walk);
 static void ngx_http_debug_record_walk_group(ngx_http_debug_walk_t *walk,
     ngx_http_upstream_srv_conf_t *uscf, ngx_http_debug_entity_t *group);
@@ -73,13 +77,15 @@ static ngx_str_t  ngx_http_debug_start_name = ngx_string("debug_start");
 static ngx_str_t  ngx_http_debug_host_name = ngx_string("debug_host");
 
 
-/* Keeps a request's start in v->data, which stays as it is. */
+/*
+ * Keeps a request's start in v->data and the handle of its slot in v->len,
+ * which stay as they are.
+ */
 
 static ngx_int_t
 ngx_http_debug_record_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    v->len = 0;
     v->not_found = 1;
 
     return NGX_OK;
@@ -112,7 +118,11 @@ ngx_http_debug_record_preconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    var->get_handler = ngx_http_debug_record_host;
+    var->get_handler = ngx_http_debug_record_each_host;
+
+    if (ngx_http_debug_record_each_variables(cf, rmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return ngx_array_init(&rmcf->locations, cf->temp_pool, 16,
                           sizeof(void **));
@@ -131,17 +141,26 @@ ngx_http_debug_record_merge(ngx_conf_t *cf,
 
     ngx_conf_merge_value(conf->enable, prev->enable, 1);
 
+    if (ngx_http_debug_route_merge(cf, &prev->route, &conf->route) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     conf->record = conf->enable && !conf->own;
 
-    if (!conf->record) {
+    rmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+
+    if (conf->record) {
+        rscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_debug_module);
+
+        rmcf->recorded = 1;
+        rscf->recorded = 1;
+
+    } else if (conf->route.mark == NULL) {
         return NGX_OK;
     }
 
-    rmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
-    rscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_debug_module);
-
-    rmcf->recorded = 1;
-    rscf->recorded = 1;
+    rmcf->marks |= (conf->route.mark != NULL);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -208,13 +227,14 @@ ngx_http_debug_record_init(ngx_conf_t *cf)
     rmcf->shm_zone->init = ngx_http_debug_record_init_zone;
     rmcf->shm_zone->data = rmcf;
 
-    if (ngx_http_debug_record_name_servers(cf) != NGX_OK
+    if (ngx_http_debug_record_each_init(cf, rmcf) != NGX_OK
+        || ngx_http_debug_record_name_servers(cf) != NGX_OK
         || ngx_http_debug_record_wrap(cf, rmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (!rmcf->recorded) {
+    if (!rmcf->recorded && !rmcf->marks) {
 
         /* "debug_record off" everywhere: requests pay nothing */
 
@@ -225,6 +245,10 @@ ngx_http_debug_record_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (!rmcf->recorded) {
+        return NGX_OK;
+    }
+
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
@@ -232,14 +256,16 @@ ngx_http_debug_record_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    *h = ngx_http_debug_record_post_read_handler;
+    *h = rmcf->each ? ngx_http_debug_record_each_begin
+                    : ngx_http_debug_record_post_read_handler;
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;
     }
 
-    *h = ngx_http_debug_record_log_handler;
+    *h = rmcf->each ? ngx_http_debug_record_each_end
+                    : ngx_http_debug_record_log_handler;
 
     return NGX_OK;
 }
@@ -296,7 +322,10 @@ ngx_http_debug_record_wrap(ngx_conf_t *cf,
             return NGX_ERROR;
         }
 
-        if (rmcf->recorded) {
+        if (rmcf->marks || (rmcf->recorded && rmcf->each)) {
+            uscfp[i]->peer.init = ngx_http_debug_record_each_init_peer;
+
+        } else if (rmcf->recorded) {
             uscfp[i]->peer.init = ngx_http_debug_record_init_peer;
         }
     }
@@ -647,7 +676,7 @@ ngx_http_debug_record_size(ngx_cycle_t *cycle,
     ngx_http_debug_record_main_conf_t *rmcf)
 {
     u_char                  where[NGX_MAX_CONF_ERRSTR];
-    size_t                  size, rings, later, limit;
+    size_t                  size, rings, later, limit, slots;
     ngx_uint_t              fit;
     ngx_core_conf_t        *ccf;
     ngx_http_debug_need_t   need;
@@ -669,6 +698,8 @@ ngx_http_debug_record_size(ngx_cycle_t *cycle,
 
     rings = ngx_align(ngx_http_debug_history_size(), 64);
 
+    slots = ngx_http_debug_record_slots(rmcf, 2 * ccf->worker_processes);
+
     /* names that no configuration knows come later */
 
     later = need.again + ngx_max(NGX_HTTP_DEBUG_ZONE_MIN, need.all / 8);
@@ -679,14 +710,14 @@ ngx_http_debug_record_size(ngx_cycle_t *cycle,
     if (rmcf->size == 0) {
 
         rmcf->limit = ngx_max(NGX_HTTP_DEBUG_ZONE_DEFAULT,
-                              size + (need.names + 1) * rings + later);
+                              size + (need.names + 1) * rings + later + slots);
 
         if (rmcf->zone) {
 
             /* what was removed still takes its room, for a while */
 
             limit = ngx_http_debug_load(&rmcf->zone->used) + need.more
-                    + need.rings * rings + later;
+                    + need.rings * rings + later + slots;
 
             rmcf->limit = ngx_max(rmcf->limit, limit);
         }
@@ -714,7 +745,7 @@ ngx_http_debug_record_size(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
-    limit = size - need.again + rmcf->reserve;
+    limit = size - need.again + rmcf->reserve + slots;
     fit = (limit < rmcf->limit) ? (rmcf->limit - limit) / rings : 0;
 
     if (fit < need.names) {
@@ -724,10 +755,51 @@ ngx_http_debug_record_size(ngx_cycle_t *cycle,
                       " %uzk%s%s, %uzk are needed for all",
                       &ngx_http_debug_zone_name, need.names - fit, need.names,
                       rmcf->limit / 1024, rmcf->size ? " in " : "", where,
-                      (size + (need.names + 1) * rings + later) / 1024 * 4 / 3);
+                      (size + (need.names + 1) * rings + later + slots) / 1024
+                      * 4 / 3);
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * How many slots each of N processes may have, for its requests under way: of
+ * a zone whose size is given, an eighth for all.  Returns the bytes that are
+ * not taken yet.
+ */
+
+static size_t
+ngx_http_debug_record_slots(ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_uint_t n)
+{
+    ngx_uint_t  i, slots, have;
+
+    if (!rmcf->each || !rmcf->recorded) {
+        rmcf->slots = 0;
+        return 0;
+    }
+
+    slots = NGX_HTTP_DEBUG_LANE_SLOTS;
+
+    while (rmcf->size
+           && slots > 16
+           && n * slots * sizeof(ngx_http_debug_slot_t) > rmcf->size / 8)
+    {
+        slots /= 2;
+    }
+
+    rmcf->slots = slots;
+
+    /* a process takes over those of one that was before it */
+
+    have = 0;
+
+    for (i = 0; rmcf->zone && i < NGX_HTTP_DEBUG_LANES; i++) {
+        have += (rmcf->zone->lane[i].slot != 0);
+    }
+
+    return (n - ngx_min(n, have)) * slots * sizeof(ngx_http_debug_slot_t);
 }
 
 
@@ -797,6 +869,7 @@ ngx_http_debug_record_init_process(ngx_cycle_t *cycle,
     ngx_http_debug_record_srv_conf_t   *rscf;
 
     ngx_http_debug_zone_enter(rmcf->zone, rmcf->generation);
+    ngx_http_debug_slot_init(rmcf->zone, rmcf->each ? rmcf->slots : 0);
 
     cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
 

@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_record.h"
+#include "ngx_http_debug_record_each.h"
 
 
 static void ngx_http_debug_record_names(
@@ -23,6 +24,7 @@ ngx_http_debug_record_tick(void *data)
     /* a worker that drains still has what takes long */
 
     ngx_http_debug_record_sweep();
+    ngx_http_debug_record_each_tick(rmcf);
 
     if (!ngx_exiting && !ngx_quit && !ngx_terminate) {
         ngx_http_debug_record_names(rmcf);

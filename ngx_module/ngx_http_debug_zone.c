@@ -919,6 +919,35 @@ ngx_http_debug_zone_settle(ngx_http_debug_zone_t *zone)
 }
 
 
+void
+ngx_http_debug_zone_slots(ngx_http_debug_zone_t *zone, ngx_uint_t lane,
+    ngx_uint_t n)
+{
+    uint64_t                offset;
+    ngx_http_debug_lane_t  *l;
+
+    l = &zone->lane[lane];
+
+    if (l->slot || lane >= NGX_HTTP_DEBUG_LANES) {
+
+        /* of a process before this one; the last lane is of many processes */
+
+        return;
+    }
+
+    for ( /* void */ ; n >= 16; n /= 2) {
+        offset = ngx_http_debug_zone_alloc(zone,
+                                           n * sizeof(ngx_http_debug_slot_t),
+                                           zone->reserve);
+        if (offset) {
+            __atomic_store_n(&l->slots, n, __ATOMIC_RELAXED);
+            __atomic_store_n(&l->slot, offset / 64, __ATOMIC_RELEASE);
+            return;
+        }
+    }
+}
+
+
 /* The lane's process is gone, or is going: nobody else writes here. */
 
 static void
@@ -928,8 +957,27 @@ ngx_http_debug_zone_lost(ngx_http_debug_zone_t *zone, ngx_uint_t lane)
     uint32_t                  page;
     ngx_uint_t                i, p;
     ngx_http_debug_cell_t    *cell;
+    ngx_http_debug_slot_t    *slot;
+    ngx_http_debug_lane_t    *l;
     ngx_http_debug_active_t  *active;
     ngx_http_debug_entity_t  *e;
+
+    l = &zone->lane[lane];
+
+    if (l->slot) {
+        slot = ngx_http_debug_zone_at(zone, (uint64_t) l->slot * 64);
+
+        for (i = 0; i < ngx_http_debug_load(&l->top); i++) {
+
+            /* it may have been killed while it wrote */
+
+            __atomic_store_n(&slot[i].begun, 0, __ATOMIC_RELEASE);
+            __atomic_store_n(&slot[i].seq, (slot[i].seq + 2) & ~(uint32_t) 1,
+                             __ATOMIC_RELEASE);
+        }
+    }
+
+    __atomic_store_n(&l->left, 0, __ATOMIC_RELAXED);
 
     for (p = 0; p < NGX_HTTP_DEBUG_ENTITIES / NGX_HTTP_DEBUG_PAGE; p++) {
 

@@ -134,11 +134,64 @@ typedef struct {
 } ngx_http_debug_active_t;
 
 
+/*
+ * A request under way, as far as it is known without looking: the process
+ * that has it writes here when it begins, goes to a peer, and ends; what takes
+ * longer it looks at now and then, see "looked".
+ *
+ * "seq" is odd while it is written to: who reads it before and after, and
+ * finds the same even number, has read one request.
+ */
+
+#define NGX_HTTP_DEBUG_LANE_SLOTS    1024    /* of a process; a power of 2 */
+#define NGX_HTTP_DEBUG_SLOT_ROUTE    48
+#define NGX_HTTP_DEBUG_SLOT_CLIENT   46
+#define NGX_HTTP_DEBUG_SLOT_PATH     96
+
+typedef struct {
+    uint32_t  seq;
+    uint32_t  id;
+    uint64_t  begun;         /* ns, CLOCK_MONOTONIC; 0: free */
+    uint64_t  looked;        /* ns: when it was looked at; 0: not yet */
+    uint64_t  received;      /* bytes: from the peer */
+    uint64_t  sent;          /* bytes: to the client */
+
+    uint32_t  server;        /* id of the entity */
+    uint32_t  peer;          /* id + 1 of it, or of a group; 0: none yet */
+    uint32_t  method;        /* a bit of nginx's */
+    uint16_t  tries;
+    uint16_t  state;         /* NGX_HTTP_DEBUG_WAY_... */
+
+    uint16_t  path_len;      /* of all of it */
+    uint16_t  client_len;
+    uint16_t  route_len;
+    u_char    route[NGX_HTTP_DEBUG_SLOT_ROUTE];
+    u_char    client[NGX_HTTP_DEBUG_SLOT_CLIENT];
+    u_char    path[NGX_HTTP_DEBUG_SLOT_PATH];
+} ngx_http_debug_slot_t;
+
+enum {
+    NGX_HTTP_DEBUG_WAY_REQUEST = 0,   /* it is read, or nginx works on it */
+    NGX_HTTP_DEBUG_WAY_CONNECTING,
+    NGX_HTTP_DEBUG_WAY_ASKING,        /* it is sent to the peer */
+    NGX_HTTP_DEBUG_WAY_WAITING,
+    NGX_HTTP_DEBUG_WAY_READING,       /* the peer's answer */
+    NGX_HTTP_DEBUG_WAY_SENDING,       /* to the client, who is slower */
+    NGX_HTTP_DEBUG_WAY_UPGRADED,
+
+    NGX_HTTP_DEBUG_WAYS
+};
+
+
 /* A process: what it has under way, entity by entity. */
 
 typedef struct {
     int64_t   pid;           /* 0: free */
     uint64_t  generation;    /* of its configuration */
+    uint32_t  slot;          /* offset of the slots in units of 64; 0: none */
+    uint32_t  slots;         /* how many there are */
+    uint32_t  top;           /* how many were ever used, the first ones */
+    int32_t   left;          /* under way without one */
     uint32_t  page[NGX_HTTP_DEBUG_ENTITIES / NGX_HTTP_DEBUG_PAGE];
                              /* offsets, in units of 64; 0: none yet */
 } ngx_http_debug_lane_t;
@@ -308,6 +361,8 @@ typedef struct {
     uint64_t  free;          /* offset of the first to be used again; 0 */
     uint64_t  missing;       /* names of the configuration without a row */
 
+    uint64_t  asked;         /* ns: when somebody wanted to see what is under
+                                way; 0: never */
     uint64_t  lanes;         /* that were ever used */
 
     /* the last one is of all processes that found no other */
@@ -428,6 +483,14 @@ ngx_uint_t ngx_http_debug_zone_cells(ngx_int_t workers);
 void ngx_http_debug_zone_enter(ngx_http_debug_zone_t *zone,
     uint64_t generation);
 void ngx_http_debug_zone_leave(ngx_http_debug_zone_t *zone);
+
+/*
+ * Makes room for N slots of LANE, or for as many as there is room for besides
+ * what is reserved for counters.  Those of a process before stay as they are.
+ * Context: worker start.
+ */
+void ngx_http_debug_zone_slots(ngx_http_debug_zone_t *zone, ngx_uint_t lane,
+    ngx_uint_t n);
 
 /* Books what dead processes had under way.  Context: worker, timer. */
 void ngx_http_debug_zone_settle(ngx_http_debug_zone_t *zone);

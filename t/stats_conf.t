@@ -180,6 +180,47 @@ my $need;
 
 my $prefix = qr/"debug" directive needs a location that is given by a prefix/;
 
+# -- debug_route
+
+for my $good ('on', 'off', 'on show', 'a/name', '"a name" show', 'x' x 48,
+              "\xc3\xa9t\xc3\xa9")
+{
+    accepted("debug_route $good", "debug_route $good;");
+}
+
+for (['""', 'it is empty'], ['x' x 49, 'it has more than 48 bytes'],
+     ['a,b', 'it has a "," or a ";"'], ['"a;b"', 'it has a "," or a ";"'],
+     ["\"a\tb\"", 'it has a control character'],
+     ["a\x7f", 'it has a control character'],
+     ['" a"', 'it begins or ends with a blank'],
+     ['"a "', 'it begins or ends with a blank'],
+     ['-', 'profiles call by it what has no route of its own'],
+     ['other', 'profiles call by it what has no route of its own'],
+     ['show', '"show" stands behind "on" or a name'])
+{
+    my ($name, $why) = @$_;
+    refused("debug_route $name", qr/invalid route ".*": \Q$why\E/,
+            qr/debug_route/, "debug_route $name;");
+    refused("debug_route $name in a location",
+            qr/invalid route ".*": \Q$why\E/, qr/debug_route/, '',
+            "location / { debug_route $name; }");
+}
+
+refused('debug_route with nonsense', qr/invalid parameter "shown"/,
+        qr/debug_route/, 'debug_route on shown;');
+refused('debug_route off show', qr/"debug_route" directive has no id to show/,
+        qr/debug_route/, 'debug_route off show;');
+refused('debug_route twice', qr/"debug_route" directive is duplicate/,
+        qr/debug_route x/, "debug_route on;\ndebug_route x;");
+refused('debug_route without a word',
+        qr/invalid number of arguments in "debug_route"/, qr/debug_route/,
+        'debug_route;');
+refused('debug_route with three',
+        qr/invalid number of arguments in "debug_route"/, qr/debug_route/,
+        'debug_route a show b;');
+
+# -- debug
+
 refused('debug in a regex location', $prefix, qr/location/, '',
         'location ~ ^/debug/ { debug; }') if $t->has(qr/pcre|PCRE/);
 refused('debug in a named location', $prefix, qr/location/, '',
