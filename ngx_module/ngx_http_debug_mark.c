@@ -25,10 +25,10 @@
 #define NGX_HTTP_DEBUG_MARK_FRAME    16384
 
 
-static ngx_int_t ngx_http_debug_mark_form(ngx_http_upstream_t *u,
-    ngx_buf_t *b);
-static u_char *ngx_http_debug_mark_insert(ngx_http_request_t *r,
-    ngx_buf_t *b, u_char *at, ngx_str_t *text, size_t tail, uint32_t id);
+static ngx_uint_t ngx_http_debug_mark_is_http2(ngx_buf_t *b);
+static u_char *ngx_http_debug_mark_other(ngx_http_request_t *r,
+    ngx_http_debug_mark_t *mark, uint32_t id, ngx_buf_t *b);
+static ngx_int_t ngx_http_debug_mark_form(ngx_http_upstream_t *u);
 static u_char *ngx_http_debug_mark_uwsgi(ngx_http_request_t *r, ngx_buf_t *b,
     ngx_str_t *text, uint32_t id);
 static u_char *ngx_http_debug_mark_scgi(ngx_http_request_t *r, ngx_buf_t *b,
@@ -136,14 +136,50 @@ ngx_http_debug_mark_claimed(ngx_http_request_t *r)
 }
 
 
+/*
+ * B gets memory of its own, with TEXT at AT; the ID ends TAIL bytes before
+ * TEXT does.  Who tries again begins at b->start.  NULL: no memory.
+ */
+
+static ngx_inline u_char *
+ngx_http_debug_mark_insert(ngx_http_request_t *r, ngx_buf_t *b, u_char *at,
+    ngx_str_t *text, size_t tail, uint32_t id)
+{
+    size_t   before, after;
+    u_char  *p, *start, *digits;
+
+    before = at - b->pos;
+    after = b->last - at;
+
+    start = ngx_pnalloc(r->pool, before + text->len + after);
+    if (start == NULL) {
+        return NULL;
+    }
+
+    p = ngx_cpymem(start, b->pos, before);
+    p = ngx_cpymem(p, text->data, text->len);
+
+    digits = p - tail - NGX_HTTP_DEBUG_ID_LEN;
+    (void) ngx_http_debug_mark_hex(digits, id);
+
+    p = ngx_cpymem(p, at, after);
+
+    b->start = start;
+    b->pos = start;
+    b->last = p;
+    b->end = p;
+
+    return digits;
+}
+
+
 u_char *
 ngx_http_debug_mark_put(ngx_http_request_t *r, ngx_http_debug_mark_t *mark,
     uint32_t id)
 {
     u_char               *p;
-    ngx_int_t             form;
+    uint32_t              schema;
     ngx_buf_t            *b;
-    ngx_str_t            *text;
     ngx_http_upstream_t  *u;
 
     u = r->upstream;
@@ -158,7 +194,50 @@ ngx_http_debug_mark_put(ngx_http_request_t *r, ngx_http_debug_mark_t *mark,
 
     b = u->request_bufs->buf;
 
-    form = ngx_http_debug_mark_form(u, b);
+    if (u->schema.len < sizeof("http:") - 1) {
+        return NULL;
+    }
+
+    ngx_memcpy(&schema, u->schema.data, 4);
+
+    if (schema != *(uint32_t *) "http"
+        || (b->pos[0] == 'P' && ngx_http_debug_mark_is_http2(b)))
+    {
+        return ngx_http_debug_mark_other(r, mark, id, b);
+    }
+
+    p = memchr(b->pos, LF, b->last - b->pos);
+
+    return p ? ngx_http_debug_mark_insert(r, b, p + 1,
+                                    &mark->text[NGX_HTTP_DEBUG_MARK_HTTP], 2,
+                                    id)
+             : NULL;
+}
+
+
+/* proxy_http_version 2, which no method of HTTP/1 looks like */
+
+static ngx_uint_t
+ngx_http_debug_mark_is_http2(ngx_buf_t *b)
+{
+    return (size_t) (b->last - b->pos)
+           >= sizeof(NGX_HTTP_DEBUG_MARK_PREFACE) - 1
+           && ngx_memcmp(b->pos, NGX_HTTP_DEBUG_MARK_PREFACE,
+                         sizeof(NGX_HTTP_DEBUG_MARK_PREFACE) - 1)
+              == 0;
+}
+
+
+/* Any other protocol than HTTP/1. */
+
+static u_char *
+ngx_http_debug_mark_other(ngx_http_request_t *r, ngx_http_debug_mark_t *mark,
+    uint32_t id, ngx_buf_t *b)
+{
+    ngx_int_t   form;
+    ngx_str_t  *text;
+
+    form = ngx_http_debug_mark_form(r->upstream);
 
     if (form == NGX_DECLINED) {
         return NULL;
@@ -167,12 +246,6 @@ ngx_http_debug_mark_put(ngx_http_request_t *r, ngx_http_debug_mark_t *mark,
     text = &mark->text[form];
 
     switch (form) {
-
-    case NGX_HTTP_DEBUG_MARK_HTTP:
-
-        p = memchr(b->pos, LF, b->last - b->pos);
-
-        return p ? ngx_http_debug_mark_insert(r, b, p + 1, text, 2, id) : NULL;
 
     case NGX_HTTP_DEBUG_MARK_FASTCGI:
 
@@ -202,7 +275,7 @@ ngx_http_debug_mark_put(ngx_http_request_t *r, ngx_http_debug_mark_t *mark,
 /* What is spoken there; NGX_DECLINED: nothing that has a place for a mark. */
 
 static ngx_int_t
-ngx_http_debug_mark_form(ngx_http_upstream_t *u, ngx_buf_t *b)
+ngx_http_debug_mark_form(ngx_http_upstream_t *u)
 {
     ngx_uint_t   n;
     ngx_str_t   *schema;
@@ -211,6 +284,8 @@ ngx_http_debug_mark_form(ngx_http_upstream_t *u, ngx_buf_t *b)
         ngx_str_t  name;
         ngx_int_t  form;
     } schemas[] = {
+        { ngx_string("http:"), NGX_HTTP_DEBUG_MARK_HTTP2 },
+        { ngx_string("https:"), NGX_HTTP_DEBUG_MARK_HTTP2 },
         { ngx_string("fastcgi:"), NGX_HTTP_DEBUG_MARK_FASTCGI },
         { ngx_string("uwsgi:"), NGX_HTTP_DEBUG_MARK_UWSGI },
         { ngx_string("suwsgi:"), NGX_HTTP_DEBUG_MARK_UWSGI },
@@ -221,25 +296,6 @@ ngx_http_debug_mark_form(ngx_http_upstream_t *u, ngx_buf_t *b)
     };
 
     schema = &u->schema;
-
-    if (schema->len >= sizeof("http:") - 1
-        && ngx_strncmp(schema->data, "http", 4) == 0
-        && (schema->data[4] == ':' || schema->data[4] == 's'))
-    {
-        /* proxy_http_version 2, which no method of HTTP/1 looks like */
-
-        if (b->pos[0] == 'P'
-            && (size_t) (b->last - b->pos)
-               >= sizeof(NGX_HTTP_DEBUG_MARK_PREFACE) - 1
-            && ngx_memcmp(b->pos, NGX_HTTP_DEBUG_MARK_PREFACE,
-                          sizeof(NGX_HTTP_DEBUG_MARK_PREFACE) - 1)
-               == 0)
-        {
-            return NGX_HTTP_DEBUG_MARK_HTTP2;
-        }
-
-        return NGX_HTTP_DEBUG_MARK_HTTP;
-    }
 
     for (n = 0; schemas[n].name.len; n++) {
         if (schema->len >= schemas[n].name.len
@@ -252,43 +308,6 @@ ngx_http_debug_mark_form(ngx_http_upstream_t *u, ngx_buf_t *b)
     }
 
     return NGX_DECLINED;
-}
-
-
-/*
- * B gets memory of its own, with TEXT at AT; the ID ends TAIL bytes before
- * TEXT does.  Who tries again begins at b->start.  NULL: no memory.
- */
-
-static u_char *
-ngx_http_debug_mark_insert(ngx_http_request_t *r, ngx_buf_t *b, u_char *at,
-    ngx_str_t *text, size_t tail, uint32_t id)
-{
-    size_t   before, after;
-    u_char  *p, *start, *digits;
-
-    before = at - b->pos;
-    after = b->last - at;
-
-    start = ngx_pnalloc(r->pool, before + text->len + after);
-    if (start == NULL) {
-        return NULL;
-    }
-
-    p = ngx_cpymem(start, b->pos, before);
-    p = ngx_cpymem(p, text->data, text->len);
-
-    digits = p - tail - NGX_HTTP_DEBUG_ID_LEN;
-    (void) ngx_http_debug_mark_hex(digits, id);
-
-    p = ngx_cpymem(p, at, after);
-
-    b->start = start;
-    b->pos = start;
-    b->last = p;
-    b->end = p;
-
-    return digits;
 }
 
 

@@ -18,6 +18,7 @@
 #include "ngx_http_debug_pprof.h"
 #include "ngx_http_debug_process.h"
 #include "ngx_http_debug_record.h"
+#include "ngx_http_debug_requests.h"
 #include "ngx_http_debug_scrape.h"
 #include "ngx_http_debug_task.h"
 #include "ngx_http_debug_via.h"
@@ -31,9 +32,11 @@
 #define NGX_HTTP_DEBUG_PPROF     0x02
 #define NGX_HTTP_DEBUG_CHARTS    0x04
 #define NGX_HTTP_DEBUG_LEGACY    0x08
+#define NGX_HTTP_DEBUG_REQUESTS  0x10
 #define NGX_HTTP_DEBUG_ALL       (NGX_HTTP_DEBUG_STATS                        \
                                   |NGX_HTTP_DEBUG_PPROF                       \
-                                  |NGX_HTTP_DEBUG_CHARTS)
+                                  |NGX_HTTP_DEBUG_CHARTS                      \
+                                  |NGX_HTTP_DEBUG_REQUESTS)
 
 
 /* of charts/data: a page can draw no more; who wants more, asks for it */
@@ -82,6 +85,8 @@ static ngx_int_t ngx_http_debug_stats(ngx_http_request_t *r,
 static ngx_int_t ngx_http_debug_metrics_get(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_int_t ngx_http_debug_charts_data(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
+static ngx_int_t ngx_http_debug_requests_get(ngx_http_request_t *r,
     ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest);
 static ngx_uint_t ngx_http_debug_kind_of(ngx_str_t *name);
 static void ngx_http_debug_may(ngx_http_debug_loc_conf_t *dlcf,
@@ -287,6 +292,8 @@ ngx_module_t  ngx_http_debug_module = {
 static ngx_http_debug_route_t  ngx_http_debug_routes[] = {
     { ngx_string("stats"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_stats },
     { ngx_string("metrics"), NGX_HTTP_DEBUG_STATS, ngx_http_debug_metrics_get },
+    { ngx_string("requests"), NGX_HTTP_DEBUG_REQUESTS,
+      ngx_http_debug_requests_get },
     { ngx_string("charts/data"), NGX_HTTP_DEBUG_CHARTS,
       ngx_http_debug_charts_data },
     { ngx_string("charts/"), NGX_HTTP_DEBUG_CHARTS, ngx_http_debug_charts },
@@ -543,6 +550,69 @@ ngx_http_debug_charts_data(ngx_http_request_t *r,
 
     return ngx_http_debug_task_run(r, &json, out,
                                    ngx_http_debug_json_history_step, js);
+}
+
+
+/* A page for who reads pages; "?json", or who accepts that alone, gets it. */
+
+static ngx_int_t
+ngx_http_debug_requests_get(ngx_http_request_t *r,
+    ngx_http_debug_loc_conf_t *dlcf, ngx_str_t *rest)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    arg;
+    ngx_uint_t                   json;
+    ngx_table_elt_t             *accept;
+    ngx_http_debug_requests_t    asked;
+    ngx_http_debug_main_conf_t  *dmcf;
+
+    if (rest->len) {
+        return ngx_http_debug_not_found(r);
+    }
+
+    rc = ngx_http_debug_answer_only_get(r);
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (ngx_http_debug_filter(r, &asked.names) != NGX_OK
+        || ngx_http_debug_argument(r, "route", &asked.route) != NGX_OK
+        || ngx_http_debug_argument(r, "state", &asked.state) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    asked.most = 0;
+
+    if (ngx_http_arg(r, (u_char *) "n", 1, &arg) == NGX_OK) {
+        asked.most = ngx_atoi(arg.data, arg.len);
+
+        if (asked.most == 0) {
+            asked.most = -1;
+        }
+    }
+
+    accept = ngx_http_debug_header_find(r, "accept");
+
+    json = (r->args.len >= 4
+            && ngx_strncmp(r->args.data, "json", 4) == 0
+            && (r->args.len == 4 || r->args.data[4] == '&'))
+           || ngx_http_arg(r, (u_char *) "json", 4, &arg) == NGX_OK
+           || (accept != NULL
+               && ngx_strlcasestrn(accept->value.data,
+                                   accept->value.data + accept->value.len,
+                                   (u_char *) "application/json",
+                                   sizeof("application/json") - 2)
+                  != NULL
+               && ngx_strlcasestrn(accept->value.data,
+                                   accept->value.data + accept->value.len,
+                                   (u_char *) "text/html",
+                                   sizeof("text/html") - 2)
+                  == NULL);
+
+    dmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    return ngx_http_debug_requests(r, &dmcf->record, &asked, json);
 }
 
 
@@ -1162,6 +1232,7 @@ ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         { ngx_string("stats"), NGX_HTTP_DEBUG_STATS },
         { ngx_string("pprof"), NGX_HTTP_DEBUG_PPROF },
         { ngx_string("charts"), NGX_HTTP_DEBUG_CHARTS },
+        { ngx_string("requests"), NGX_HTTP_DEBUG_REQUESTS },
         { ngx_string("legacy"), NGX_HTTP_DEBUG_LEGACY },
         { ngx_null_string, 0 }
     };
@@ -1227,10 +1298,17 @@ ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     dlcf->mount = clcf->name;
     clcf->handler = ngx_http_debug_handler;
 
+    dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
+
+    if (dlcf->routes & NGX_HTTP_DEBUG_REQUESTS) {
+
+        /* requests are written down only where somebody could see them */
+
+        dmcf->record.each = 1;
+    }
+
     if (clcf->name.data[clcf->name.len - 1] == '/' && clcf->name.len > 1) {
         clcf->auto_redirect = 1;
-
-        dmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_debug_module);
         dmcf->redirects = 1;
     }
 

@@ -60,6 +60,7 @@ ngx_http_debug_page_begin(ngx_http_debug_out_t *out, char *page,
         char  *text;
     } nav[] = {
         { "overview", "./", "Overview" },
+        { "requests", "requests", "Requests" },
         { "charts", "charts/", "Charts" },
         { "profiles", "pprof/", "Profiles" },
         { "incidents", "incidents/", "Incidents" },

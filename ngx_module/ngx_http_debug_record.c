@@ -1458,6 +1458,7 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
 
     round->finalize = u->finalize_request;
     round->group = NULL;
+    round->peer.entity = NULL;
 
     ngx_http_debug_record_host_name(u->resolved, text, &name);
 

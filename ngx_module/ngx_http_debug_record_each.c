@@ -20,11 +20,6 @@
 #define NGX_HTTP_DEBUG_EACH_ASKED  10000000000ULL
 
 
-static void ngx_http_debug_record_each_round(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf);
-static void ngx_http_debug_record_each_mark(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_route_conf_t *route);
 static uint32_t ngx_http_debug_record_each_text(u_char *text);
 static ngx_int_t ngx_http_debug_record_each_get_peer(
     ngx_peer_connection_t *pc, void *data);
@@ -32,8 +27,8 @@ static void ngx_http_debug_record_each_one(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_uint_t n, uint64_t now);
 static ngx_uint_t ngx_http_debug_record_each_state(ngx_http_request_t *r,
     ngx_http_request_t *mr);
-static void ngx_http_debug_record_each_client(ngx_http_debug_slot_t *slot,
-    ngx_http_request_t *r);
+static void ngx_http_debug_record_each_show(ngx_http_request_t *r,
+    u_char *text);
 static void ngx_http_debug_record_each_timer(ngx_event_t *ev);
 static ngx_int_t ngx_http_debug_record_each_route_variable(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
@@ -143,6 +138,119 @@ ngx_http_debug_record_each_end(ngx_http_request_t *r)
 }
 
 
+static ngx_inline void
+ngx_http_debug_record_each_client(ngx_http_debug_slot_t *slot,
+    ngx_http_request_t *r)
+{
+    ngx_str_t  *text;
+
+    text = &r->connection->addr_text;
+
+    slot->client_len = (uint16_t) ngx_min(text->len,
+                                          NGX_HTTP_DEBUG_SLOT_CLIENT);
+    ngx_memcpy(slot->client, text->data, slot->client_len);
+}
+
+
+/* All rounds of a request, those of its sub-requests too, have one id. */
+
+static ngx_inline void
+ngx_http_debug_record_each_mark(ngx_http_request_t *r,
+    ngx_http_debug_record_main_conf_t *rmcf,
+    ngx_http_debug_route_conf_t *route)
+{
+    u_char                     *text;
+    uint32_t                    id;
+    ngx_http_debug_slot_t      *slot;
+    ngx_http_variable_value_t  *v;
+
+    v = &r->variables[rmcf->id];
+
+    slot = ngx_http_debug_slot_of(r->variables[rmcf->start].len);
+
+    if (slot) {
+        id = slot->id;
+
+    } else if (v->valid) {
+        id = ngx_http_debug_record_each_text(v->data);
+
+    } else {
+        id = ngx_http_debug_slot_id();
+    }
+
+    text = ngx_http_debug_mark_put(r, route->mark, id);
+
+    if (text == NULL) {
+        return;
+    }
+
+    v->len = NGX_HTTP_DEBUG_ID_LEN;
+    v->data = text;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    if (route->shown) {
+        ngx_http_debug_record_each_show(r, text);
+    }
+}
+
+
+/* A round begins: what is sent is ready, and where to is known. */
+
+static ngx_inline void
+ngx_http_debug_record_each_round(ngx_http_request_t *r,
+    ngx_http_debug_record_main_conf_t *rmcf)
+{
+    ngx_http_debug_slot_t             *slot;
+    ngx_http_variable_value_t         *v;
+    ngx_http_debug_route_conf_t       *route;
+    ngx_http_debug_record_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    route = &rlcf->route;
+
+    v = &r->variables[rmcf->start];
+
+    slot = ngx_http_debug_slot_of(v->len);
+
+    if (slot && !rlcf->record && r == r->main) {
+
+        /* "debug_record off": nobody is to see it */
+
+        ngx_http_debug_slot_give(v->len);
+        v->len = 0;
+
+        slot = NULL;
+    }
+
+    if (slot) {
+        ngx_http_debug_slots.round[slot - ngx_http_debug_slots.slot] = r;
+
+        ngx_http_debug_slot_open(slot);
+
+        if (r == r->main || slot->route_len == 0) {
+            slot->route_len = (uint16_t) route->len;
+            ngx_memcpy(slot->route, route->name, NGX_HTTP_DEBUG_SLOT_ROUTE);
+        }
+
+        if (slot->client_len == 0) {
+            ngx_http_debug_record_each_client(slot, r);
+        }
+
+        ngx_http_debug_slot_close(slot);
+    }
+
+    if (route->mark) {
+        ngx_http_debug_record_each_mark(r, rmcf, route);
+
+    } else if (rmcf->marks && ngx_http_debug_mark_claimed(r)) {
+        ngx_http_debug_mark_put(r, rmcf->none, 0);
+    }
+}
+
+
 ngx_int_t
 ngx_http_debug_record_each_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
@@ -161,12 +269,12 @@ ngx_http_debug_record_each_init_peer(ngx_http_request_t *r,
 
     ngx_http_debug_record_each_round(r, rmcf);
 
-    u = r->upstream;
+    if (rmcf->each) {
+        u = r->upstream;
 
-    if (r->variables[rmcf->start].len
-        && u->peer.get == ngx_http_debug_record_get_peer)
-    {
-        u->peer.get = ngx_http_debug_record_each_get_peer;
+        if (u->peer.get == ngx_http_debug_record_get_peer) {
+            u->peer.get = ngx_http_debug_record_each_get_peer;
+        }
     }
 
     return NGX_OK;
@@ -200,103 +308,12 @@ ngx_http_debug_record_each_host(ngx_http_request_t *r,
 }
 
 
-/* A round begins: what is sent is ready, and where to is known. */
-
-static void
-ngx_http_debug_record_each_round(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf)
+static ngx_http_debug_seldom void
+ngx_http_debug_record_each_show(ngx_http_request_t *r, u_char *text)
 {
-    ngx_http_debug_slot_t             *slot;
-    ngx_http_debug_route_conf_t       *route;
-    ngx_http_debug_record_loc_conf_t  *rlcf;
+    ngx_str_t  value;
 
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
-
-    route = &rlcf->route;
-
-    slot = ngx_http_debug_slot_of(r->variables[rmcf->start].len);
-
-    if (slot) {
-        ngx_http_debug_slots.round[slot - ngx_http_debug_slots.slot] = r;
-
-        ngx_http_debug_slot_open(slot);
-
-        if (r == r->main || slot->route_len == 0) {
-            slot->route_len = (uint16_t) route->len;
-            ngx_memcpy(slot->route, route->name, NGX_HTTP_DEBUG_SLOT_ROUTE);
-        }
-
-        if (slot->client_len == 0) {
-            ngx_http_debug_record_each_client(slot, r);
-        }
-
-        ngx_http_debug_slot_close(slot);
-    }
-
-    if (route->mark) {
-        ngx_http_debug_record_each_mark(r, rmcf, route);
-
-    } else if (rmcf->marks && ngx_http_debug_mark_claimed(r)) {
-        ngx_http_debug_mark_put(r, rmcf->none, 0);
-    }
-}
-
-
-static void
-ngx_http_debug_record_each_client(ngx_http_debug_slot_t *slot,
-    ngx_http_request_t *r)
-{
-    ngx_str_t  *text;
-
-    text = &r->connection->addr_text;
-
-    slot->client_len = (uint16_t) ngx_min(text->len,
-                                          NGX_HTTP_DEBUG_SLOT_CLIENT);
-    ngx_memcpy(slot->client, text->data, slot->client_len);
-}
-
-
-/* All rounds of a request, those of its sub-requests too, have one id. */
-
-static void
-ngx_http_debug_record_each_mark(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_route_conf_t *route)
-{
-    u_char                     *text;
-    uint32_t                    id;
-    ngx_str_t                   value;
-    ngx_http_debug_slot_t      *slot;
-    ngx_http_variable_value_t  *v;
-
-    v = &r->variables[rmcf->id];
-
-    slot = ngx_http_debug_slot_of(r->variables[rmcf->start].len);
-
-    if (slot) {
-        id = slot->id;
-
-    } else if (v->valid) {
-        id = ngx_http_debug_record_each_text(v->data);
-
-    } else {
-        id = ngx_http_debug_slot_id();
-    }
-
-    text = ngx_http_debug_mark_put(r, route->mark, id);
-
-    if (text == NULL) {
-        return;
-    }
-
-    v->len = NGX_HTTP_DEBUG_ID_LEN;
-    v->data = text;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    if (route->shown
-        && r == r->main
+    if (r == r->main
         && ngx_http_debug_header_get(&r->headers_out.headers, "X-Debug-Id")
            == NULL)
     {

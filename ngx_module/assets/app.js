@@ -12,6 +12,7 @@ import { utc } from './ui.js';
 const pages = {
     overview: () => import('./overview.js'),
     charts: () => import('./charts.js'),
+    requests: () => import('./requests.js'),
     profiles: () => import('./profiles.js'),
     peer: () => import('./profiles.js'),
     viewer: () => import('./viewer.js'),

@@ -2,6 +2,7 @@
  * overview, the charts. */
 
 import assert from 'node:assert/strict';
+import { get } from 'node:http';
 import { after, before, test } from 'node:test';
 
 import { browser, charts, everyPage, fetchText, flame, missing, PHONE, site,
@@ -34,7 +35,7 @@ const INLINE = /<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=/;
 
 test('no inline script, style or handler in any page, and a strict policy',
      opt, async () => {
-    for (const path of ['', 'charts/', 'pprof/', 'pprof/view',
+    for (const path of ['', 'requests', 'charts/', 'pprof/', 'pprof/view',
                         'pprof/kept/', acs(0) + '/'])
     {
         const r = await fetchText(s.base + path);
@@ -76,6 +77,8 @@ test('files of the pages: kept for ever by name and hash, small', opt,
 
 const PAGES = [
     ['overview', () => s.base, p => p.getByText('profiles').first().waitFor()],
+    ['requests', () => s.base + 'requests',
+     p => p.getByText(/^\d+ under way$/).waitFor()],
     ['charts', () => s.base + 'charts/',
      p => p.getByText('Live', { exact: true }).waitFor()],
     ['charts of one process', () => s.base + 'charts/?src=acs/127.0.0.1:'
@@ -194,6 +197,47 @@ test('overview: the peers live, worst first, sorted by a click', opt,
                  'descending');
     assert.match(await p.locator('link[rel=icon]').getAttribute('href'),
                  /c3261f/);
+});
+
+
+test('requests: what is under way, found, with its stack', opt, async t => {
+    const p = await b.page(t);
+    const held = ['a%3Cb%3E', 'other'].map(name => get(
+        `http://127.0.0.1:${s.port}/slow?ms=60000&x=${name}`,
+        { agent: false, headers: { host: name } }).on('error', () => {}));
+
+    t.after(() => held.forEach(x => x.destroy()));
+
+    await p.goto(s.base);
+    await p.getByRole('link', { name: 'Requests' }).click();
+
+    const rows = p.locator('#requests tbody tr', { hasText: 'GET /slow' });
+
+    await until(async () => await rows.count() === 2, 'two rows');
+    assert.match(await rows.first().textContent(),
+                 /waiting for the answer|connecting/);
+    assert.match(await rows.first().textContent(), /acs\/127\.0\.0\.1:\d+/);
+    await p.locator('.pill', { hasText: /^\d+ under way$/ }).waitFor();
+
+    /* the oldest is the first, and grows older */
+    const age = async () => Number.parseFloat(
+        await rows.first().locator('td').first().textContent());
+
+    await until(async () => await age() >= 1, 'older');
+    await p.getByRole('searchbox').fill('waiting for');
+    await until(async () => await rows.count() === 2, 'by state');
+    await p.getByRole('searchbox').fill('no such thing');
+    await until(async () => await rows.count() === 0, 'none');
+    assert.match(p.url(), /q=no\+such\+thing/);
+    await p.getByRole('searchbox').fill('/slow');
+
+    await rows.first().getByRole('link').click();
+    await p.locator('pre', { hasText: /^goroutine \d+ \[/ }).waitFor();
+    assert.match(await p.getByRole('region', { name: 'Stack' }).textContent(),
+                 /^[0-9a-f]{8} at acs\/127\.0\.0\.1:\d+/);
+
+    held[0].destroy();
+    await until(async () => await rows.count() === 1, 'one has gone');
 });
 
 
