@@ -745,7 +745,18 @@ ngx_http_debug_record_size(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
-    limit = size - need.again + rmcf->reserve + slots;
+    limit = size - need.again + rmcf->reserve;
+
+    /* of a given size, what history leaves */
+
+    while (rmcf->size
+           && rmcf->slots > 16
+           && limit + need.names * rings + slots > rmcf->limit)
+    {
+        rmcf->slots /= 2;
+        slots /= 2;
+    }
+
     fit = (limit < rmcf->limit) ? (rmcf->limit - limit) / rings : 0;
 
     if (fit < need.names) {
