@@ -25,6 +25,7 @@ struct ngx_http_debug_round_s {
                                     ngx_int_t rc);
     ngx_event_get_peer_pt       get;
     ngx_event_free_peer_pt      free;      /* of TLS; else NULL */
+    ngx_http_debug_slot_t      *slot;      /* of ..._get_peer_slot() alone */
 
     ngx_http_debug_group_t     *group;     /* NULL: a variable host's round */
     ngx_http_debug_entity_t    *entity;    /* the group's */
@@ -66,10 +67,15 @@ typedef struct {
 } ngx_http_debug_early_t;
 
 
+static void ngx_http_debug_record_unseen(ngx_http_request_t *r);
 static ngx_http_debug_entity_t *ngx_http_debug_record_group_entity(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_http_debug_group_t *group,
     ngx_log_t *log);
 static ngx_http_debug_round_t *ngx_http_debug_record_more(ngx_log_t *log);
+static ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
+    void *data);
+static ngx_int_t ngx_http_debug_record_get_peer_slot(
+    ngx_peer_connection_t *pc, void *data);
 #if (NGX_HTTP_SSL)
 static void ngx_http_debug_record_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
@@ -141,6 +147,15 @@ static ngx_uint_t ngx_http_debug_record_is_group(ngx_http_request_t *r,
     ngx_http_upstream_resolved_t *resolved);
 
 static uint64_t ngx_http_debug_record_ms(ngx_http_request_t *r);
+
+
+/* A function that is made twice: with slots, and without their price. */
+
+#if (__GNUC__)
+#define ngx_http_debug_both  __attribute__((always_inline)) inline
+#else
+#define ngx_http_debug_both  ngx_inline
+#endif
 
 
 /* Never freed: as many as there were rounds at once. */
@@ -339,8 +354,8 @@ ngx_http_debug_record_state(ngx_http_debug_cell_t *cell,
 }
 
 
-ngx_int_t
-ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
+static ngx_http_debug_both ngx_int_t
+ngx_http_debug_record_begin(ngx_http_request_t *r, ngx_uint_t each)
 {
     ngx_http_debug_active_t            *active;
     ngx_http_variable_value_t          *v;
@@ -364,13 +379,32 @@ ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
 
     ngx_http_debug_add(&active->active, 1);
 
+    if (each) {
+        v->len = ngx_http_debug_slot_take(r, (uintptr_t) v->data,
+                                          rscf->place.entity->id);
+    }
+
     return NGX_DECLINED;
 }
 
 
 ngx_int_t
-ngx_http_debug_record_init_peer(ngx_http_request_t *r,
-    ngx_http_upstream_srv_conf_t *us)
+ngx_http_debug_record_post_read_handler(ngx_http_request_t *r)
+{
+    return ngx_http_debug_record_begin(r, 0);
+}
+
+
+ngx_int_t
+ngx_http_debug_record_post_read_slot(ngx_http_request_t *r)
+{
+    return ngx_http_debug_record_begin(r, 1);
+}
+
+
+static ngx_http_debug_both ngx_int_t
+ngx_http_debug_record_new_round(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us, ngx_uint_t each)
 {
     uint64_t                            now;
     ngx_int_t                           rc;
@@ -393,6 +427,14 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
 
     if (!rlcf->record) {
+
+        if (each && r == r->main) {
+
+            /* "debug_record off": nobody is to see it */
+
+            ngx_http_debug_record_unseen(r);
+        }
+
         return NGX_OK;
     }
 
@@ -426,7 +468,16 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     round->cause = NGX_HTTP_DEBUG_FAIL_OTHER;
 
     u->finalize_request = ngx_http_debug_record_finalize;
-    u->peer.get = ngx_http_debug_record_get_peer;
+
+    if (each) {
+        rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+        round->slot = ngx_http_debug_slot_of(r->variables[rmcf->start].len);
+        u->peer.get = ngx_http_debug_record_get_peer_slot;
+
+    } else {
+        u->peer.get = ngx_http_debug_record_get_peer;
+    }
 
 #if (NGX_HTTP_SSL)
 
@@ -438,6 +489,37 @@ ngx_http_debug_record_init_peer(ngx_http_request_t *r,
 #endif
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_debug_record_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    return ngx_http_debug_record_new_round(r, us, 0);
+}
+
+
+ngx_int_t
+ngx_http_debug_record_init_peer_slot(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    return ngx_http_debug_record_new_round(r, us, 1);
+}
+
+
+static ngx_http_debug_seldom void
+ngx_http_debug_record_unseen(ngx_http_request_t *r)
+{
+    ngx_http_variable_value_t          *v;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+    v = &r->variables[rmcf->start];
+
+    ngx_http_debug_slot_give(v->len);
+    v->len = 0;
 }
 
 
@@ -487,8 +569,9 @@ ngx_http_debug_record_more(ngx_log_t *log)
 
 /* A try begins; the one before, if any, has just ended. */
 
-ngx_int_t
-ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
+static ngx_http_debug_both ngx_int_t
+ngx_http_debug_record_next_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t each)
 {
     ngx_int_t                 rc;
     ngx_str_t                *name;
@@ -544,7 +627,28 @@ ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
 
     ngx_http_debug_add(&round->peer.active->active, 1);
 
+    if (each && round->slot) {
+        ngx_http_debug_slot_try(round->slot, round->request,
+                                round->peer.entity->id,
+                                rc == NGX_DONE ? NGX_HTTP_DEBUG_WAY_WAITING
+                                               : NGX_HTTP_DEBUG_WAY_CONNECTING);
+    }
+
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc, void *data)
+{
+    return ngx_http_debug_record_next_peer(pc, data, 0);
+}
+
+
+static ngx_int_t
+ngx_http_debug_record_get_peer_slot(ngx_peer_connection_t *pc, void *data)
+{
+    return ngx_http_debug_record_next_peer(pc, data, 1);
 }
 
 
@@ -1420,6 +1524,7 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_str_t                           name;
     ngx_pool_cleanup_t                 *cln;
     ngx_http_upstream_t                *u;
+    ngx_http_debug_slot_t              *slot;
     ngx_http_debug_place_t              host;
     ngx_http_debug_round_t             *round;
     ngx_http_debug_record_loc_conf_t   *rlcf;
@@ -1480,6 +1585,13 @@ ngx_http_debug_record_host(ngx_http_request_t *r,
     ngx_http_debug_zone_place(rmcf->zone, round->entity, ngx_http_debug_lane,
                               &host);
     ngx_http_debug_add(&host.active->active, 1);
+
+    slot = ngx_http_debug_slot_of(r->variables[rmcf->start].len);
+
+    if (slot) {
+        ngx_http_debug_slot_try(slot, r, round->entity->id,
+                                NGX_HTTP_DEBUG_WAY_CONNECTING);
+    }
 
     return NGX_OK;
 }
@@ -1697,9 +1809,8 @@ ngx_http_debug_record_forget(ngx_http_request_t *r)
     rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
 
     if (r == r->main && r->variables[rmcf->start].data) {
-        ngx_http_debug_slot_give(r->variables[rmcf->start].len);
+        ngx_http_debug_record_unseen(r);
 
-        r->variables[rmcf->start].len = 0;
         r->variables[rmcf->start].data = NULL;
         r->variables[rmcf->start].escape = 0;
         ngx_http_debug_add(&rscf->place.active->active, -1);
@@ -2052,6 +2163,27 @@ ngx_http_debug_record_log_handler(ngx_http_request_t *r)
     ngx_http_debug_record_answer(cell, status, elapsed);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_debug_record_log_slot(ngx_http_request_t *r)
+{
+    ngx_http_variable_value_t          *v;
+    ngx_http_debug_record_main_conf_t  *rmcf;
+
+    if (r == r->main) {
+        rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
+
+        v = &r->variables[rmcf->start];
+
+        if (v->len) {
+            ngx_http_debug_slot_give(v->len);
+            v->len = 0;
+        }
+    }
+
+    return ngx_http_debug_record_log_handler(r);
 }
 
 

@@ -180,8 +180,6 @@ void ngx_http_debug_record_forget(ngx_http_request_t *r);
 ngx_uint_t ngx_http_debug_record_try(ngx_http_upstream_t *u,
     ngx_http_debug_try_t *try);
 
-ngx_int_t ngx_http_debug_record_get_peer(ngx_peer_connection_t *pc,
-    void *data);
 
 /* Context: worker, timer. */
 void ngx_http_debug_record_sweep(void);
@@ -189,6 +187,13 @@ void ngx_http_debug_record_sweep(void);
 ngx_int_t ngx_http_debug_record_post_read_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_debug_record_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
+
+/* The same where requests under way are written down, too. */
+ngx_int_t ngx_http_debug_record_post_read_slot(ngx_http_request_t *r);
+ngx_int_t ngx_http_debug_record_init_peer_slot(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+ngx_int_t ngx_http_debug_record_log_slot(ngx_http_request_t *r);
+
 
 /* Where a round begins to a name that variables make; and that it does. */
 ngx_uint_t ngx_http_debug_record_is_host(ngx_http_request_t *r);

@@ -256,7 +256,7 @@ ngx_http_debug_record_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    *h = rmcf->each ? ngx_http_debug_record_each_begin
+    *h = rmcf->each ? ngx_http_debug_record_post_read_slot
                     : ngx_http_debug_record_post_read_handler;
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
@@ -264,7 +264,7 @@ ngx_http_debug_record_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    *h = rmcf->each ? ngx_http_debug_record_each_end
+    *h = rmcf->each ? ngx_http_debug_record_log_slot
                     : ngx_http_debug_record_log_handler;
 
     return NGX_OK;
@@ -322,11 +322,13 @@ ngx_http_debug_record_wrap(ngx_conf_t *cf,
             return NGX_ERROR;
         }
 
-        if (rmcf->marks || (rmcf->recorded && rmcf->each)) {
+        if (rmcf->marks) {
             uscfp[i]->peer.init = ngx_http_debug_record_each_init_peer;
 
         } else if (rmcf->recorded) {
-            uscfp[i]->peer.init = ngx_http_debug_record_init_peer;
+            uscfp[i]->peer.init = rmcf->each
+                                  ? ngx_http_debug_record_init_peer_slot
+                                  : ngx_http_debug_record_init_peer;
         }
     }
 

@@ -21,8 +21,6 @@
 
 
 static uint32_t ngx_http_debug_record_each_text(u_char *text);
-static ngx_int_t ngx_http_debug_record_each_get_peer(
-    ngx_peer_connection_t *pc, void *data);
 static void ngx_http_debug_record_each_one(
     ngx_http_debug_record_main_conf_t *rmcf, ngx_uint_t n, uint64_t now);
 static ngx_uint_t ngx_http_debug_record_each_state(ngx_http_request_t *r,
@@ -93,76 +91,34 @@ ngx_http_debug_record_each_init(ngx_conf_t *cf,
 }
 
 
-ngx_int_t
-ngx_http_debug_record_each_begin(ngx_http_request_t *r)
-{
-    ngx_http_variable_value_t          *v;
-    ngx_http_debug_record_srv_conf_t   *rscf;
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
-    (void) ngx_http_debug_record_post_read_handler(r);
-
-    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-
-    v = &r->variables[rmcf->start];
-
-    if (v->data) {
-        rscf = ngx_http_get_module_srv_conf(r, ngx_http_debug_module);
-
-        v->len = ngx_http_debug_slot_take(r, (uintptr_t) v->data,
-                                          rscf->place.entity->id);
-    }
-
-    return NGX_DECLINED;
-}
-
-
-ngx_int_t
-ngx_http_debug_record_each_end(ngx_http_request_t *r)
-{
-    ngx_http_variable_value_t          *v;
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
-    if (r == r->main) {
-        rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-
-        v = &r->variables[rmcf->start];
-
-        if (v->len) {
-            ngx_http_debug_slot_give(v->len);
-            v->len = 0;
-        }
-    }
-
-    return ngx_http_debug_record_log_handler(r);
-}
-
-
-static ngx_inline void
-ngx_http_debug_record_each_client(ngx_http_debug_slot_t *slot,
-    ngx_http_request_t *r)
-{
-    ngx_str_t  *text;
-
-    text = &r->connection->addr_text;
-
-    slot->client_len = (uint16_t) ngx_min(text->len,
-                                          NGX_HTTP_DEBUG_SLOT_CLIENT);
-    ngx_memcpy(slot->client, text->data, slot->client_len);
-}
-
-
-/* All rounds of a request, those of its sub-requests too, have one id. */
+/*
+ * A round begins: what is sent is ready.  All rounds of a request, those of
+ * its sub-requests too, have one id.
+ */
 
 static ngx_inline void
 ngx_http_debug_record_each_mark(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf,
-    ngx_http_debug_route_conf_t *route)
+    ngx_http_debug_record_main_conf_t *rmcf)
 {
-    u_char                     *text;
-    uint32_t                    id;
-    ngx_http_debug_slot_t      *slot;
-    ngx_http_variable_value_t  *v;
+    u_char                            *text;
+    uint32_t                           id;
+    ngx_http_debug_slot_t             *slot;
+    ngx_http_variable_value_t         *v;
+    ngx_http_debug_route_conf_t       *route;
+    ngx_http_debug_record_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
+
+    route = &rlcf->route;
+
+    if (route->mark == NULL) {
+
+        if (ngx_http_debug_mark_claimed(r)) {
+            (void) ngx_http_debug_mark_put(r, rmcf->none, 0);
+        }
+
+        return;
+    }
 
     v = &r->variables[rmcf->id];
 
@@ -196,88 +152,23 @@ ngx_http_debug_record_each_mark(ngx_http_request_t *r,
 }
 
 
-/* A round begins: what is sent is ready, and where to is known. */
-
-static ngx_inline void
-ngx_http_debug_record_each_round(ngx_http_request_t *r,
-    ngx_http_debug_record_main_conf_t *rmcf)
-{
-    ngx_http_debug_slot_t             *slot;
-    ngx_http_variable_value_t         *v;
-    ngx_http_debug_route_conf_t       *route;
-    ngx_http_debug_record_loc_conf_t  *rlcf;
-
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_debug_module);
-
-    route = &rlcf->route;
-
-    v = &r->variables[rmcf->start];
-
-    slot = ngx_http_debug_slot_of(v->len);
-
-    if (slot && !rlcf->record && r == r->main) {
-
-        /* "debug_record off": nobody is to see it */
-
-        ngx_http_debug_slot_give(v->len);
-        v->len = 0;
-
-        slot = NULL;
-    }
-
-    if (slot) {
-        ngx_http_debug_slots.round[slot - ngx_http_debug_slots.slot] = r;
-
-        ngx_http_debug_slot_open(slot);
-
-        if (r == r->main || slot->route_len == 0) {
-            slot->route_len = (uint16_t) route->len;
-            ngx_memcpy(slot->route, route->name, NGX_HTTP_DEBUG_SLOT_ROUTE);
-        }
-
-        if (slot->client_len == 0) {
-            ngx_http_debug_record_each_client(slot, r);
-        }
-
-        ngx_http_debug_slot_close(slot);
-    }
-
-    if (route->mark) {
-        ngx_http_debug_record_each_mark(r, rmcf, route);
-
-    } else if (rmcf->marks && ngx_http_debug_mark_claimed(r)) {
-        ngx_http_debug_mark_put(r, rmcf->none, 0);
-    }
-}
-
-
 ngx_int_t
 ngx_http_debug_record_each_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
     ngx_int_t                           rc;
-    ngx_http_upstream_t                *u;
     ngx_http_debug_record_main_conf_t  *rmcf;
-
-    rc = ngx_http_debug_record_init_peer(r, us);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
 
-    ngx_http_debug_record_each_round(r, rmcf);
+    rc = rmcf->each ? ngx_http_debug_record_init_peer_slot(r, us)
+                    : ngx_http_debug_record_init_peer(r, us);
 
-    if (rmcf->each) {
-        u = r->upstream;
-
-        if (u->peer.get == ngx_http_debug_record_get_peer) {
-            u->peer.get = ngx_http_debug_record_each_get_peer;
-        }
+    if (rc == NGX_OK) {
+        ngx_http_debug_record_each_mark(r, rmcf);
     }
 
-    return NGX_OK;
+    return rc;
 }
 
 
@@ -300,8 +191,8 @@ ngx_http_debug_record_each_host(ngx_http_request_t *r,
 
     rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
 
-    if (rmcf->marks || rmcf->each) {
-        ngx_http_debug_record_each_round(r, rmcf);
+    if (rmcf->marks) {
+        ngx_http_debug_record_each_mark(r, rmcf);
     }
 
     return ngx_http_debug_record_host(r, v, data);
@@ -333,52 +224,6 @@ ngx_http_debug_record_each_text(u_char *text)
     n = ngx_hextoi(text, NGX_HTTP_DEBUG_ID_LEN);
 
     return (n == NGX_ERROR) ? 0 : (uint32_t) n;
-}
-
-
-/* A try begins. */
-
-static ngx_int_t
-ngx_http_debug_record_each_get_peer(ngx_peer_connection_t *pc, void *data)
-{
-    ngx_int_t                           rc;
-    ngx_http_request_t                 *r;
-    ngx_http_upstream_t                *u;
-    ngx_http_debug_try_t                try;
-    ngx_http_debug_slot_t              *slot;
-    ngx_http_debug_record_main_conf_t  *rmcf;
-
-    rc = ngx_http_debug_record_get_peer(pc, data);
-
-    if (rc != NGX_OK && rc != NGX_DONE) {
-        return rc;
-    }
-
-    u = (ngx_http_upstream_t *) ((u_char *) pc
-                                 - offsetof(ngx_http_upstream_t, peer));
-
-    if (!ngx_http_debug_record_try(u, &try)) {
-        return rc;
-    }
-
-    r = try.request;
-
-    rmcf = ngx_http_get_module_main_conf(r, ngx_http_debug_module);
-
-    slot = ngx_http_debug_slot_of(r->variables[rmcf->start].len);
-
-    if (slot) {
-        ngx_http_debug_slot_open(slot);
-
-        slot->peer = try.entity->id + 1;
-        slot->tries++;
-        slot->state = (rc == NGX_DONE) ? NGX_HTTP_DEBUG_WAY_WAITING
-                                       : NGX_HTTP_DEBUG_WAY_CONNECTING;
-
-        ngx_http_debug_slot_close(slot);
-    }
-
-    return rc;
 }
 
 
@@ -468,6 +313,7 @@ ngx_http_debug_record_each_one(ngx_http_debug_record_main_conf_t *rmcf,
     ngx_uint_t n, uint64_t now)
 {
     off_t                              received;
+    ngx_str_t                         *text;
     ngx_event_pipe_t                  *p;
     ngx_http_request_t                *r, *mr;
     ngx_http_upstream_t               *u;
@@ -477,8 +323,19 @@ ngx_http_debug_record_each_one(ngx_http_debug_record_main_conf_t *rmcf,
 
     slot = &ngx_http_debug_slots.slot[n];
     mr = ngx_http_debug_slots.request[n];
-    r = ngx_http_debug_slots.round[n];
+    r = slot->tries ? ngx_http_debug_slots.round[n] : mr;
     u = r->upstream;
+
+    rlcf = ngx_http_get_module_loc_conf(mr, ngx_http_debug_module);
+
+    if (!rlcf->record) {
+
+        /* "debug_record off": nobody is to see it */
+
+        mr->variables[rmcf->start].len = 0;
+        ngx_http_debug_slot_give(n + 1);
+        return;
+    }
 
     received = 0;
 
@@ -498,26 +355,20 @@ ngx_http_debug_record_each_one(ngx_http_debug_record_main_conf_t *rmcf,
     slot->sent = mr->connection->sent;
     slot->state = (uint16_t) ngx_http_debug_record_each_state(r, mr);
 
-    if (slot->client_len == 0) {
-        ngx_http_debug_record_each_client(slot, mr);
-    }
+    slot->route_len = (uint16_t) rlcf->route.len;
+    ngx_memcpy(slot->route, rlcf->route.name, NGX_HTTP_DEBUG_SLOT_ROUTE);
 
-    if (slot->route_len == 0) {
-        rlcf = ngx_http_get_module_loc_conf(mr, ngx_http_debug_module);
+    text = &mr->connection->addr_text;
 
-        slot->route_len = (uint16_t) rlcf->route.len;
-        ngx_memcpy(slot->route, rlcf->route.name, NGX_HTTP_DEBUG_SLOT_ROUTE);
-    }
+    slot->client_len = (uint16_t) ngx_min(text->len,
+                                          NGX_HTTP_DEBUG_SLOT_CLIENT);
+    ngx_memcpy(slot->client, text->data, slot->client_len);
 
-    if (u && ngx_http_debug_record_try(u, &try)) {
+    if (slot->tries && u && ngx_http_debug_record_try(u, &try)) {
 
         /* a variable host's peer is known only now */
 
         slot->peer = try.entity->id + 1;
-
-        if (slot->tries == 0) {
-            slot->tries = 1;
-        }
     }
 
     ngx_http_debug_slot_close(slot);

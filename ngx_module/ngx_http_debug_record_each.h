@@ -1,10 +1,10 @@
 
 /*
- * What is written of each request while it is under way: its slot, where some
- * route shows requests, and its mark, where debug_route is on.
+ * What is told of each request while it is under way: to its peer by a mark,
+ * where debug_route is on, and to who asks how far it has come, by its slot.
  *
- * These stand around the handlers of ngx_http_debug_record.h, in their place;
- * where neither is wanted, those stand there alone and nothing is paid.
+ * What marks stands around the handlers of ngx_http_debug_record.h, in their
+ * place; where nothing is marked, those stand there alone.
  */
 
 
@@ -26,12 +26,10 @@ ngx_int_t ngx_http_debug_record_each_variables(ngx_conf_t *cf,
 ngx_int_t ngx_http_debug_record_each_init(ngx_conf_t *cf,
     ngx_http_debug_record_main_conf_t *rmcf);
 
-ngx_int_t ngx_http_debug_record_each_begin(ngx_http_request_t *r);
 ngx_int_t ngx_http_debug_record_each_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 ngx_int_t ngx_http_debug_record_each_host(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-ngx_int_t ngx_http_debug_record_each_end(ngx_http_request_t *r);
 
 /*
  * Writes to the slots of this process what only it can see: how far each

@@ -82,9 +82,24 @@ ngx_http_debug_slot_read(ngx_http_debug_slot_t *slot,
 
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
 
-        if (ngx_http_debug_load(&slot->seq) == seq) {
-            return copy->begun != 0;
+        if (ngx_http_debug_load(&slot->seq) != seq) {
+            continue;
         }
+
+        /* the rest of a request that had this slot before */
+
+        if (copy->tries == 0) {
+            copy->peer = 0;
+        }
+
+        if (copy->looked == 0) {
+            copy->received = 0;
+            copy->sent = 0;
+            copy->client_len = 0;
+            copy->route_len = 0;
+        }
+
+        return copy->begun != 0;
     }
 
     return 0;

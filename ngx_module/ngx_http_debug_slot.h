@@ -33,7 +33,7 @@ typedef struct {
     ngx_uint_t              nfree;
     uint16_t                free[NGX_HTTP_DEBUG_LANE_SLOTS];
 
-    /* whose they are, and of it the one that is at a peer, or was */
+    /* whose they are, and, with tries, of it the one that was last at a peer */
     ngx_http_request_t     *request[NGX_HTTP_DEBUG_LANE_SLOTS];
     ngx_http_request_t     *round[NGX_HTTP_DEBUG_LANE_SLOTS];
 } ngx_http_debug_slots_t;
@@ -118,7 +118,6 @@ ngx_http_debug_slot_take(ngx_http_request_t *r, uint64_t now, uint32_t server)
     n = own->free[--own->nfree];
 
     own->request[n] = r;
-    own->round[n] = r;
 
     if (n >= own->lane->top) {
         __atomic_store_n(&own->lane->top, n + 1, __ATOMIC_RELAXED);
@@ -131,15 +130,10 @@ ngx_http_debug_slot_take(ngx_http_request_t *r, uint64_t now, uint32_t server)
     slot->id = ngx_http_debug_slot_id();
     slot->begun = now;
     slot->looked = 0;
-    slot->received = 0;
-    slot->sent = 0;
     slot->server = server;
-    slot->peer = 0;
     slot->method = r->method;
     slot->tries = 0;
     slot->state = NGX_HTTP_DEBUG_WAY_REQUEST;
-    slot->client_len = 0;
-    slot->route_len = 0;
 
     len = r->uri.len;
     slot->path_len = (uint16_t) ngx_min(len, 65535);
@@ -150,6 +144,24 @@ ngx_http_debug_slot_take(ngx_http_request_t *r, uint64_t now, uint32_t server)
     ngx_http_debug_slot_close(slot);
 
     return n + 1;
+}
+
+
+/* R, the request of SLOT or one of its sub-requests, goes to PEER. */
+
+static ngx_inline void
+ngx_http_debug_slot_try(ngx_http_debug_slot_t *slot, ngx_http_request_t *r,
+    uint32_t peer, ngx_uint_t state)
+{
+    ngx_http_debug_slots.round[slot - ngx_http_debug_slots.slot] = r;
+
+    ngx_http_debug_slot_open(slot);
+
+    slot->peer = peer + 1;
+    slot->tries++;
+    slot->state = (uint16_t) state;
+
+    ngx_http_debug_slot_close(slot);
 }
 
 

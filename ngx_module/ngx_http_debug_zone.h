@@ -153,20 +153,24 @@ typedef struct {
     uint32_t  id;
     uint64_t  begun;         /* ns, CLOCK_MONOTONIC; 0: free */
     uint64_t  looked;        /* ns: when it was looked at; 0: not yet */
-    uint64_t  received;      /* bytes: from the peer */
-    uint64_t  sent;          /* bytes: to the client */
 
     uint32_t  server;        /* id of the entity */
-    uint32_t  peer;          /* id + 1 of it, or of a group; 0: none yet */
     uint32_t  method;        /* a bit of nginx's */
     uint16_t  tries;
     uint16_t  state;         /* NGX_HTTP_DEBUG_WAY_... */
 
-    uint16_t  path_len;      /* of all of it */
+    /* with no tries: nothing */
+    uint32_t  peer;          /* id + 1 of it, or of a group; 0: none */
+
+    /* not looked at: nothing */
+    uint64_t  received;      /* bytes: from the peer */
+    uint64_t  sent;          /* bytes: to the client */
     uint16_t  client_len;
     uint16_t  route_len;
     u_char    route[NGX_HTTP_DEBUG_SLOT_ROUTE];
     u_char    client[NGX_HTTP_DEBUG_SLOT_CLIENT];
+
+    uint16_t  path_len;      /* of all of it */
     u_char    path[NGX_HTTP_DEBUG_SLOT_PATH];
 } ngx_http_debug_slot_t;
 
