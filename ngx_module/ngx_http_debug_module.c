@@ -1270,7 +1270,8 @@ ngx_http_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid parameter \"%V\" in \"debug\""
                                " directive, it must be \"stats\", \"pprof\","
-                               " \"charts\" or \"legacy\"", &value[i]);
+                               " \"requests\", \"charts\" or \"legacy\"",
+                               &value[i]);
             return NGX_CONF_ERROR;
         }
 

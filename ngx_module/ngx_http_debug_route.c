@@ -36,7 +36,8 @@ ngx_http_debug_route_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (ngx_strcmp(value[2].data, "show") != 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[2]);
+                               "invalid parameter \"%V\" in \"debug_route\""
+                               " directive, it must be \"show\"", &value[2]);
             return NGX_CONF_ERROR;
         }
 
@@ -62,8 +63,9 @@ ngx_http_debug_route_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     why = ngx_http_debug_route_check(&value[1]);
 
     if (why) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid route \"%V\": %s",
-                           &value[1], why);
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid route \"%V\" in \"debug_route\""
+                           " directive: %s", &value[1], why);
         return NGX_CONF_ERROR;
     }
 

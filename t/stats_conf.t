@@ -199,10 +199,10 @@ for (['""', 'it is empty'], ['x' x 49, 'it has more than 48 bytes'],
      ['show', '"show" stands behind "on" or a name'])
 {
     my ($name, $why) = @$_;
-    refused("debug_route $name", qr/invalid route ".*": \Q$why\E/,
+    refused("debug_route $name", qr/invalid route ".*" in "debug_route" directive: \Q$why\E/,
             qr/debug_route/, "debug_route $name;");
     refused("debug_route $name in a location",
-            qr/invalid route ".*": \Q$why\E/, qr/debug_route/, '',
+            qr/invalid route ".*" in "debug_route" directive: \Q$why\E/, qr/debug_route/, '',
             "location / { debug_route $name; }");
 }
 

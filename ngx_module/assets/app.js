@@ -7,39 +7,39 @@
  * where snapshots are kept.
  */
 
+import * as charts from './charts.js';
+import * as incident from './incident.js';
+import * as kept from './kept.js';
+import * as overview from './overview.js';
+import * as profiles from './profiles.js';
+import * as requests from './requests.js';
 import { utc } from './ui.js';
+import * as viewer from './viewer.js';
 
-const pages = {
-    overview: () => import('./overview.js'),
-    charts: () => import('./charts.js'),
-    requests: () => import('./requests.js'),
-    profiles: () => import('./profiles.js'),
-    peer: () => import('./profiles.js'),
-    viewer: () => import('./viewer.js'),
-    kept: () => import('./kept.js'),
-    incident: () => import('./incident.js')
-};
+/* not by import(), which makes the one file larger */
+const pages = { overview, charts, requests, profiles, peer: profiles, viewer,
+                kept, incident };
 
 const main = document.querySelector('main');
 const theme = document.getElementById('theme');
 const nav = document.querySelector('.bar nav');
-const profiles = nav?.querySelector('a[href$="pprof/"]');
+const link = nav?.querySelector('a[href$="pprof/"]');
 
 /* where snapshots are kept, the way to them is in the bar */
-if (main.dataset.kept !== undefined && profiles) {
+if (main.dataset.kept !== undefined && link) {
     const a = document.createElement('a');
 
-    a.href = profiles.getAttribute('href') + 'kept/';
+    a.href = link.getAttribute('href') + 'kept/';
     a.textContent = 'Snapshots';
-    profiles.after(a);
+    link.after(a);
 }
 
 /* pages below Profiles light up that link */
 if (/^(peer|viewer)$/.test(main.dataset.page)) {
-    profiles?.setAttribute('aria-current', 'page');
+    link?.setAttribute('aria-current', 'page');
 
 } else if (main.dataset.page === 'kept') {
-    (profiles?.nextElementSibling ?? profiles)
+    (link?.nextElementSibling ?? link)
         ?.setAttribute('aria-current', 'page');
 }
 
@@ -63,7 +63,7 @@ if (theme) {
     theme.before(button);
 }
 
-pages[main.dataset.page]?.().then(page => page.start(main)).catch(e => {
+(async () => pages[main.dataset.page]?.start(main))().catch(e => {
     const p = document.createElement('p');
 
     p.className = 'banner bad';

@@ -232,9 +232,9 @@ test('requests: what is under way, found, with its stack', opt, async t => {
     await p.getByRole('searchbox').fill('/slow');
 
     await rows.first().getByRole('link').click();
-    await p.locator('pre', { hasText: /^goroutine \d+ \[/ }).waitFor();
+    await p.locator('pre', { hasText: /^thread \d+ "acs" \[/ }).waitFor();
     assert.match(await p.getByRole('region', { name: 'Stack' }).textContent(),
-                 /^[0-9a-f]{8} at acs\/127\.0\.0\.1:\d+/);
+                 /^[0-9a-f]{8} at acs\/127\.0\.0\.1:\d+All threads of /);
 
     held[0].destroy();
     await until(async () => await rows.count() === 1, 'one has gone');
