@@ -583,6 +583,7 @@ ngx_http_debug_requests_get(ngx_http_request_t *r,
     }
 
     asked.most = 0;
+    ngx_http_debug_may(dlcf, &asked.may);
 
     if (ngx_http_arg(r, (u_char *) "n", 1, &arg) == NGX_OK) {
         asked.most = ngx_atoi(arg.data, arg.len);

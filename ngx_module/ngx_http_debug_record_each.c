@@ -241,7 +241,7 @@ ngx_http_debug_record_each_tick(ngx_http_debug_record_main_conf_t *rmcf)
 
     ngx_http_debug_record_each_look(rmcf);
 
-    asked = ngx_http_debug_load(&rmcf->zone->asked);
+    asked = ngx_http_debug_load(&rmcf->zone->watched);
 
     if (asked == 0
         || ngx_http_debug_now() - asked > NGX_HTTP_DEBUG_EACH_ASKED

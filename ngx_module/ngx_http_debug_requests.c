@@ -41,6 +41,7 @@ typedef struct {
     ngx_uint_t                     next;
     ngx_uint_t                     shown;
     uint64_t                       left;
+    ngx_http_debug_page_may_t      may;
 } ngx_http_debug_requests_ctx_t;
 
 
@@ -141,7 +142,7 @@ ngx_http_debug_requests(ngx_http_request_t *r,
 
     /* from now on other processes look oftener, too */
 
-    __atomic_store_n(&rmcf->zone->asked, ngx_http_debug_now(),
+    __atomic_store_n(&rmcf->zone->watched, ngx_http_debug_now(),
                      __ATOMIC_RELAXED);
 
     ngx_http_debug_record_each_look(rmcf);
@@ -150,6 +151,8 @@ ngx_http_debug_requests(ngx_http_request_t *r,
     if (ctx == NULL) {
         return NGX_ERROR;
     }
+
+    ctx->may = asked->may;
 
     if (!json) {
         return ngx_http_debug_requests_page(r, ctx);
@@ -541,7 +544,7 @@ ngx_http_debug_requests_page(ngx_http_request_t *r,
     out = ctx->out;
     at = ctx->list.elts;
 
-    ngx_http_debug_page_begin(out, "requests", &title, "");
+    ngx_http_debug_page_begin(out, "requests", &title, "", &ctx->may);
 
     ngx_http_debug_out_literal(out,
         "<div id=\"requests\" class=\"card scroll\" tabindex=\"0\""

@@ -14,16 +14,18 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_faces.h"
+#include "ngx_http_debug_page.h"
 #include "ngx_http_debug_record.h"
 
 
 /* What is asked for; an empty name is no restriction. */
 
 typedef struct {
-    ngx_http_debug_filter_t  names;
-    ngx_str_t                route;
-    ngx_str_t                state;    /* see ngx_http_debug_requests.c */
-    ngx_int_t                most;     /* rows; 0: as many as there may be */
+    ngx_http_debug_filter_t    names;
+    ngx_str_t                  route;
+    ngx_str_t                  state;  /* see ngx_http_debug_requests.c */
+    ngx_int_t                  most;   /* rows; 0: as many as there may be */
+    ngx_http_debug_page_may_t  may;    /* of the page */
 } ngx_http_debug_requests_t;
 
 

@@ -38,7 +38,7 @@
 
 
 #define NGX_HTTP_DEBUG_ZONE_MAGIC    0x6775626564786e67   /* "gnxdebug" */
-#define NGX_HTTP_DEBUG_ZONE_VERSION  7
+#define NGX_HTTP_DEBUG_ZONE_VERSION  8
 
 #define NGX_HTTP_DEBUG_ZONE_MIN      (1024 * 1024)
 #define NGX_HTTP_DEBUG_ZONE_DEFAULT  (8 * 1024 * 1024)
@@ -365,7 +365,7 @@ typedef struct {
     uint64_t  free;          /* offset of the first to be used again; 0 */
     uint64_t  missing;       /* names of the configuration without a row */
 
-    uint64_t  asked;         /* ns: when somebody wanted to see what is under
+    uint64_t  watched;       /* ns: when somebody wanted to see what is under
                                 way; 0: never */
     uint64_t  lanes;         /* that were ever used */
 
