@@ -230,8 +230,11 @@ is($row && $row->{upstream}, $addr, '... and its name');
 hold('/marked/hang');
 $row = row('/marked/hang', 'waiting');
 is($row->{route}, 'app', 'a route with a name');
-my ($told) = map { ($_->{headers} // {})->{'x-debug-route'} // () }
-             grep { ($_->{uri} // '') eq '/marked/hang' } $app->received();
+my $told = wait_for(sub {
+    my ($x) = map { ($_->{headers} // {})->{'x-debug-route'} // () }
+              grep { ($_->{uri} // '') eq '/marked/hang' } $app->received();
+    return $x;
+});
 is($told, "app;$row->{id}", '... and the id that its peer was told');
 
 hold('/unseen/hang');
