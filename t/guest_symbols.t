@@ -30,12 +30,24 @@ my %own = (
 		pprof_heap_weigh pprof_own_here pprof_own_mapped pprof_sites_add
 		pprof_sites_get /],
 	'tick' => [qw/ pprof_unwind_context pprof_stackmap_add
-		pprof_newborn_row mmap /],
+		pprof_newborn_row pprof_routes_sample mmap /],
 
 	# the key is made by the serving thread, and set where a thread begins;
 	# the serving thread reads the clocks
 	'newborn' => [qw/ pprof_thread_clock pprof_tick_shared pprof_timer_create
 		pprof_timer_delete pthread_key_create pthread_setspecific /],
+
+	# pure
+	'mark' => [qw/ memchr /],
+
+	# _begin, _end and the sums of a profile are the serving thread's
+	'routes' => [qw/ mmap munmap pprof_mark_keep pprof_mark_look
+		pprof_signal_quiesce pprof_stackmap_read pprof_tick_shared
+		pprof_unwind_sealed /],
+
+	'io' => [qw/ dlsym pprof_routes_came pprof_routes_forget
+		pprof_routes_hook pprof_routes_now pprof_routes_reading
+		pprof_routes_waiting pprof_routes_writing /],
 
 	# _rate, _clear and what they need run on the serving thread
 	'events' => [qw/ nanosleep pprof_cfi_refresh pprof_own_here
@@ -65,7 +77,8 @@ my %own = (
 	'locks' => [qw/ dlsym dlvsym pprof_events_clock pprof_events_hook
 		pprof_events_released pprof_events_releasing
 		pprof_events_waited
-		pprof_events_wanted __libc_single_threaded
+		pprof_events_wanted pprof_routes_locking pprof_routes_now
+		pprof_routes_quick pprof_routes_waiting __libc_single_threaded
 		__pthread_mutex_lock __pthread_mutex_unlock
 		__pthread_rwlock_rdlock __pthread_rwlock_wrlock
 		__pthread_rwlock_unlock /],

@@ -249,6 +249,7 @@ SKIP: {
 
 	my @hooks = map { /\bpthread_\w+|\bsem_\w+|\b(?:thrd|mtx|cnd)_\w+|\bsigprocmask/g }
 		map { $text{"profiler/guest/$_.c"} } qw/ locks create mask /;
+	push @hooks, $text{'profiler/guest/io.c'} =~ /^ {4}X\((\w+), /mg;
 	push @hooks, $text{'profiler/guest/malloc.c'}
 		=~ /^(?:EXPORT .*\n|(?:NEW|DELETE|ALIGNED|PAGES)\()(\w+)/mg;
 	push @hooks, $text{'profiler/guest/mappings.c'} =~ /^EXPORT .*\n(\w+)/mg;

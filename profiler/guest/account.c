@@ -1,6 +1,7 @@
 #include "guest/account.h"
 
 #include "guest/newborn.h"
+#include "guest/routes.h"
 
 
 enum {
@@ -41,14 +42,36 @@ take_periods(struct pprof_account *account, uint64_t nsec)
 }
 
 
+/* A stack while it is told, route by route. */
+struct told {
+    struct pprof_account      *account;
+    struct pprof_sampler_row   sample;
+};
+
+
+static void
+report_route(void *arg, unsigned route, uint64_t nsec)
+{
+    struct told *const          told = arg;
+    struct pprof_account *const account = told->account;
+
+    told->sample.route = route;
+    told->sample.count = take_periods(account, nsec);
+    account->samples += told->sample.count;
+
+    if (told->sample.count > 0 && account->visit != NULL) {
+        account->visit(account->arg, &told->sample);
+    }
+}
+
+
 static void
 report_stack(void *arg, const struct pprof_stack *row)
 {
-    struct pprof_account     *account = arg;
-    struct pprof_sampler_row  sample = {
-        .pcs = row->pcs,
-        .depth = row->depth,
-        .thread = "",
+    struct pprof_account *account = arg;
+    struct told           told = {
+        .account = account,
+        .sample = { .pcs = row->pcs, .depth = row->depth, .thread = "" },
     };
     uint64_t nsec = row->value;
 
@@ -57,15 +80,16 @@ report_stack(void *arg, const struct pprof_stack *row)
                            * account->scale[row->tag - PPROF_NEWBORN_TAG]);
 
     } else {
-        sample.tid = account->ticks->threads[row->tag].tid;
-        sample.thread = account->ticks->threads[row->tag].name;
+        told.sample.tid = account->ticks->threads[row->tag].tid;
+        told.sample.thread = account->ticks->threads[row->tag].name;
     }
 
-    sample.count = take_periods(account, nsec);
-    account->samples += sample.count;
+    if (account->ticks->routes != NULL) {
+        pprof_route_sums_share(account->ticks->routes, row->row, nsec,
+                               report_route, &told);
 
-    if (sample.count > 0 && account->visit != NULL) {
-        account->visit(account->arg, &sample);
+    } else {
+        report_route(&told, PPROF_ROUTE_NONE, nsec);
     }
 }
 
@@ -345,6 +369,11 @@ pprof_account_settle(struct pprof_account *account)
 
     account->carry = ticks->period / 2;
     account->young = atomic_load(&ticks->newborns->count);
+
+    if (ticks->routes != NULL) {
+        /* before rows are charged with what no sample was taken of */
+        pprof_route_sums_close(ticks->routes, ticks->map);
+    }
 
     for (size_t i = 0; i < pprof_tick_rows(ticks); i++) {
         struct pprof_tick_thread *thread = &ticks->threads[i];

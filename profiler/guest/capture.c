@@ -6,6 +6,7 @@
 #include "guest/events.h"
 #include "guest/heap.h"
 #include "guest/own.h"
+#include "guest/routes.h"
 #include "guest/sampler.h"
 #include "guest/tick.h"
 
@@ -17,6 +18,7 @@ pprof_capture_child(void)
     pprof_tick_child();
     pprof_cfi_child();
     pprof_sampler_child();
+    pprof_routes_child();
     pprof_ask_child();
     pprof_events_child();
     pprof_allocs_child();

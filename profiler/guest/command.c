@@ -18,6 +18,7 @@
 #include "guest/heap.h"
 #include "guest/own.h"
 #include "guest/raw.h"
+#include "guest/routes.h"
 #include "guest/sampler.h"
 #include "guest/sites.h"
 #include "guest/stackmap.h"
@@ -144,6 +145,7 @@ put_sample(void *arg, const struct pprof_sampler_row *sample)
 {
     struct pprof_row row = {
         .depth = sample->lost == NULL ? (uint32_t) sample->depth : 0,
+        .tag = sample->route,
         .count = sample->count,
         .tid = (uint32_t) sample->tid
     };
@@ -343,6 +345,23 @@ read_heap(struct pprof_out *out)
     out->results[4] = told.missed;
     out->results[5] = told.skipped;
     out->results[6] = told.unplaced;
+}
+
+
+/* The name where a stack would be: there is as much room as it needs. */
+static void
+put_route(void *arg, const struct pprof_route_told *route)
+{
+    uintptr_t text[(PPROF_MARK_NAME + 7) / 8] = { 0 };
+
+    const struct pprof_row row = {
+        .depth = sizeof(text) / sizeof(text[0]),
+        .tag = route->number,
+        .count = route->requests
+    };
+
+    memcpy(text, route->name, route->len);
+    put(arg, &row, text);
 }
 
 
@@ -553,6 +572,23 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
 
     case PPROF_OP_CODE:
         return take_code(args, out);
+
+    case PPROF_OP_ROUTES:
+        if (args[0] > 1 || args[1] >= PPROF_ROUTES_USERS) {
+            return EINVAL;
+        }
+
+        if (args[0] == 1) {
+            return pprof_routes_begin((enum pprof_routes_user) args[1]);
+        }
+
+        pprof_routes_end((enum pprof_routes_user) args[1]);
+        return 0;
+
+    case PPROF_OP_ROUTES_READ:
+        out->results[1] = pprof_routes_read(put_route, out);
+        out->results[0] = pprof_routes_hooked();
+        return 0;
 
     case PPROF_OP_HEAP:
         return pprof_heap_period(args[0]);

@@ -34,6 +34,7 @@
 
 #include "guest/events.h"
 #include "guest/raw.h"
+#include "guest/routes.h"
 
 
 #if defined(__x86_64__)
@@ -271,6 +272,7 @@ prepare(void)
                  PTHREAD_MUTEX_ERRORCHECK);
     pprof_events_hook(PPROF_EVENT_MUTEX);
     pprof_events_hook(PPROF_EVENT_BLOCK);
+    pprof_routes_quick = &usual_ready;
 }
 
 
@@ -280,6 +282,16 @@ watched(void)
 {
     return pprof_events_wanted(PPROF_EVENT_BLOCK)
            || pprof_events_wanted(PPROF_EVENT_MUTEX);
+}
+
+
+/* Who waits for work has none. */
+static void
+end_work(void)
+{
+    if (pprof_routes_on()) {
+        pprof_routes_waiting();
+    }
 }
 
 
@@ -329,6 +341,10 @@ is_held(pthread_mutex_t *mutex)
 SLOW static int
 lock_mutex(pthread_mutex_t *mutex, const void *caller)
 {
+    if (pprof_routes_on()) {
+        pprof_routes_locking();
+    }
+
     if (!is_held(mutex)) {
         return inner_mutex_lock(mutex);
     }
@@ -342,7 +358,12 @@ SLOW static int
 lock_usual(pthread_mutex_t *mutex, const void *caller)
 {
     if (usual_known && !__libc_single_threaded) {
-        usual_ready = true;
+        __atomic_store_n(&usual_ready, true, __ATOMIC_SEQ_CST);
+
+        /* each lock may be the end of a request's work, while that is asked */
+        if (atomic_load(&pprof_routes_now) != NULL) {
+            usual_ready = false;
+        }
     }
 
     return lock_mutex(mutex, caller);
@@ -670,6 +691,8 @@ pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
         find_all();
     }
 
+    end_work();
+
     TIMED(PPROF_ON_COND, cond, CALLER, libc.cond_wait(cond, mutex), got(rc));
 }
 
@@ -681,6 +704,8 @@ pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     if (libc.cond_timedwait == NULL) {
         find_all();
     }
+
+    end_work();
 
     TIMED(PPROF_ON_COND, cond, CALLER, libc.cond_timedwait(cond, mutex, until),
           got(rc) || rc == ETIMEDOUT);
@@ -694,6 +719,8 @@ pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     if (libc.cond_clockwait == NULL) {
         find_all();
     }
+
+    end_work();
 
     TIMED(PPROF_ON_COND, cond, CALLER,
           libc.cond_clockwait(cond, mutex, clock, until),
@@ -721,6 +748,8 @@ wait_for_sem(sem_t *sem, const void *caller)
         return libc.sem_wait(sem);
     }
 
+    end_work();
+
     TIMED(PPROF_ON_SEM, sem, caller, libc.sem_wait(sem), rc == 0);
 }
 
@@ -743,6 +772,8 @@ sem_timedwait(sem_t *sem, const struct timespec *until)
         find_all();
     }
 
+    end_work();
+
     if (!is_empty(sem)) {
         return libc.sem_timedwait(sem, until);
     }
@@ -757,6 +788,8 @@ sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
     if (libc.sem_clockwait == NULL) {
         find_all();
     }
+
+    end_work();
 
     if (!is_empty(sem)) {
         return libc.sem_clockwait(sem, clock, until);
@@ -829,6 +862,10 @@ mtx_lock(mtx_t *mutex)
         find_all();
     }
 
+    if (pprof_routes_on()) {
+        pprof_routes_locking();
+    }
+
     if (!is_held((pthread_mutex_t *) mutex)) {
         return libc.mtx_lock(mutex);
     }
@@ -893,6 +930,8 @@ cnd_wait(cnd_t *cond, mtx_t *mutex)
         find_all();
     }
 
+    end_work();
+
     TIMED(PPROF_ON_COND, cond, CALLER, libc.cnd_wait(cond, mutex),
           rc == thrd_success);
 }
@@ -905,6 +944,8 @@ cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex,
     if (libc.cnd_timedwait == NULL) {
         find_all();
     }
+
+    end_work();
 
     TIMED(PPROF_ON_COND, cond, CALLER,
           libc.cnd_timedwait(cond, mutex, until),

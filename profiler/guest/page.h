@@ -27,7 +27,7 @@
 
 
 #define PPROF_PAGE_MAGIC    UINT64_C(0x316567617066707f)    /* "\x7fpfpage1" */
-#define PPROF_PAGE_VERSION  3
+#define PPROF_PAGE_VERSION  4
 
 /* Handed from pprof-run to the program: "descriptor:inode". */
 #define PPROF_PAGE_ENV      "PPROF_PAGE"
@@ -58,9 +58,9 @@ enum pprof_op {
                                            dropped: it gave up waiting;
                                            EINPROGRESS: the program profiles
                                            itself */
-    PPROF_OP_SAMPLE_END,                /* (drop) → rows; (period, duration,
-                                           cpu, samples, lost, threads, signo,
-                                           taken) */
+    PPROF_OP_SAMPLE_END,                /* (drop) → rows, tag: route, or 0;
+                                           (period, duration, cpu, samples,
+                                           lost, threads, signo, taken) */
     PPROF_OP_EVENTS,                    /* (event, rate); 0: no more */
     PPROF_OP_EVENTS_READ,               /* (event, count only) → rows; (lost
                                            count, lost value, hooked, rows) */
@@ -106,6 +106,14 @@ enum pprof_op {
     PPROF_OP_TCMALLOC_SAMPLE,           /* (period) */
     PPROF_OP_TCMALLOC_RELEASE,
     PPROF_OP_TCMALLOC_PROPERTIES,       /* → rows, tag: number, value */
+    PPROF_OP_ROUTES,                    /* (want, enum pprof_routes_user): 1:
+                                           look at what is read and written,
+                                           and profiles that begin tell routes;
+                                           0: that one wants it no more */
+    PPROF_OP_ROUTES_READ,               /* → rows, tag: route, count: requests
+                                           of it that were read, frames: its
+                                           name, eight bytes each; (are reads
+                                           seen, ns since they are) */
     PPROF_OP_END,                       /* the resting thread is to end */
     PPROF_OPS
 };

@@ -13,6 +13,7 @@
 #include "guest/newborn.h"
 #include "guest/own.h"
 #include "guest/raw.h"
+#include "guest/routes.h"
 #include "guest/sampler.h"
 #include "guest/tick.h"
 #include "guest/timers.h"
@@ -511,6 +512,7 @@ static void
 free_sampler(struct sampler *sampler)
 {
     pprof_stackmap_free(sampler->ticks.map);
+    pprof_route_sums_free(sampler->ticks.routes);
 
     if (sampler->ticks.threads != NULL) {
         munmap(sampler->ticks.threads, sampler->mapped);
@@ -566,7 +568,13 @@ new_sampler(unsigned hz, bool wall)
                                                (size_t) PPROF_SAMPLER_STACKS
                                                * FRAMES_PER_STACK);
 
-    if (sampler->ticks.threads == NULL || sampler->ticks.map == NULL) {
+    if (pprof_routes_on()) {
+        sampler->ticks.routes = pprof_route_sums_create();
+    }
+
+    if (sampler->ticks.threads == NULL || sampler->ticks.map == NULL
+        || (pprof_routes_on() && sampler->ticks.routes == NULL))
+    {
         free_sampler(sampler);
         errno = ENOMEM;
         return NULL;

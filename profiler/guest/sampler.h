@@ -39,6 +39,7 @@ struct pprof_sampler_row {
     pid_t             tid;              /* 0: of no thread that is known */
     const char       *thread;           /* its name, "" when not known */
     const char       *lost;             /* why there is no stack, or NULL */
+    unsigned          route;            /* routes.h; 0: nobody's, or unasked */
 };
 
 /* What a profile amounts to. */
@@ -59,8 +60,9 @@ typedef void pprof_sampler_visit(void *arg,
 
 /*
  * Starts a profile at HZ samples for each second of CPU time, 0 meaning
- * PPROF_SAMPLER_HZ.  WALL counts all time of each thread instead; it
- * interrupts system calls, so some of the program's return EINTR.
+ * PPROF_SAMPLER_HZ; it is told by route if pprof_routes_on().  WALL counts all
+ * time of each thread instead; it interrupts system calls, so some of the
+ * program's return EINTR.
  *
  * Returns 0, or -1 with errno:
  *     EINVAL   HZ is not within 0 … PPROF_SAMPLER_HZ_MAX

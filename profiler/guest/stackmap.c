@@ -204,6 +204,7 @@ pprof_stackmap_read(const struct pprof_stackmap *map,
             .depth = slot->depth,
             .count = atomic_load_explicit(&slot->count, memory_order_relaxed),
             .value = atomic_load_explicit(&slot->value, memory_order_relaxed),
+            .row = (uint32_t) i + 1,
         };
 
         visit(arg, &row);

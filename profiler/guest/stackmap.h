@@ -33,6 +33,7 @@ struct pprof_stack {
     size_t            depth;
     uint64_t          count;            /* sum of COUNT */
     uint64_t          value;            /* sum of VALUE */
+    uint32_t          row;              /* its number, from 1 */
 };
 
 struct pprof_stackmap_loss {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "guest/newborn.h"
 #include "guest/raw.h"
+#include "guest/routes.h"
 #include "guest/tick.h"
 #include "guest/unwind.h"
 
@@ -56,7 +57,14 @@ add_stack(struct pprof_ticks *ticks, uint64_t tag, uint64_t nsec,
     uintptr_t pcs[PPROF_STACK_MAX];
     size_t    depth = pprof_unwind_context(context, pcs, PPROF_STACK_MAX);
 
-    return pprof_stackmap_add(ticks->map, tag, pcs, depth, 1, nsec);
+    const uint32_t row = pprof_stackmap_add(ticks->map, tag, pcs, depth, 1,
+                                            nsec);
+
+    if (ticks->routes != NULL) {
+        pprof_routes_sample(ticks, row, nsec);
+    }
+
+    return row;
 }
 
 

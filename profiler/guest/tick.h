@@ -70,6 +70,7 @@ struct pprof_tick_thread {
 };
 
 struct pprof_newborns;
+struct pprof_route_sums;
 
 /* One profile. */
 struct pprof_ticks {
@@ -82,6 +83,7 @@ struct pprof_ticks {
     size_t                     cap;
     _Atomic uint32_t           n;       /* rows taken; may exceed CAP */
     struct pprof_newborns     *newborns;
+    struct pprof_route_sums   *routes;  /* NULL: nobody asks for them */
 };
 
 /* One thread that is asked for its stack once. */

@@ -105,6 +105,29 @@ PPROF_API int pprof_address(char *buf, size_t size);
 PPROF_API const char *pprof_version(void);
 
 
+/*
+ * Says that the current thread works for ROUTE from now on, until the next
+ * call; NULL ends it.  For profiles that are told by route (?labels=route)
+ * where reads and writes do not tell whose the work is: a loop that writes the
+ * answers of its workers, coroutines that change threads, threads that serve
+ * no request.  While a thread has a label that is what counts.
+ *
+ * ROUTE is text, of which 48 bytes count; no commas.  It must stay as it is
+ * until the label ends: a literal, mostly.  At most 256 different ones are
+ * told from one another, nginx's routes included.
+ *
+ * Takes some instructions while nobody asks.  A program that is to run without
+ * the library too declares it weak, as here:
+ *
+ *     extern void pprof_label(const char *) __attribute__((weak));
+ *
+ *     if (pprof_label) { pprof_label("/report"); }
+ *
+ * Context: any thread, not a signal handler.
+ */
+PPROF_API void pprof_label(const char *route);
+
+
 /* One request, for programs with an HTTP server of their own. */
 struct pprof_request {
     size_t       size;          /* sizeof(struct pprof_request) */

@@ -44,15 +44,16 @@ static int
 count_frames(const struct pprof_sample *s, const struct pprof_maps *maps,
     struct pprof_names *names, size_t *n)
 {
+    const size_t route = pprof_sample_route(s) != NULL;
     struct pprof_place place;
     int rc = 0;
 
     if (names->lines == NULL || s->depth == 0) {
-        *n = s->depth == 0 ? 1 : s->depth;
+        *n = route + (s->depth == 0 ? 1 : s->depth);
         return 0;
     }
 
-    *n = 0;
+    *n = route;
 
     for (size_t i = 0; i < s->depth && rc != -1; i++) {
         for (size_t k = 0; (rc = pprof_names_place(names, maps, s->pcs[i], k,
@@ -97,8 +98,14 @@ name_frames(struct pprof_paths *paths, const struct pprof_sample *s,
     const char **to, size_t n, const struct pprof_maps *maps,
     struct pprof_names *names)
 {
+    const char *const route = pprof_sample_route(s);
     struct pprof_place place;
     int rc = 0;
+
+    if (route != NULL) {
+        *to++ = route;
+        n--;
+    }
 
     if (s->depth == 0) {
         to[0] = s->lost == NULL ? "[no stack]" : s->lost;

@@ -530,15 +530,36 @@ pprof_profile_sample(struct pprof_profile *p, const uintptr_t *pcs,
 
 
 void
-pprof_profile_lost(struct pprof_profile *p, const int64_t *values,
-    const char *name)
+pprof_profile_lost_labeled(struct pprof_profile *p, const int64_t *values,
+    const char *name, const struct pprof_label *labels, size_t nlabels)
 {
     for (size_t i = 0; i < p->nvalues; i++) {
         if (values[i] != 0) {
-            add_sample(p, NULL, 0, false, name, values, NULL, 0);
+            add_sample(p, NULL, 0, false, name, values, labels, nlabels);
             return;
         }
     }
+}
+
+
+void
+pprof_profile_lost(struct pprof_profile *p, const int64_t *values,
+    const char *name)
+{
+    pprof_profile_lost_labeled(p, values, name, NULL, 0);
+}
+
+
+const char *
+pprof_sample_route(const struct pprof_sample *s)
+{
+    for (size_t i = 0; i < s->nlabels; i++) {
+        if (strcmp(s->labels[i].key, PPROF_ROUTE_LABEL) == 0) {
+            return s->labels[i].str;
+        }
+    }
+
+    return NULL;
 }
 
 

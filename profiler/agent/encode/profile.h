@@ -183,6 +183,18 @@ void pprof_profile_sample(struct pprof_profile *p, const uintptr_t *pcs,
 void pprof_profile_lost(struct pprof_profile *p, const int64_t *values,
     const char *name);
 
+/* The same, with LABELS as in pprof_profile_sample(). */
+void pprof_profile_lost_labeled(struct pprof_profile *p,
+    const int64_t *values, const char *name, const struct pprof_label *labels,
+    size_t nlabels);
+
+/* The label that tells whose request it was; folded stacks and flame graphs
+   begin with it where there is one. */
+#define PPROF_ROUTE_LABEL  "route"
+
+/* S's route, or NULL. */
+const char *pprof_sample_route(const struct pprof_sample *s);
+
 /*
  * Encodes the profile and appends it, gzipped, to OUT.
  *

@@ -316,11 +316,11 @@ is_set(const char *query, const char *key)
 }
 
 
-/* "thread,object".  Returns 0, or -1 when one of them is unknown. */
+/* "thread,route".  Returns 0, or -1 when one of them is unknown. */
 static int
 parse_labels(const char *text, unsigned *labels)
 {
-    static const char *const names[] = { "thread", "object" };
+    static const char *const names[] = { "thread", "object", "route" };
     const size_t n = sizeof(names) / sizeof(names[0]);
 
     for (/* void */; *text != '\0'; text += *text == ',') {
@@ -389,8 +389,30 @@ parse_extras(struct pprof_job *job, const char *query)
         && parse_labels(text, &ask->labels) == -1)
     {
         pprof_answer_error(&job->answer, 400, "invalid value for \"labels\" - "
-                           "must be thread, object, or both with a comma");
+                           "must be route, thread, object, or some of them "
+                           "with commas");
         return -1;
+    }
+
+    if ((ask->labels & PPROF_LABEL_ROUTE)
+        && strcmp(job->kind->name, "profile") != 0)
+    {
+        pprof_answer_error(&job->answer, 400, "labels=route is for profile; %s "
+                           "knows no routes", job->kind->name);
+        return -1;
+    }
+
+    if (pprof_query_get(query, "by", text, sizeof(text))) {
+        if (strcmp(text, "route") != 0
+            || strcmp(job->kind->name, "profile") != 0)
+        {
+            pprof_answer_error(&job->answer, 400, "invalid value for \"by\" - "
+                               "profile?by=route is what there is");
+            return -1;
+        }
+
+        ask->by_route = true;
+        ask->labels |= PPROF_LABEL_ROUTE;
     }
 
     if (pprof_query_get(query, "names", text, sizeof(text))) {
@@ -409,6 +431,9 @@ parse_extras(struct pprof_job *job, const char *query)
 
         } else if (strcmp(text, "svg") == 0) {
             ask->format = PPROF_FORMAT_SVG;
+
+        } else if (strcmp(text, "json") == 0 && ask->by_route) {
+            ask->json = true;
 
         } else if (strcmp(text, "proto") != 0) {
             pprof_answer_error(&job->answer, 400, "invalid value for "

@@ -69,6 +69,7 @@ enum { PPROF_HZ_MAX = 1000 };
 enum {
     PPROF_LABEL_THREAD = 1 << 0,    /* thread_id, thread_name */
     PPROF_LABEL_OBJECT = 1 << 1,    /* what was waited for */
+    PPROF_LABEL_ROUTE  = 1 << 2,    /* of the request it was for */
 };
 
 struct pprof_ask {
@@ -83,6 +84,8 @@ struct pprof_ask {
     bool         lines;         /* files and lines too */
     bool         full_names;    /* with parameters and all arguments */
     unsigned     labels;        /* PPROF_LABEL_… */
+    bool         by_route;      /* a table of routes, and no profile */
+    bool         json;          /* that as JSON */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */
     size_t       body_len;
@@ -101,12 +104,16 @@ struct pprof_answer {
 };
 
 
+struct pprof_route_span;
+
 struct pprof_job {
     const struct pprof_kind  *kind;
     struct pprof_ask          ask;
     struct pprof_target      *target;   /* who is asked about */
     struct pprof_answer       answer;
     void                     *state;    /* between begin() and end() */
+    struct pprof_route_span  *routes;   /* what a profile by route was told,
+                                           or NULL; end() frees it */
 
     /* Whether nobody waits for the answer any more; end() may ask, in its
        thread, what takes long.  NULL: cannot be told. */

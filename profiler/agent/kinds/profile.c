@@ -8,7 +8,9 @@
 #include "kinds/kind.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,6 +20,7 @@
 #include "kinds/engine.h"
 #include "kinds/env.h"
 #include "kinds/life.h"
+#include "kinds/routes.h"
 #include "kinds/state.h"
 #include "kinds/write.h"
 
@@ -83,6 +86,14 @@ begin_locked(struct pprof_job *job)
     if (engine == NULL) {
         pprof_answer_error(a, 501, "PPROF_CPU_ENGINE names no engine; take "
                            "\"sampler\" or \"gperftools\"");
+        return -1;
+    }
+
+    if (engine != &pprof_engine_sampler
+        && (job->ask.labels & PPROF_LABEL_ROUTE))
+    {
+        pprof_answer_error(a, 501, "gperftools' profiler tells no routes; take "
+                           "PPROF_CPU_ENGINE away");
         return -1;
     }
 
@@ -186,9 +197,30 @@ static const struct pprof_form form = {
 
 
 static void
+write_table(struct pprof_job *job, const struct pprof_profile *p)
+{
+    struct pprof_answer *const a = &job->answer;
+
+    if (pprof_routes_table(p, job->routes, job->ask.json, &a->body) == -1) {
+        pprof_answer_error(a, 500, "the table cannot be written: %s",
+                           strerrordesc_np(errno));
+        return;
+    }
+
+    pprof_answer_ok(a, job->ask.json ? "application/json" : PPROF_TYPE_TEXT,
+                    NULL);
+}
+
+
+static void
 write_answer(struct pprof_job *job, const struct pprof_profile *p)
 {
     struct pprof_maps maps;
+
+    if (job->ask.by_route) {
+        write_table(job, p);
+        return;
+    }
 
     if (pprof_job_maps(job, &maps) == 0) {
         pprof_job_answer(job, p, &maps, &form);
@@ -213,6 +245,8 @@ end(struct pprof_job *job, bool gone)
     }
 
     pprof_profile_free(&p);
+    free(job->routes);
+    job->routes = NULL;
 }
 
 
@@ -223,6 +257,8 @@ child(const struct pprof_kind *kind, struct pprof_target *target)
     (void) kind;
 
     target->kinds->profile.engine = NULL;
+    free(target->kinds->profile.routes);
+    target->kinds->profile.routes = NULL;
 
     for (size_t i = 0; engines[i] != NULL; i++) {
         if (engines[i]->child != NULL) {

@@ -6,12 +6,52 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest/sampler.h"
 #include "kinds/life.h"
+#include "kinds/routes.h"
 #include "kinds/state.h"
 #include "kinds/write.h"
+
+
+/*
+ * Has what is read and written looked at while the profile runs.  Returns 0,
+ * or an errno.
+ */
+static int
+begin_routes(struct pprof_job *job)
+{
+    struct pprof_route_span *const span = calloc(1, sizeof(*span));
+
+    job->target->kinds->profile.routes = span;
+
+    return span == NULL ? ENOMEM
+           : pprof_routes_want(job->target, PPROF_ROUTES_PROFILE, true) == -1
+             || pprof_routes_list(job->target, &span->before) == -1
+           ? errno : 0;
+}
+
+
+/* Returns what was told, which is the caller's; NULL: nobody asked. */
+static struct pprof_route_span *
+end_routes(struct pprof_target *target, bool read)
+{
+    struct pprof_route_span *const span = target->kinds->profile.routes;
+
+    if (span != NULL) {
+        /* while the guest still knows their names */
+        if (read && pprof_routes_list(target, &span->now) == -1) {
+            memset(&span->now, 0, sizeof(span->now));
+        }
+
+        (void) pprof_routes_want(target, PPROF_ROUTES_PROFILE, false);
+        target->kinds->profile.routes = NULL;
+    }
+
+    return span;
+}
 
 
 static int
@@ -31,14 +71,20 @@ start(struct pprof_job *job)
         pprof_tables_update(job->target);
     }
 
-    if (pprof_target_call(job->target, PPROF_OP_SAMPLE, args, NULL) == 0) {
+    int error = job->ask.labels & PPROF_LABEL_ROUTE ? begin_routes(job) : 0;
+
+    if (error == 0) {
+        error = pprof_target_call(job->target, PPROF_OP_SAMPLE, args, NULL)
+                == -1 ? errno : 0;
+    }
+
+    if (error == 0) {
         kinds->profile.period = 1000000000 / hz;
         kinds->profile.wall = job->ask.wall;
         return 0;
     }
 
-    const int error = errno;
-
+    free(end_routes(job->target, false));
     pprof_tables_drop(job->target);
 
     if (error == EBUSY) {
@@ -56,18 +102,22 @@ start(struct pprof_job *job)
 }
 
 
+/* A row, with its route's name if there is one to tell. */
 static void
 add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t period,
-    bool threads)
+    bool threads, const char *route)
 {
     const int64_t values[] = {
         (int64_t) row->count, (int64_t) row->count * period
     };
     char tid[16], name[64];
+    const struct pprof_label by_route = {
+        .key = PPROF_ROUTE_LABEL, .str = route
+    };
 
     if (row->lost[0] != '\0') {
         snprintf(name, sizeof(name), "[%s]", row->lost);
-        pprof_profile_lost(p, values, name);
+        pprof_profile_lost_labeled(p, values, name, &by_route, route != NULL);
         return;
     }
 
@@ -75,12 +125,14 @@ add_row(struct pprof_profile *p, const struct pprof_row *row, int64_t period,
 
     /* strings both: some tools know no others */
     const struct pprof_label labels[] = {
+        by_route,
         { .key = "thread_id", .str = tid },
         { .key = "thread_name", .str = row->name },
     };
+    const size_t first = route == NULL;
 
     pprof_profile_sample(p, (const uintptr_t *) row->pcs, row->depth, true,
-                         values, labels, threads ? 2 : 0);
+                         values, labels + first, (threads ? 3 : 1) - first);
 }
 
 
@@ -138,6 +190,37 @@ add_comments(struct pprof_profile *p,
 }
 
 
+/* How much is whose, and what stands in the way of knowing more. */
+static void
+add_route_comments(struct pprof_profile *p, const struct pprof_route_list *now)
+{
+    const size_t column = p->nvalues - 1;
+    int64_t whole = 0, known = 0;
+    char text[240];
+
+    for (size_t i = 0; i < p->nsamples; i++) {
+        const char *const route = pprof_sample_route(&p->samples[i]);
+
+        whole += p->samples[i].values[column];
+
+        if (route != NULL && strcmp(route, "-") != 0) {
+            known += p->samples[i].values[column];
+        }
+    }
+
+    snprintf(text, sizeof(text), "by route: %.1f %% of the time belongs to a "
+             "known one; what does not is \"-\", requests that were under way "
+             "when the profile began among it",
+             whole == 0 ? 0 : 100 * (double) known / (double) whole);
+    pprof_profile_comment(p, text);
+
+    if (!now->seen) {
+        pprof_profile_comment(p, "libpprof.a sees no reads and writes: only "
+                              "pprof_label() tells routes");
+    }
+}
+
+
 static int
 stop(struct pprof_job *job, struct pprof_profile *p)
 {
@@ -157,6 +240,10 @@ stop(struct pprof_job *job, struct pprof_profile *p)
                                      &reply);
     const int error = errno;
 
+    struct pprof_route_span *const span = end_routes(job->target,
+                                                     rc == 0 && p != NULL);
+
+    job->routes = span;
     pprof_tables_drop(job->target);
 
     if (rc == -1) {
@@ -170,10 +257,16 @@ stop(struct pprof_job *job, struct pprof_profile *p)
 
         while ((row = pprof_reply_next(&reply, row)) != NULL) {
             add_row(p, row, period,
-                    (job->ask.labels & PPROF_LABEL_THREAD) != 0);
+                    (job->ask.labels & PPROF_LABEL_THREAD) != 0,
+                    span == NULL ? NULL
+                    : pprof_routes_name(&span->now, row->tag));
         }
 
         add_comments(p, &result);
+
+        if (span != NULL) {
+            add_route_comments(p, &span->now);
+        }
     }
 
     pprof_reply_free(&reply);

@@ -17,6 +17,7 @@
 
 
 struct pprof_engine;
+struct pprof_route_span;
 
 struct pprof_kinds {
     pthread_mutex_t  lock;
@@ -33,6 +34,7 @@ struct pprof_kinds {
         int64_t  wall_nanos;            /* when it began, since the epoch */
         int64_t  period;                /* ns; of profile_sampler.c */
         bool     wall;
+        struct pprof_route_span  *routes;   /* told by route; NULL: not */
     } profile;
 
     /* events.c: who wants an event recorded */
