@@ -47,7 +47,8 @@ my %own = (
 
 	'io' => [qw/ dlsym pprof_routes_came pprof_routes_forget
 		pprof_routes_hook pprof_routes_now pprof_routes_reading
-		pprof_routes_waiting pprof_routes_writing /],
+		pprof_routes_waited pprof_routes_waiting
+		pprof_routes_writing /],
 
 	# _rate, _clear and what they need run on the serving thread
 	'events' => [qw/ nanosleep pprof_cfi_refresh pprof_own_here
@@ -78,7 +79,8 @@ my %own = (
 		pprof_events_released pprof_events_releasing
 		pprof_events_waited
 		pprof_events_wanted pprof_routes_locking pprof_routes_now
-		pprof_routes_quick pprof_routes_waiting __libc_single_threaded
+		pprof_routes_quick pprof_routes_waited pprof_routes_waiting
+		__libc_single_threaded
 		__pthread_mutex_lock __pthread_mutex_unlock
 		__pthread_rwlock_rdlock __pthread_rwlock_wrlock
 		__pthread_rwlock_unlock /],

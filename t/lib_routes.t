@@ -91,7 +91,7 @@ is($r->{status}, 200, 'index');
 like($r->{headers}{'content-type'}, qr!text/html!, 'index: type');
 like($r->{body}, qr!<a href="$_">!, "index: $_") for qw/
 	profile heap allocs goroutine threadcreate block mutex growth symbol
-	cmdline /;
+	cmdline requests /;
 
 $r = ask('/debug/pprof');
 is($r->{status}, 301, 'no slash');

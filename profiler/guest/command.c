@@ -366,6 +366,36 @@ put_route(void *arg, const struct pprof_route_told *route)
 
 
 static void
+put_request(void *arg, const struct pprof_request_told *request)
+{
+    const struct pprof_row row = {
+        .tag = request->id,
+        .count = request->read,
+        .value = request->wrote,
+        .more = { 0, (uint64_t) request->fd << 32 | request->route },
+        .tid = request->tid
+    };
+
+    put(arg, &row, NULL);
+}
+
+
+static void
+put_worker(void *arg, const struct pprof_worker_told *worker)
+{
+    const struct pprof_row row = {
+        .tag = worker->id,
+        .count = worker->begun,
+        .value = worker->fd,
+        .more = { 1, 0 },
+        .tid = worker->tid
+    };
+
+    put(arg, &row, NULL);
+}
+
+
+static void
 put_growth(void *arg, const struct pprof_site *site, uint32_t number)
 {
     const struct pprof_row row = {
@@ -588,6 +618,10 @@ execute(enum pprof_op op, const uint64_t args[PPROF_ARGS],
     case PPROF_OP_ROUTES_READ:
         out->results[1] = pprof_routes_read(put_route, out);
         out->results[0] = pprof_routes_hooked();
+        return 0;
+
+    case PPROF_OP_REQUESTS_READ:
+        pprof_routes_requests(put_request, put_worker, out);
         return 0;
 
     case PPROF_OP_HEAP:

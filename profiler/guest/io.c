@@ -318,7 +318,11 @@ SOCKETS(SOCKET)
     {                                                                         \
         pprof_routes_waiting();                                               \
                                                                               \
-        return next.name args;                                                \
+        const type n_ready = next.name args;                                  \
+                                                                              \
+        pprof_routes_waited();                                                \
+                                                                              \
+        return n_ready;                                                       \
     }                                                                         \
                                                                               \
     QUICK(name, type, params, args)

@@ -295,6 +295,20 @@ end_work(void)
 }
 
 
+static int
+begin_work(int rc)
+{
+    if (pprof_routes_on()) {
+        pprof_routes_waited();
+    }
+
+    return rc;
+}
+
+
+#define FOR_WORK(call)  (end_work(), begin_work(call))
+
+
 static bool
 got(int rc)
 {
@@ -690,10 +704,8 @@ pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
     if (libc.cond_wait == NULL) {
         find_all();
     }
-
-    end_work();
-
-    TIMED(PPROF_ON_COND, cond, CALLER, libc.cond_wait(cond, mutex), got(rc));
+    TIMED(PPROF_ON_COND, cond, CALLER,
+          FOR_WORK(libc.cond_wait(cond, mutex)), got(rc));
 }
 
 
@@ -704,10 +716,8 @@ pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     if (libc.cond_timedwait == NULL) {
         find_all();
     }
-
-    end_work();
-
-    TIMED(PPROF_ON_COND, cond, CALLER, libc.cond_timedwait(cond, mutex, until),
+    TIMED(PPROF_ON_COND, cond, CALLER,
+          FOR_WORK(libc.cond_timedwait(cond, mutex, until)),
           got(rc) || rc == ETIMEDOUT);
 }
 
@@ -719,11 +729,8 @@ pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
     if (libc.cond_clockwait == NULL) {
         find_all();
     }
-
-    end_work();
-
     TIMED(PPROF_ON_COND, cond, CALLER,
-          libc.cond_clockwait(cond, mutex, clock, until),
+          FOR_WORK(libc.cond_clockwait(cond, mutex, clock, until)),
           got(rc) || rc == ETIMEDOUT);
 }
 
@@ -747,10 +754,7 @@ wait_for_sem(sem_t *sem, const void *caller)
     if (!is_empty(sem)) {
         return libc.sem_wait(sem);
     }
-
-    end_work();
-
-    TIMED(PPROF_ON_SEM, sem, caller, libc.sem_wait(sem), rc == 0);
+    TIMED(PPROF_ON_SEM, sem, caller, FOR_WORK(libc.sem_wait(sem)), rc == 0);
 }
 
 
@@ -771,14 +775,12 @@ sem_timedwait(sem_t *sem, const struct timespec *until)
     if (libc.sem_timedwait == NULL) {
         find_all();
     }
-
-    end_work();
-
     if (!is_empty(sem)) {
         return libc.sem_timedwait(sem, until);
     }
 
-    TIMED(PPROF_ON_SEM, sem, CALLER, libc.sem_timedwait(sem, until), rc == 0);
+    TIMED(PPROF_ON_SEM, sem, CALLER,
+          FOR_WORK(libc.sem_timedwait(sem, until)), rc == 0);
 }
 
 
@@ -788,14 +790,12 @@ sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
     if (libc.sem_clockwait == NULL) {
         find_all();
     }
-
-    end_work();
-
     if (!is_empty(sem)) {
         return libc.sem_clockwait(sem, clock, until);
     }
 
-    TIMED(PPROF_ON_SEM, sem, CALLER, libc.sem_clockwait(sem, clock, until),
+    TIMED(PPROF_ON_SEM, sem, CALLER,
+          FOR_WORK(libc.sem_clockwait(sem, clock, until)),
           rc == 0);
 }
 
@@ -929,10 +929,7 @@ cnd_wait(cnd_t *cond, mtx_t *mutex)
     if (libc.cnd_wait == NULL) {
         find_all();
     }
-
-    end_work();
-
-    TIMED(PPROF_ON_COND, cond, CALLER, libc.cnd_wait(cond, mutex),
+    TIMED(PPROF_ON_COND, cond, CALLER, FOR_WORK(libc.cnd_wait(cond, mutex)),
           rc == thrd_success);
 }
 
@@ -944,11 +941,8 @@ cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex,
     if (libc.cnd_timedwait == NULL) {
         find_all();
     }
-
-    end_work();
-
     TIMED(PPROF_ON_COND, cond, CALLER,
-          libc.cnd_timedwait(cond, mutex, until),
+          FOR_WORK(libc.cnd_timedwait(cond, mutex, until)),
           rc == thrd_success || rc == thrd_timedout);
 }
 

@@ -114,6 +114,15 @@ enum pprof_op {
                                            of it that were read, frames: its
                                            name, eight bytes each; (are reads
                                            seen, ns since they are) */
+    PPROF_OP_REQUESTS_READ,             /* → rows, more[0]: 0 or 1.  0: a
+                                           request; tag: its number, tid: who
+                                           read it, count: ns ago, value: ns
+                                           since something was written, or 0,
+                                           more[1]: descriptor << 32 | route.
+                                           1: a thread at work; count: for ns,
+                                           tag and value: the request that it
+                                           is at, its number and descriptor
+                                           + 1, or 0 */
     PPROF_OP_END,                       /* the resting thread is to end */
     PPROF_OPS
 };

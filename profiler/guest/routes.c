@@ -56,12 +56,21 @@ struct pending {
     uint64_t  when;                     /* CLOCK_MONOTONIC, ns */
 };
 
+/* What others see of a thread. */
+struct seat {
+    _Atomic uint32_t  tid;              /* 0: nobody's */
+    uint32_t          unused;
+    _Atomic uint64_t  begun;            /* when its work did; 0: it waits */
+    _Atomic uint64_t  at;               /* the number of its request, << 32,
+                                           and descriptor + 1; 0: none */
+};
+
 /* What a thread has in here. */
 struct room {
-    _Atomic uint32_t  tid;              /* 0: nobody's */
     uint32_t          ticks;            /* the profile that PENDING is of */
     uint32_t          n;
     uint32_t          route;            /* of the request it is at, if any */
+    struct seat      *seat;
     uint64_t          since;            /* when that request was read */
     struct pending    pending[PENDING];
     uint8_t           scratch[SCRATCH];
@@ -72,10 +81,13 @@ _Static_assert(sizeof(struct room) <= 4096, "a room is a page");
 struct pprof_routes {
     uint32_t          generation;
     uint64_t          since;            /* CLOCK_MONOTONIC, ns */
+    _Atomic bool      paired;           /* somebody asks who works on what */
     _Atomic uint32_t  nnames;
     _Atomic uint64_t  others;           /* requests of routes without a name */
     struct name       names[NAMES];
+    _Atomic uint32_t  top;              /* descriptors below had one */
     struct request    requests[PPROF_ROUTES_FDS];
+    struct seat       seats[PPROF_ROUTES_ROOMS];
     _Alignas(4096) struct {
         _Alignas(4096) struct room  room;
     } rooms[PPROF_ROUTES_ROOMS];
@@ -199,7 +211,8 @@ own_room(struct pprof_routes *routes)
 
     for (int i = 0; i < ROOM_PROBES; i++, at = (at + 1) % PPROF_ROUTES_ROOMS) {
         struct room *const room = &routes->rooms[at].room;
-        uint32_t           owner = atomic_load(&room->tid);
+        struct seat *const seat = &routes->seats[at];
+        uint32_t           owner = atomic_load(&seat->tid);
 
         /* who ended says nothing */
         if (owner != 0 && owner != tid
@@ -208,9 +221,12 @@ own_room(struct pprof_routes *routes)
             continue;
         }
 
-        if (atomic_compare_exchange_strong(&room->tid, &owner, tid)) {
+        if (atomic_compare_exchange_strong(&seat->tid, &owner, tid)) {
+            room->seat = seat;
             room->n = 0;
             room->route = PPROF_ROUTE_NONE;
+            atomic_store(&seat->begun, 0);
+            atomic_store(&seat->at, 0);
             self.room = room;
             break;
         }
@@ -342,9 +358,17 @@ settle(struct room *room, unsigned route, uint64_t since)
 }
 
 
-/* The current thread is at no request any more. */
 static void
-end_request(struct pprof_routes *routes)
+begin_work(struct room *room, uint64_t when, uint64_t at)
+{
+    atomic_store_explicit(&room->seat->begun, when, memory_order_relaxed);
+    atomic_store_explicit(&room->seat->at, at, memory_order_relaxed);
+}
+
+
+/* The current thread is at no request any more, but at work WHEN, if not 0. */
+static void
+end_request(struct pprof_routes *routes, uint64_t when)
 {
     struct room *const room = old_room(routes);
 
@@ -354,6 +378,7 @@ end_request(struct pprof_routes *routes)
         return;
     }
 
+    begin_work(room, when, 0);
     settle(room, room->route, room->since);
     room->route = PPROF_ROUTE_NONE;
 }
@@ -469,7 +494,7 @@ pprof_routes_reading(int fd)
     const struct request *const request = find_request(routes, fd);
 
     if (request != NULL && state_of(request) == ANSWERED) {
-        end_request(routes);
+        end_request(routes, 0);
     }
 
     leave();
@@ -481,15 +506,25 @@ static void
 begin_request(struct pprof_routes *routes, struct request *request,
     const struct pprof_mark *mark)
 {
+    const uint64_t fd = (uint64_t) (request - routes->requests);
     const unsigned route = find_route(routes, mark->name, mark->len, true);
     const uint64_t now = now_nsec();
+    uint32_t top = atomic_load_explicit(&routes->top, memory_order_relaxed);
+
+    while (top <= fd
+           && !atomic_compare_exchange_weak(&routes->top, &top,
+                                            (uint32_t) fd + 1))
+    {
+        /* somebody else raised it */
+    }
+
     struct room *const room = own_room(routes);
 
     atomic_store_explicit(&request->id, mark->id, memory_order_relaxed);
     atomic_store_explicit(&request->read, now, memory_order_relaxed);
     atomic_store_explicit(&request->wrote, 0, memory_order_relaxed);
     atomic_store_explicit(&request->tid, room == NULL ? 0
-                          : atomic_load_explicit(&room->tid,
+                          : atomic_load_explicit(&room->seat->tid,
                                                  memory_order_relaxed),
                           memory_order_relaxed);
     atomic_store_explicit(&request->state, ASKED | route << 8,
@@ -499,6 +534,7 @@ begin_request(struct pprof_routes *routes, struct request *request,
         settle(room, room->route, room->since);
         room->route = route;
         room->since = now;
+        begin_work(room, now, (uint64_t) mark->id << 32 | (fd + 1));
     }
 
     self.wrote = false;
@@ -628,8 +664,13 @@ pprof_routes_writing(int fd)
 
     if (state != FREE) {
         struct room *const room = own_room(routes);
+        const uint64_t     now = now_nsec();
 
         if (room != NULL) {
+            const uint64_t id = atomic_load_explicit(&request->id,
+                                                     memory_order_relaxed);
+
+            begin_work(room, now, id << 32 | ((uint64_t) fd + 1));
             room->since = atomic_load_explicit(&request->read,
                                                memory_order_relaxed);
             room->route = state >> 8;
@@ -637,8 +678,7 @@ pprof_routes_writing(int fd)
             self.wrote = true;
         }
 
-        atomic_store_explicit(&request->wrote, now_nsec(),
-                              memory_order_relaxed);
+        atomic_store_explicit(&request->wrote, now, memory_order_relaxed);
         atomic_store_explicit(&request->state, (state & ~255u) | ANSWERED,
                               memory_order_relaxed);
     }
@@ -653,7 +693,26 @@ pprof_routes_waiting(void)
     struct pprof_routes *const routes = enter();
 
     if (routes != NULL) {
-        end_request(routes);
+        end_request(routes, 0);
+        leave();
+    }
+}
+
+
+void
+pprof_routes_waited(void)
+{
+    struct pprof_routes *const routes = enter();
+
+    if (routes != NULL) {
+        struct room *const room
+            = atomic_load_explicit(&routes->paired, memory_order_relaxed)
+              ? own_room(routes) : NULL;
+
+        if (room != NULL) {
+            begin_work(room, now_nsec(), 0);
+        }
+
         leave();
     }
 }
@@ -662,8 +721,11 @@ pprof_routes_waiting(void)
 void
 pprof_routes_locking(void)
 {
-    if (self.wrote) {
-        pprof_routes_waiting();
+    struct pprof_routes *const routes = self.wrote ? enter() : NULL;
+
+    if (routes != NULL) {
+        end_request(routes, now_nsec());
+        leave();
     }
 }
 
@@ -697,7 +759,7 @@ pprof_label(const char *route)
     struct pprof_routes *const routes = pprof_routes_on() ? enter() : NULL;
 
     if (routes != NULL) {
-        end_request(routes);
+        end_request(routes, now_nsec());
     }
 
     /* the handler may come between any two */
@@ -737,11 +799,19 @@ map_zeroes(size_t size)
 }
 
 
+static void
+set_paired(struct pprof_routes *routes)
+{
+    atomic_store(&routes->paired, users >> PPROF_ROUTES_REQUESTS & 1);
+}
+
+
 int
 pprof_routes_begin(enum pprof_routes_user user)
 {
     if (users != 0) {
         users |= 1u << user;
+        set_paired(atomic_load(&pprof_routes_now));
         return 0;
     }
 
@@ -754,6 +824,7 @@ pprof_routes_begin(enum pprof_routes_user user)
     users = 1u << user;
     routes->generation = ++generation;
     routes->since = now_nsec();
+    set_paired(routes);
     atomic_store(&pprof_routes_now, routes);
 
     if (pprof_routes_quick != NULL) {
@@ -767,7 +838,14 @@ pprof_routes_begin(enum pprof_routes_user user)
 void
 pprof_routes_end(enum pprof_routes_user user)
 {
-    if (users == 0 || (users &= ~(1u << user)) != 0) {
+    if (users == 0) {
+        return;
+    }
+
+    users &= ~(1u << user);
+
+    if (users != 0) {
+        set_paired(atomic_load(&pprof_routes_now));
         return;
     }
 
@@ -813,6 +891,61 @@ pprof_routes_read(pprof_routes_visit *visit, void *arg)
     visit(arg, &other);
 
     return now_nsec() - routes->since;
+}
+
+
+/* How long ago WHEN was; at least 1. */
+static uint64_t
+ago(uint64_t now, uint64_t when)
+{
+    return when < now ? now - when : 1;
+}
+
+
+void
+pprof_routes_requests(void (*request)(void *arg,
+                                      const struct pprof_request_told *),
+    void (*worker)(void *arg, const struct pprof_worker_told *), void *arg)
+{
+    struct pprof_routes *const routes = atomic_load(&pprof_routes_now);
+
+    if (routes == NULL) {
+        return;
+    }
+
+    const uint64_t now = now_nsec();
+
+    for (uint32_t fd = 0; fd < atomic_load(&routes->top); fd++) {
+        const struct request *const r = &routes->requests[fd];
+        const uint32_t state = atomic_load(&r->state);
+        const uint64_t wrote = atomic_load(&r->wrote);
+
+        if (state != FREE) {
+            const struct pprof_request_told told = {
+                .id = atomic_load(&r->id), .fd = fd, .route = state >> 8,
+                .tid = atomic_load(&r->tid),
+                .read = ago(now, atomic_load(&r->read)),
+                .wrote = wrote == 0 ? 0 : ago(now, wrote)
+            };
+
+            request(arg, &told);
+        }
+    }
+
+    for (size_t i = 0; i < PPROF_ROUTES_ROOMS; i++) {
+        const struct seat *const seat = &routes->seats[i];
+        const uint64_t begun = atomic_load(&seat->begun);
+        const uint64_t at = atomic_load(&seat->at);
+
+        if (begun != 0) {
+            const struct pprof_worker_told told = {
+                .tid = atomic_load(&seat->tid), .id = (uint32_t) (at >> 32),
+                .fd = (uint32_t) at, .begun = ago(now, begun)
+            };
+
+            worker(arg, &told);
+        }
+    }
 }
 
 

@@ -112,6 +112,34 @@ void pprof_routes_end(enum pprof_routes_user user);
  */
 uint64_t pprof_routes_read(pprof_routes_visit *visit, void *arg);
 
+/* A request that was read, and not forgotten since. */
+struct pprof_request_told {
+    uint32_t  id;
+    uint32_t  fd;
+    uint32_t  route;
+    uint32_t  tid;                      /* who read it; 0: not known */
+    uint64_t  read;                     /* ns ago */
+    uint64_t  wrote;                    /* ns ago; 0: nothing yet */
+};
+
+/* A thread that is not waiting for work. */
+struct pprof_worker_told {
+    uint32_t  tid;
+    uint32_t  id;                       /* of the request that it is at, if */
+    uint32_t  fd;                       /* FD, + 1, is not 0 */
+    uint64_t  begun;                    /* ns ago */
+};
+
+/*
+ * Calls REQUEST and WORKER with ARG for each.  Whatever goes on meanwhile may
+ * be told as it was or as it is.
+ *
+ * Context: serving thread.
+ */
+void pprof_routes_requests(void (*request)(void *arg,
+                                           const struct pprof_request_told *),
+    void (*worker)(void *arg, const struct pprof_worker_told *), void *arg);
+
 /* Are reads and writes seen in this program?  Context: thread-safe. */
 bool pprof_routes_hooked(void);
 
@@ -175,6 +203,9 @@ void pprof_routes_writing(int fd);
 
 /* The current thread is about to wait for whatever comes. */
 void pprof_routes_waiting(void);
+
+/* And now it has waited. */
+void pprof_routes_waited(void);
 
 /* The current thread is about to lock a mutex. */
 void pprof_routes_locking(void);

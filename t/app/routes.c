@@ -17,6 +17,10 @@
  *         loop      one reads and writes, others work behind a queue
  *         labeled   the same, and workers say whose work they do
  *
+ * How it reads and writes is in the environment: CHUNK, bytes at once; PEEK=1
+ * looks first; READ is read, recv, recvfrom, recvmsg or readv; WRITE is write,
+ * send, sendto, sendmsg or writev.
+ *
  * The load sends requests as nginx does, with its mark; "bare": without.
  */
 
@@ -35,6 +39,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +50,13 @@ enum { ROUTES = 5, WORKERS = 4, CHILDREN = 3, EVENTS = 64, QUEUE = 1024 };
 struct used {
     _Atomic uint64_t  nsec[ROUTES];
     _Atomic uint64_t  times[ROUTES];
+    _Atomic uint32_t  who[1024];        /* works on the request of that
+                                           number, by its last digits */
+};
+
+struct work {
+    int       fd, route;
+    unsigned  id, msec;
 };
 
 static struct used  *used;
@@ -117,8 +129,12 @@ compute(int route, uint64_t nsec)
 
 #define ROUTE(n)                                                              \
     __attribute__((noinline)) static void                                     \
-    handle_##n(void)                                                          \
+    handle_##n(const struct work *work)                                       \
     {                                                                         \
+        if (work->msec != 0) {                                                \
+            usleep(work->msec * 1000);                                        \
+        }                                                                     \
+                                                                              \
         compute(n - 1, unit << (n - 1));                                      \
         __asm__ volatile("");                                                 \
     }
@@ -129,27 +145,97 @@ ROUTE(3)
 ROUTE(4)
 ROUTE(5)
 
-static void (*const handlers[ROUTES])(void) = {
+static void (*const handlers[ROUTES])(const struct work *) = {
     handle_1, handle_2, handle_3, handle_4, handle_5
 };
 
 
-/* Reads a request; its route, or -1 where there is none. */
-static int
+static void
+handle(const struct work *work)
+{
+    _Atomic uint32_t *const who = &used->who[work->id & 1023];
+
+    *who = (uint32_t) gettid();
+    handlers[work->route](work);
+    *who = 0;
+}
+
+
+static const char *read_by = "read", *write_by = "write";
+static size_t      chunk = 4095;
+static bool        peek;
+
+static ssize_t
+get(int fd, void *buf, size_t n)
+{
+    struct iovec iov[2] = {
+        { buf, n / 2 }, { (char *) buf + n / 2, n - n / 2 }
+    };
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+
+    if (peek) {
+        (void) !recv(fd, buf, n, MSG_PEEK);
+    }
+
+    return strcmp(read_by, "recv") == 0 ? recv(fd, buf, n, 0)
+           : strcmp(read_by, "recvfrom") == 0
+           ? recvfrom(fd, buf, n, 0, NULL, NULL)
+           : strcmp(read_by, "recvmsg") == 0 ? recvmsg(fd, &msg, 0)
+           : strcmp(read_by, "readv") == 0 ? readv(fd, iov, 2)
+           : read(fd, buf, n);
+}
+
+
+static ssize_t
+put(int fd, const void *buf, size_t n)
+{
+    struct iovec iov = { (void *) buf, n };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    return strcmp(write_by, "send") == 0 ? send(fd, buf, n, 0)
+           : strcmp(write_by, "sendto") == 0 ? sendto(fd, buf, n, 0, NULL, 0)
+           : strcmp(write_by, "sendmsg") == 0 ? sendmsg(fd, &msg, 0)
+           : strcmp(write_by, "writev") == 0 ? writev(fd, &iov, 1)
+           : write(fd, buf, n);
+}
+
+
+/* Reads a request; its route is -1 where there is none. */
+static struct work
 read_request(int fd)
 {
+    struct work work = { .fd = fd, .route = -1 };
     char buf[4096];
-    const ssize_t n = read(fd, buf, sizeof(buf) - 1);
+    size_t n = 0;
 
-    if (n <= 0) {
-        return -1;
-    }
+    do {
+        const size_t left = sizeof(buf) - 1 - n;
+        const ssize_t got = get(fd, buf + n, chunk < left ? chunk : left);
+
+        if (got <= 0) {
+            return work;
+        }
+
+        n += (size_t) got;
+    } while (n < sizeof(buf) - 1 && memmem(buf, n, "\r\n\r\n", 4) == NULL);
 
     buf[n] = '\0';
 
     const char *const r = strstr(buf, "/r");
+    const char *const id = strchr(buf, ';');
 
-    return r != NULL && r[2] >= '1' && r[2] <= '0' + ROUTES ? r[2] - '1' : 0;
+    work.route = 0;
+
+    if (r != NULL && r[2] >= '1' && r[2] <= '0' + ROUTES) {
+        work.route = r[2] - '1';
+        work.msec = r[3] == '?' ? (unsigned) atoi(r + 4) : 0;
+    }
+
+    if (id != NULL) {
+        work.id = (unsigned) strtoul(id + 1, NULL, 16);
+    }
+
+    return work;
 }
 
 
@@ -158,8 +244,9 @@ answer(int fd)
 {
     static const char text[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-    if (write(fd, text, sizeof(text) - 1) == -1 && errno != EPIPE
-        && errno != ECONNRESET)
+    /* the client has gone; a loop has closed what a worker was at */
+    if (put(fd, text, sizeof(text) - 1) == -1 && errno != EPIPE
+        && errno != ECONNRESET && errno != EBADF)
     {
         die("write");
     }
@@ -195,10 +282,10 @@ spawn(void *(*run)(void *), void *arg)
 static void
 serve(int fd)
 {
-    int route;
+    struct work work;
 
-    while ((route = read_request(fd)) != -1) {
-        handlers[route]();
+    while ((work = read_request(fd)).route != -1) {
+        handle(&work);
         answer(fd);
     }
 
@@ -257,14 +344,14 @@ pool_thread(void *arg)
         }
 
         const int fd = event.data.fd;
-        const int route = read_request(fd);
+        const struct work work = read_request(fd);
 
-        if (route == -1) {
+        if (work.route == -1) {
             close(fd);
             continue;
         }
 
-        handlers[route]();
+        handle(&work);
         answer(fd);
         watch(EPOLL_CTL_MOD, fd);
     }
@@ -291,8 +378,6 @@ run_pool(void)
     }
 }
 
-
-struct work { int fd, route; };
 
 /* A queue and who waits for it. */
 struct queue {
@@ -341,7 +426,7 @@ worker_thread(void *arg)
             pprof_label(names[work.route]);
         }
 
-        handlers[work.route]();
+        handle(&work);
 
         if (labels && pprof_label) {
             pprof_label(NULL);
@@ -406,13 +491,13 @@ run_loop(void (*work)(const struct work *, int))
                 continue;
             }
 
-            const int route = read_request(fd);
+            batch[count] = read_request(fd);
 
-            if (route == -1) {
+            if (batch[count].route == -1) {
                 close(fd);
 
             } else {
-                batch[count++] = (struct work) { fd, route };
+                count++;
             }
         }
 
@@ -425,7 +510,7 @@ static void
 work_here(const struct work *batch, int n)
 {
     for (int i = 0; i < n; i++) {
-        handlers[batch[i].route]();
+        handle(&batch[i]);
         answer(batch[i].fd);
     }
 }
@@ -594,6 +679,10 @@ main(int argc, char **argv)
         return 2;
     }
 
+    read_by = getenv("READ") != NULL ? getenv("READ") : read_by;
+    write_by = getenv("WRITE") != NULL ? getenv("WRITE") : write_by;
+    chunk = getenv("CHUNK") != NULL ? (size_t) atoi(getenv("CHUNK")) : chunk;
+    peek = getenv("PEEK") != NULL;
     address.sin_port = htons((uint16_t) atoi(argv[3]));
     file = argv[4];
     unit = argc > 5 ? (uint64_t) atoll(argv[5]) * 1000 : unit;

@@ -3,7 +3,7 @@
 # What libpprof costs, as the tables of docs/benchmarks.md.
 #
 #     perl -It/lib t/bench/library.pl [programs] [locks] [unwind]
-#         [malloc] [heap] [kinds] [guest]             DEBUG_BUILD as for tests
+#         [malloc] [reads] [heap] [kinds] [guest]             DEBUG_BUILD as for tests
 #
 # The small ones are measured by programs in C beside this one, and only
 # printed here.
@@ -25,11 +25,12 @@ my %parts = (
     locks => \&locks,
     unwind => \&unwind,
     malloc => \&pairs,
+    reads => \&reads,
     heap => \&heap,
     kinds => sub { script('kinds') },
     guest => sub { script('guest') },
 );
-my @all = qw/ programs locks unwind malloc heap kinds guest /;
+my @all = qw/ programs locks unwind malloc reads heap kinds guest /;
 my $failed = 0;
 
 
@@ -174,6 +175,48 @@ sub pairs {
     # of large objects more are sampled
     bar('libpprof.so in front, instructions more, 64 bytes',
         $of{'libpprof.so in front'}[0] - $of{'libc alone'}[0], 16, '');
+}
+
+
+# Instructions of a WHAT, with PRELOAD: those of two counts, less one another.
+
+sub call_instructions {
+    my ($what, $preload) = @_;
+    my $n = short() ? 1000 : 100_000;
+    my @took;
+
+    for my $count ($n, 2 * $n) {
+        my $r = run_cmd(['valgrind', '--tool=callgrind',
+                         '--callgrind-out-file=/dev/null',
+                         "$build/t/bench/reads", $count, $what],
+                        timeout => 300, env => { LD_PRELOAD => $preload });
+
+        $r->{err} =~ /Collected : (\d+)/ or die "$r->{cmd}: $r->{err}\n";
+        push @took, $1;
+    }
+
+    return ($took[1] - $took[0]) / $n;
+}
+
+
+# What is in front of reads and writes while nobody asks for routes.
+
+sub reads {
+    my @rows = (['instructions', 'libc alone', 'libpprof.so in front']);
+    my $most = 0;
+
+    for my $what (qw/ read write /) {
+        my $libc = call_instructions($what);
+        my $ours = call_instructions($what, "$build/libpprof.so");
+
+        push @rows, ["a $what\(), nobody asks for routes",
+                     sprintf('%.1f', $libc), sprintf('%.1f', $ours)];
+        $most = $ours - $libc if $ours - $libc > $most;
+    }
+
+    table(@rows);
+    bar('libpprof.so in front of a read or write, instructions more', $most,
+        8, '');
 }
 
 

@@ -4,7 +4,8 @@
  * of an answer.  Whatever they say, what the agent has of it are rows within
  * bounds.
  *
- * Fuzzes: agent/target.c agent/symbols/maps.c
+ * Fuzzes: agent/target.c agent/symbols/maps.c agent/encode/buf.c
+ * Fuzzes: agent/kinds/routes.c agent/kinds/requests.c
  */
 
 #include <pthread.h>
@@ -19,6 +20,8 @@
 #include "guest/stackmap.h"
 #include "kinds/code.h"
 #include "kinds/life.h"
+#include "kinds/requests.h"
+#include "kinds/write.h"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -48,6 +51,47 @@ void
 pprof_code_free(struct pprof_code *code)
 {
     (void) code;
+}
+
+
+void
+pprof_capture_lock(struct pprof_target *target)
+{
+    (void) target;
+}
+
+
+void
+pprof_capture_unlock(struct pprof_target *target)
+{
+    (void) target;
+}
+
+
+const char *
+pprof_sample_route(const struct pprof_sample *s)
+{
+    (void) s;
+
+    return NULL;
+}
+
+
+void
+pprof_answer_ok(struct pprof_answer *a, const char *type, const char *file)
+{
+    (void) a;
+    (void) type;
+    (void) file;
+}
+
+
+void
+pprof_job_refuse(struct pprof_job *job, int error, const char *what)
+{
+    (void) job;
+    (void) error;
+    (void) what;
 }
 
 
@@ -138,6 +182,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (pprof_target_call(t, PPROF_OP_EVENTS_READ, NULL, &reply) == 0) {
             sink += read_rows(&reply) + reply.results[0];
             pprof_reply_free(&reply);
+        }
+
+        struct pprof_requests requests;
+
+        if (pprof_requests_take(t, &requests) == 0) {
+            for (size_t i = 0; i < requests.nrows; i++) {
+                sink += strlen(pprof_routes_name(&requests.list,
+                                                 requests.rows[i].route))
+                        + (uint64_t) requests.rows[i].thread;
+            }
+
+            pprof_requests_free(&requests);
         }
 
         ended = true;

@@ -29,6 +29,7 @@
 
 #include "front/client.h"
 #include "kinds/life.h"
+#include "kinds/requests.h"
 
 
 enum {
@@ -569,6 +570,7 @@ static void
 measure(struct pprof_loop *loop)
 {
     (void) pprof_tables_refresh(loop->policy->target);
+    pprof_requests_second(loop->policy->target);
     loop->measure_at = now_msec() + pprof_charts_measure(loop->charts);
 }
 

@@ -346,6 +346,42 @@ parse_labels(const char *text, unsigned *labels)
 
 
 /*
+ * "id=0000beef" and "route=/a": the threads at those requests.  Returns 0, or
+ * -1 when the answer has been given.
+ */
+static int
+parse_requests(struct pprof_job *job, const char *query)
+{
+    struct pprof_ask *ask = &job->ask;
+    char text[16], *end;
+
+    (void) pprof_query_get(query, "route", ask->route, sizeof(ask->route));
+
+    if (pprof_query_get(query, "id", text, sizeof(text))) {
+        ask->by_id = true;
+        ask->id = (uint32_t) strtoul(text, &end, 16);
+
+        if (strspn(text, "0123456789abcdefABCDEF") != 8 || *end != '\0') {
+            pprof_answer_error(&job->answer, 400, "invalid value for \"id\" - "
+                               "must be the eight digits of a request's mark");
+            return -1;
+        }
+    }
+
+    if ((ask->by_id || ask->route[0] != '\0')
+        && (strcmp(job->kind->name, "goroutine") != 0
+            || !is_set(query, "debug") || is_set(query, "seconds")))
+    {
+        pprof_answer_error(&job->answer, 400, "threads are told by request in "
+                           "goroutine?debug=2&id= and &route= alone");
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/*
  * Reads what only profiles know, and Go's do not.  Returns 0, or -1 when the
  * answer has been given.
  */
@@ -355,6 +391,10 @@ parse_extras(struct pprof_job *job, const char *query)
     struct pprof_ask *ask = &job->ask;
     char text[32];
     long long n;
+
+    if (parse_requests(job, query) == -1) {
+        return -1;
+    }
 
     /* with another number a Go program collects its garbage, and others do
        nothing: a snapshot is to pause nobody */
@@ -432,7 +472,9 @@ parse_extras(struct pprof_job *job, const char *query)
         } else if (strcmp(text, "svg") == 0) {
             ask->format = PPROF_FORMAT_SVG;
 
-        } else if (strcmp(text, "json") == 0 && ask->by_route) {
+        } else if (strcmp(text, "json") == 0
+                   && (ask->by_route || job->kind->flags & PPROF_KIND_JSON))
+        {
             ask->json = true;
 
         } else if (strcmp(text, "proto") != 0) {

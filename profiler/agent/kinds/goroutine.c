@@ -16,6 +16,7 @@
 #include "encode/profile.h"
 #include "encode/text.h"
 #include "kinds/life.h"
+#include "kinds/requests.h"
 #include "kinds/threads.h"
 #include "kinds/write.h"
 
@@ -44,6 +45,9 @@ struct dump {
     int64_t               sign;
     int64_t               time_nanos;
     bool                  failed;
+    struct pprof_requests *requests;    /* threads at these alone, that WANTED
+                                           says; NULL: all */
+    const struct pprof_ask *wanted;
 };
 
 
@@ -136,6 +140,33 @@ remember(struct dump *dump, const struct pprof_thread *thread, size_t sample)
 }
 
 
+static bool
+is_wanted(const struct dump *dump, const struct pprof_request_row *row)
+{
+    return (!dump->wanted->by_id || row->id == dump->wanted->id)
+           && (dump->wanted->route[0] == '\0'
+               || strcmp(dump->wanted->route,
+                         pprof_routes_name(&dump->requests->list, row->route))
+                  == 0);
+}
+
+
+/* The request that is asked for and TID is at, or NULL. */
+static const struct pprof_request_row *
+find_row(const struct dump *dump, pid_t tid)
+{
+    for (size_t i = 0; i < dump->requests->nrows; i++) {
+        const struct pprof_request_row *const row = &dump->requests->rows[i];
+
+        if (row->thread == tid && is_wanted(dump, row)) {
+            return row;
+        }
+    }
+
+    return NULL;
+}
+
+
 static void
 visit(void *arg, const struct pprof_thread *thread)
 {
@@ -143,6 +174,10 @@ visit(void *arg, const struct pprof_thread *thread)
     struct pprof_profile *p = &dump->profile;
     const int64_t one = dump->sign;
     char tid[16], lost[64];
+
+    if (dump->requests != NULL && find_row(dump, thread->tid) == NULL) {
+        return;
+    }
 
     /* debug=2 shows each thread, so there each is a sample of its own */
     snprintf(tid, sizeof(tid), "%d", (int) thread->tid);
@@ -274,6 +309,12 @@ free_dump(struct dump *dump)
     if (dump != NULL) {
         pprof_profile_free(&dump->profile);
         free(dump->threads);
+
+        if (dump->requests != NULL) {
+            pprof_requests_free(dump->requests);
+            free(dump->requests);
+        }
+
         free(dump);
     }
 }
@@ -299,6 +340,45 @@ begin(struct pprof_job *job)
 }
 
 
+/*
+ * The requests that were asked for: each that a thread is at was written with
+ * it; of the others it is said what there is to say.
+ */
+static void
+write_idle_requests(const struct dump *dump, struct pprof_buf *b)
+{
+    const struct pprof_requests *const r = dump->requests;
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->nrows; i++) {
+        const struct pprof_request_row *const row = &r->rows[i];
+
+        if (!is_wanted(dump, row)) {
+            continue;
+        }
+
+        n++;
+
+        if (row->thread == 0) {
+            pprof_buf_printf(b, "%srequest %08x \"%s\" [read %.1f ms ago]: "
+                             "%s\n", b->len == 0 ? "" : "\n",
+                             (unsigned) row->id,
+                             pprof_routes_name(&r->list, row->route),
+                             (double) row->read / 1e6,
+                             row->wrote == 0 ? "waiting for a free thread"
+                                             : "answered");
+        }
+    }
+
+    if (n == 0) {
+        pprof_buf_printf(b, "no such request was read in the last %.1f s, or "
+                         "it is over; requests are looked at until nobody has "
+                         "asked for %d s: ask again\n",
+                         (double) r->list.nsec / 1e9, PPROF_REQUESTS_LOOK);
+    }
+}
+
+
 /* debug=2: each thread, as Go has its goroutines. */
 static void
 write_threads(const struct dump *dump, const struct pprof_maps *maps,
@@ -308,8 +388,22 @@ write_threads(const struct dump *dump, const struct pprof_maps *maps,
         const struct thread *t = &dump->threads[i];
         const char *call = call_name(t->call);
 
-        pprof_buf_printf(b, "%sthread %d \"%s\" [%s", i == 0 ? "" : "\n",
-                         (int) t->tid, t->name, state_name(t->state));
+        const struct pprof_request_row *const row
+            = dump->requests == NULL ? NULL : find_row(dump, t->tid);
+
+        pprof_buf_string(b, i == 0 ? "" : "\n");
+
+        if (row != NULL) {
+            pprof_buf_printf(b, "request %08x \"%s\" [read %.1f ms ago%s], "
+                             "likely by\n", (unsigned) row->id,
+                             pprof_routes_name(&dump->requests->list,
+                                               row->route),
+                             (double) row->read / 1e6,
+                             row->wrote == 0 ? "" : ", being answered");
+        }
+
+        pprof_buf_printf(b, "thread %d \"%s\" [%s", (int) t->tid, t->name,
+                         state_name(t->state));
 
         if (call != NULL) {
             pprof_buf_printf(b, " in %s", call);
@@ -337,6 +431,10 @@ write_text(const struct pprof_form *form, const struct pprof_job *job,
     }
 
     write_threads(dump, maps, names, out);
+
+    if (dump->requests != NULL) {
+        write_idle_requests(dump, out);
+    }
 
     if (dump->failed || p->failed) {
         errno = ENOMEM;
@@ -375,6 +473,29 @@ finish(struct pprof_job *job, struct dump *dump, bool delta)
 }
 
 
+/*
+ * The requests are read before the stacks are: between the two a thread may
+ * have gone on.  Returns 0, or -1 with the answer given.
+ */
+static int
+take_requests(struct pprof_job *job, struct dump *dump)
+{
+    dump->wanted = &job->ask;
+    dump->requests = calloc(1, sizeof(*dump->requests));
+
+    if (dump->requests == NULL
+        || pprof_requests_want(job->target) == -1
+        || pprof_requests_take(job->target, dump->requests) == -1)
+    {
+        pprof_job_refuse(job, dump->requests == NULL ? ENOMEM : errno,
+                         "the requests cannot be read");
+        return -1;
+    }
+
+    return 0;
+}
+
+
 static void
 end(struct pprof_job *job, bool gone)
 {
@@ -387,7 +508,10 @@ end(struct pprof_job *job, bool gone)
         dump = new_dump(job->ask.debug == 2, &job->answer);
     }
 
-    if (!gone && dump != NULL) {
+    if (!gone && dump != NULL
+        && ((!job->ask.by_id && job->ask.route[0] == '\0')
+            || take_requests(job, dump) == 0))
+    {
         finish(job, dump, delta);
     }
 

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "agent/target.h"
 #include "encode/buf.h"
@@ -34,6 +35,7 @@ enum {
     PPROF_KIND_POST   = 1 << 2,     /* has a body */
     PPROF_KIND_PLAIN  = 1 << 3,     /* not a profile: `seconds` and `debug`
                                        mean nothing */
+    PPROF_KIND_JSON   = 1 << 4,     /* a table, as JSON too */
 };
 
 
@@ -53,7 +55,8 @@ enum {
     X(mutex,        PPROF_KIND_DELTA)                                         \
     X(growth,       0)                                                        \
     X(symbol,       PPROF_KIND_PLAIN | PPROF_KIND_POST)                       \
-    X(cmdline,      PPROF_KIND_PLAIN)
+    X(cmdline,      PPROF_KIND_PLAIN)                                         \
+    X(requests,     PPROF_KIND_PLAIN | PPROF_KIND_JSON)
 
 #define PPROF_KIND_FLAGS(what, flags)  PPROF_KIND_FLAGS_##what = flags,
 enum { PPROF_KINDS(PPROF_KIND_FLAGS) };
@@ -86,6 +89,9 @@ struct pprof_ask {
     unsigned     labels;        /* PPROF_LABEL_… */
     bool         by_route;      /* a table of routes, and no profile */
     bool         json;          /* that as JSON */
+    bool         by_id;         /* the thread at request ID alone */
+    uint32_t     id;
+    char         route[49];     /* threads at requests of it; "": not asked */
     const char  *method;        /* belongs to the caller, as do the others */
     const char  *body;          /* BODY_LEN bytes, no zero at the end */
     size_t       body_len;

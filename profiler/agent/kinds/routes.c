@@ -115,8 +115,8 @@ compare(const void *a, const void *b)
 }
 
 
-static void
-put_json_string(struct pprof_buf *out, const char *s)
+void
+pprof_routes_json(const char *s, struct pprof_buf *out)
 {
     pprof_buf_byte(out, '"');
 
@@ -145,7 +145,7 @@ put_json(const struct line *lines, size_t n, int64_t whole, double seconds,
 {
     pprof_buf_printf(out, "{\"seconds\": %.3f, \"cpu_ms\": %.1f, \"note\": ",
                      seconds, (double) whole / 1e6);
-    put_json_string(out, note);
+    pprof_routes_json(note, out);
     pprof_buf_string(out, ",\n \"routes\": [");
 
     for (size_t i = 0; i < n; i++) {
@@ -153,7 +153,7 @@ put_json(const struct line *lines, size_t n, int64_t whole, double seconds,
 
         pprof_buf_string(out, i == 0 ? "\n" : ",\n");
         pprof_buf_string(out, "  {\"route\": ");
-        put_json_string(out, line->route);
+        pprof_routes_json(line->route, out);
         pprof_buf_printf(out, ", \"cpu_ms\": %.1f, \"share\": %.4f, "
                          "\"requests\": %" PRIu64 ", \"cpu_ms_per_request\": ",
                          (double) line->nsec / 1e6,

@@ -40,6 +40,9 @@ struct pprof_route_span {
 int pprof_routes_want(struct pprof_target *t, enum pprof_routes_user user,
     bool want);
 
+/* Appends S to OUT as a string of JSON's; it has no control characters. */
+void pprof_routes_json(const char *s, struct pprof_buf *out);
+
 /* Returns 0, or -1 with errno as pprof_target_call(). */
 int pprof_routes_list(struct pprof_target *t, struct pprof_route_list *list);
 

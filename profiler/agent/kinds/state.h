@@ -37,6 +37,9 @@ struct pprof_kinds {
         struct pprof_route_span  *routes;   /* told by route; NULL: not */
     } profile;
 
+    uint64_t  requests_until;           /* requests.c: CLOCK_MONOTONIC, ns;
+                                           0: they are not looked at */
+
     /* events.c: who wants an event recorded */
     struct {
         uint64_t  rate;                 /* for good; 0: nobody */
