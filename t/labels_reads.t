@@ -110,6 +110,7 @@ my @ways = (
 	{ PEEK => 1 }, { CHUNK => 1 }, { CHUNK => 8 },
 	{ CHUNK => 4, READ => 'recv' }, { CHUNK => 8, PEEK => 1 },
 	{ CHUNK => 8, READ => 'readv' },
+	map { { DROP => 4, READ => $_ } } qw/ recv recvfrom recvmsg /,
 );
 
 for my $way (@ways) {
@@ -126,8 +127,11 @@ for my $way (@ways) {
 	my %seen = seen($sock, sub {
 		for (@forms) {
 			my ($form, $make) = @$_;
-			send_all($port, map { $make->("/$form", sprintf '%08x', $_) }
-				1 .. 10);
+			my $junk = 'X' x ($way->{DROP} // 0);
+
+			send_all($port, map {
+				$junk . $make->("/$form", sprintf '%08x', $_)
+			} 1 .. 10);
 		}
 
 		# none of these is a mark: not the first line, not a request's

@@ -44,31 +44,32 @@ int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *until,
 
 
 /*
- * All of them: name, result, parameters, arguments.
+ * All of them: name, result, parameters, arguments.  Of reads, the flags too:
+ * with MSG_TRUNC what came is thrown away, and the buffer may be nowhere.
  */
 #define READS(X)                                                              \
-    X(read, ssize_t, (int fd, void *buf, size_t n), (fd, buf, n))             \
+    X(read, ssize_t, (int fd, void *buf, size_t n), (fd, buf, n), 0)          \
     X(__read_chk, ssize_t, (int fd, void *buf, size_t n, size_t size),        \
-      (fd, buf, n, size))                                                     \
+      (fd, buf, n, size), 0)                                                  \
     X(recv, ssize_t, (int fd, void *buf, size_t n, int flags),                \
-      (fd, buf, n, flags))                                                    \
+      (fd, buf, n, flags), flags)                                             \
     X(__recv_chk, ssize_t,                                                    \
       (int fd, void *buf, size_t n, size_t size, int flags),                  \
-      (fd, buf, n, size, flags))                                              \
+      (fd, buf, n, size, flags), flags)                                       \
     X(recvfrom, ssize_t,                                                      \
       (int fd, void *restrict buf, size_t n, int flags,                       \
        struct sockaddr *restrict addr, socklen_t *restrict len),              \
-      (fd, buf, n, flags, addr, len))                                         \
+      (fd, buf, n, flags, addr, len), flags)                                  \
     X(__recvfrom_chk, ssize_t,                                                \
       (int fd, void *restrict buf, size_t n, size_t size, int flags,          \
        struct sockaddr *restrict addr, socklen_t *restrict len),              \
-      (fd, buf, n, size, flags, addr, len))
+      (fd, buf, n, size, flags, addr, len), flags)
 
 #define VECTORS(X)                                                            \
     X(readv, ssize_t, (int fd, const struct iovec *iov, int count),           \
-      (fd, iov, count), iov, (size_t) count)                                  \
+      (fd, iov, count), iov, (size_t) count, 0)                               \
     X(recvmsg, ssize_t, (int fd, struct msghdr *msg, int flags),              \
-      (fd, msg, flags), msg->msg_iov, msg->msg_iovlen)
+      (fd, msg, flags), msg->msg_iov, msg->msg_iovlen, flags)
 
 #define WRITES(X)                                                             \
     X(write, ssize_t, (int fd, const void *buf, size_t n), (fd, buf, n))      \
@@ -207,7 +208,7 @@ ALL(CALL_FIRST)
     }
 
 
-#define READ(name, type, params, args)                                        \
+#define READ(name, type, params, args, flags)                                 \
     SLOW type                                                                 \
     slow_##name params                                                        \
     {                                                                         \
@@ -215,7 +216,7 @@ ALL(CALL_FIRST)
                                                                               \
         const type got = next.name args;                                      \
                                                                               \
-        if (got > 0) {                                                        \
+        if (got > 0 && ((flags) & MSG_TRUNC) == 0) {                          \
             const struct iovec iov = { buf, n };                              \
                                                                               \
             pprof_routes_came(fd, &iov, 1, (size_t) got);                     \
@@ -229,7 +230,7 @@ ALL(CALL_FIRST)
 READS(READ)
 
 
-#define VECTOR(name, type, params, args, parts, number)                       \
+#define VECTOR(name, type, params, args, parts, number, flags)                \
     SLOW type                                                                 \
     slow_##name params                                                        \
     {                                                                         \
@@ -237,7 +238,7 @@ READS(READ)
                                                                               \
         const type got = next.name args;                                      \
                                                                               \
-        if (got > 0) {                                                        \
+        if (got > 0 && ((flags) & MSG_TRUNC) == 0) {                          \
             pprof_routes_came(fd, parts, number, (size_t) got);               \
         }                                                                     \
                                                                               \

@@ -164,6 +164,7 @@ handle(const struct work *work)
 static const char *read_by = "read", *write_by = "write";
 static size_t      chunk = 4095;
 static bool        peek;
+static size_t      drop;
 
 static ssize_t
 get(int fd, void *buf, size_t n)
@@ -200,6 +201,20 @@ put(int fd, const void *buf, size_t n)
 }
 
 
+/* What comes first is thrown away, which needs no buffer. */
+static void
+throw_away(int fd)
+{
+    struct iovec iov = { NULL, drop };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    (void) !(strcmp(read_by, "recvmsg") == 0 ? recvmsg(fd, &msg, MSG_TRUNC)
+             : strcmp(read_by, "recvfrom") == 0
+             ? recvfrom(fd, NULL, drop, MSG_TRUNC, NULL, NULL)
+             : recv(fd, NULL, drop, MSG_TRUNC));
+}
+
+
 /* Reads a request; its route is -1 where there is none. */
 static struct work
 read_request(int fd)
@@ -207,6 +222,10 @@ read_request(int fd)
     struct work work = { .fd = fd, .route = -1 };
     char buf[4096];
     size_t n = 0;
+
+    if (drop != 0) {
+        throw_away(fd);
+    }
 
     do {
         const size_t left = sizeof(buf) - 1 - n;
@@ -664,6 +683,7 @@ main(int argc, char **argv)
 {
     const int one = 1;
 
+    drop = getenv("DROP") != NULL ? (size_t) atoi(getenv("DROP")) : 0;
     signal(SIGPIPE, SIG_IGN);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 
