@@ -88,7 +88,7 @@ $r = Debug::Nginx::run_cmd(['env'], env => { %foreign,
 is($env->($r), "LD_PRELOAD=$z $z\nPPROF_TMPDIR=/x", 'preloaded by hand');
 
 $r = launch(['--children', '--no-tcmalloc', '--', 'env']);
-like($env->($r), qr/^LD_PRELOAD=\S+libpprof.so\nPPROF_CHILDREN=1\n/,
+like($env->($r), qr/^LD_PRELOAD=\S+libpprof.so.1\nPPROF_CHILDREN=1\n/,
 	'--children');
 
 # with many entries, each of them is there, in its order
