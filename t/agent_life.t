@@ -207,9 +207,12 @@ for (
 		if (fork == 0) {' . $code . ' print "$$\n"; sleep 60; exit }
 		sleep 60 while 1'], listen => "unix:$at/%p.sock",
 		ready => sub { my @s = glob "$at/*.sock"; scalar @s });
-	$agent = Debug::App::agent("$at/" . $app->pid() . '.sock');
 
-	Debug::Nginx::wait_for(sub { $app->out() =~ /ready/ }, 20);
+	# the file is there a moment before anybody listens
+	Debug::Nginx::wait_for(sub {
+		$agent = Debug::App::agent("$at/" . $app->pid() . '.sock');
+		return defined $agent && $app->out() =~ /ready/;
+	}, 20);
 	kill 'STOP', $agent;
 	$app->kill('USR1');
 	ok(Debug::Nginx::wait_for(sub { $app->out() =~ /\d\n/ }, 20),

@@ -104,13 +104,12 @@ async function open(r) {
     head('Asking …');
 
     try {
-        const res = await fetch(link(r), { cache: 'no-store' });
+        let text = await get(link(r));
 
-        if (!res.ok) {
-            throw await failure(res);
+        /* what was read before anybody asked, the peer does not know */
+        if (text.startsWith('no such request')) {
+            text = await get(link(r).replace(/&id=.*/, ''));
         }
-
-        const text = await res.text();
 
         head((text.match(/^(goroutine|thread) .*:$/gm)?.length ?? 0) > 1
              ? 'All threads of this peer: it does not say which one serves'
@@ -120,6 +119,17 @@ async function open(r) {
     } catch (e) {
         head(e.message);
     }
+}
+
+
+async function get(url) {
+    const res = await fetch(url, { cache: 'no-store' });
+
+    if (!res.ok) {
+        throw await failure(res);
+    }
+
+    return res.text();
 }
 
 

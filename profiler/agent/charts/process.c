@@ -208,6 +208,12 @@ keep(struct pprof_costly *c, uint64_t began, uint64_t value)
 }
 
 
+enum {
+    /* By how much a sample may be wrong before its allocator is doubted. */
+    OUTDATED_MIB = 4
+};
+
+
 /*
  * What the allocator says of itself; a number that it does not tell stays.
  * Where it does not tell what is in use, the sample does.
@@ -241,9 +247,18 @@ read_heap(struct pprof_process *p, struct pprof_reading *r)
         r->heap_held = numbers.held;
         r->unmapped = numbers.returned;
 
-        if (r->heap_in_use == PPROF_UNKNOWN
-            && pprof_heap_sample_sums(p->target, &samples, &bytes) == 0)
+        if (pprof_heap_sample_sums(p->target, &samples, &bytes) != 0) {
+            return;
+        }
+
+        /* the allocator was asked before much of what lives was allocated */
+        if (r->heap_in_use != PPROF_UNKNOWN
+            && bytes / 2 > r->heap_in_use + (OUTDATED_MIB << 20))
         {
+            r->heap_in_use = r->heap_held = PPROF_UNKNOWN;
+        }
+
+        if (r->heap_in_use == PPROF_UNKNOWN) {
             r->heap_in_use = bytes;
         }
 
