@@ -149,7 +149,7 @@ sub crawl {
 
         push @bad, "$url: $r->{status}, from " . ($from // '')
             unless $r->{status} == 200
-                   || ($r->{status} == 508 && $url =~ m!/$itself/\w+$!);
+                   || ($r->{status} == 508 && $url =~ m!/$itself/\w+(?:\?|$)!);
 
         next unless ($r->{head} // '') =~ m!^content-type: text/html!mi;
 
