@@ -981,7 +981,7 @@ ngx_http_debug_init_main_conf(ngx_conf_t *cf, void *conf)
     /* 0: as much as the configuration needs, once that is known */
 
     ngx_conf_init_size_value(dmcf->record.size, 0);
-    ngx_conf_init_value(dmcf->process.enable, 1);
+    ngx_conf_init_value(dmcf->process.enable, NGX_HTTP_DEBUG_PROCESS_NAMED);
 
     return NGX_CONF_OK;
 }
@@ -1083,7 +1083,11 @@ ngx_http_debug_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                                       ngx_http_core_module);
     }
 
+    /* an application that nobody called a profiler gets no such requests */
+
     if ((conf->routes & (NGX_HTTP_DEBUG_PPROF|NGX_HTTP_DEBUG_CHARTS))
+        && (dmcf->process.enable != NGX_HTTP_DEBUG_PROCESS_NAMED
+            || conf->pprof.pass != NULL)
         && ngx_http_debug_asked_allow(cf, &dmcf->process.asked, &conf->pprof)
            != NGX_OK)
     {

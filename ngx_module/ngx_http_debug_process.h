@@ -24,8 +24,12 @@
 #include "ngx_http_debug_zone.h"
 
 
+/* without debug_process: who is in a debug_pprof_pass */
+#define NGX_HTTP_DEBUG_PROCESS_NAMED  2
+
+
 typedef struct {
-    ngx_flag_t               enable;
+    ngx_flag_t               enable;     /* or NGX_HTTP_DEBUG_PROCESS_NAMED */
     ngx_http_debug_asked_t   asked;      /* by locations that serve profiles or
                                             charts; without any: nobody is */
     ngx_http_debug_zone_t   *zone;

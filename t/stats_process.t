@@ -253,6 +253,19 @@ $told->clear();
 scrape() and sleep 0.5 for 1 .. 6;
 is(scalar(asked($told)), 0, 'off: nobody is asked');
 
+# who is in no debug_pprof_pass is an application that nobody called a profiler
+
+(my $unnamed = $conf) =~ s/^\s+debug_pprof_pass [^;]+;\n//mg;
+$t->write_conf($unnamed);
+$t->reload();
+$told->clear();
+scrape() and sleep 0.5 for 1 .. 6;
+is(scalar(asked($told)), 0, 'in no debug_pprof_pass: is not asked');
+
+$t->write_conf($unnamed =~ s/upstream app/debug_process on;\n    $&/r);
+$t->reload();
+ok(wait_for(sub { scrape()->{threads}{$name{told}} }, 20), 'on: but then');
+
 $t->write_conf($conf);
 $t->reload();
 ok(wait_for(sub { scrape()->{threads}{$name{told}} }, 20), 'on again');
