@@ -10,6 +10,7 @@
 #include "ngx_http_debug_kept.h"
 #include "ngx_http_debug_kinds.h"
 #include "ngx_http_debug_peers.h"
+#include "ngx_http_debug_shared.h"
 
 
 #define NGX_HTTP_DEBUG_KEPT_SPACE    (64 * 1024)  /* the least "space" */
@@ -17,11 +18,7 @@
 
 static char *ngx_http_debug_kept_set_path(ngx_conf_t *cf,
     ngx_http_debug_kept_conf_t *kcf, ngx_str_t *value);
-static ngx_int_t ngx_http_debug_kept_init_zone(ngx_shm_zone_t *zone,
-    void *data);
 
-
-extern ngx_module_t  ngx_http_debug_module;
 
 static ngx_str_t  ngx_http_debug_kept_zone_name =
     ngx_string("ngx_http_debug_kept");
@@ -276,48 +273,13 @@ ngx_http_debug_kept_init(ngx_conf_t *cf, ngx_http_debug_kept_conf_t *kcf)
         return NGX_OK;
     }
 
-    /* of constant size, so that a reload finds it again */
-
-    kcf->zone = ngx_shared_memory_add(cf, &ngx_http_debug_kept_zone_name,
+    kcf->zone = ngx_http_debug_shared_add(cf, &ngx_http_debug_kept_zone_name,
                           ngx_align(sizeof(ngx_http_debug_kept_shared_t),
                                     ngx_pagesize)
                           + 8 * ngx_pagesize,
-                          &ngx_http_debug_module);
-    if (kcf->zone == NULL) {
-        return NGX_ERROR;
-    }
+                          sizeof(ngx_http_debug_kept_shared_t));
 
-    kcf->zone->init = ngx_http_debug_kept_init_zone;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_debug_kept_init_zone(ngx_shm_zone_t *zone, void *data)
-{
-    ngx_slab_pool_t  *shpool;
-
-    shpool = (ngx_slab_pool_t *) zone->shm.addr;
-
-    if (data != NULL) {
-        zone->data = data;
-        return NGX_OK;
-    }
-
-    if (zone->shm.exists) {
-        zone->data = shpool->data;
-        return NGX_OK;
-    }
-
-    zone->data = ngx_slab_calloc(shpool, sizeof(ngx_http_debug_kept_shared_t));
-    if (zone->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    shpool->data = zone->data;
-
-    return NGX_OK;
+    return (kcf->zone != NULL) ? NGX_OK : NGX_ERROR;
 }
 
 

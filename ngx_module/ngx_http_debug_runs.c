@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_debug_runs.h"
+#include "ngx_http_debug_shared.h"
 
 
 #define NGX_HTTP_DEBUG_RUNS_NAMES    64      /* groups and peers remembered */
@@ -46,8 +47,6 @@ static ngx_http_debug_runs_name_t *ngx_http_debug_runs_name(
     ngx_http_debug_runs_name_t *names, uint32_t key, ngx_uint_t add);
 
 
-extern ngx_module_t  ngx_http_debug_module;
-
 static ngx_str_t  ngx_http_debug_runs_zone_name =
     ngx_string("ngx_http_debug_pprof");
 
@@ -60,11 +59,9 @@ ngx_http_debug_runs_init(ngx_conf_t *cf)
 {
     ngx_shm_zone_t  *zone;
 
-    /* of constant size, so that a reload finds it again */
-
-    zone = ngx_shared_memory_add(cf, &ngx_http_debug_runs_zone_name,
-                                 NGX_HTTP_DEBUG_RUNS_ZONE,
-                                 &ngx_http_debug_module);
+    zone = ngx_http_debug_shared_add(cf, &ngx_http_debug_runs_zone_name,
+                                     NGX_HTTP_DEBUG_RUNS_ZONE,
+                                     sizeof(ngx_http_debug_runs_t));
     if (zone == NULL) {
         return NGX_ERROR;
     }
@@ -80,31 +77,16 @@ ngx_http_debug_runs_init(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_debug_runs_init_zone(ngx_shm_zone_t *zone, void *data)
 {
-    ngx_slab_pool_t        *shpool;
-    ngx_http_debug_runs_t  *runs;
+    ngx_slab_pool_t  *shpool;
 
-    shpool = (ngx_slab_pool_t *) zone->shm.addr;
-
-    if (data != NULL) {
-        zone->data = data;
-        return NGX_OK;
-    }
-
-    if (zone->shm.exists) {
-        zone->data = shpool->data;
-        return NGX_OK;
-    }
-
-    runs = ngx_slab_calloc(shpool, sizeof(ngx_http_debug_runs_t));
-    if (runs == NULL) {
+    if (ngx_http_debug_shared_init(zone, data) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
     /* an answer too large to share is told to who waits for it */
     shpool->log_nomem = 0;
-
-    shpool->data = runs;
-    zone->data = runs;
 
     return NGX_OK;
 }

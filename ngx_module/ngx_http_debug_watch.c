@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_debug_shared.h"
 #include "ngx_http_debug_watch.h"
 
 
@@ -41,11 +42,7 @@ static ngx_int_t ngx_http_debug_watch_ceiling(ngx_str_t *s,
 static ngx_uint_t ngx_http_debug_watch_off(ngx_str_t *s, ngx_uint_t *value);
 static ngx_int_t ngx_http_debug_watch_url(ngx_conf_t *cf,
     ngx_http_debug_watch_conf_t *wcf);
-static ngx_int_t ngx_http_debug_watch_init_zone(ngx_shm_zone_t *zone,
-    void *data);
 
-
-extern ngx_module_t  ngx_http_debug_module;
 
 static ngx_str_t  ngx_http_debug_watch_zone_name =
     ngx_string("ngx_http_debug_watch");
@@ -542,20 +539,13 @@ ngx_http_debug_watch_init(ngx_conf_t *cf, ngx_http_debug_watch_conf_t *wcf,
         return NGX_ERROR;
     }
 
-    /* of constant size, so that a reload finds it again */
-
-    wcf->shm = ngx_shared_memory_add(cf, &ngx_http_debug_watch_zone_name,
+    wcf->shm = ngx_http_debug_shared_add(cf, &ngx_http_debug_watch_zone_name,
                           ngx_align(sizeof(ngx_http_debug_watch_shared_t),
                                     ngx_pagesize)
                           + 32 * ngx_pagesize,
-                          &ngx_http_debug_module);
-    if (wcf->shm == NULL) {
-        return NGX_ERROR;
-    }
+                          sizeof(ngx_http_debug_watch_shared_t));
 
-    wcf->shm->init = ngx_http_debug_watch_init_zone;
-
-    return NGX_OK;
+    return (wcf->shm != NULL) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -656,37 +646,6 @@ ngx_http_debug_watch_url(ngx_conf_t *cf, ngx_http_debug_watch_conf_t *wcf)
                     wcf->mount.data[wcf->mount.len - 1] == '/' ? "" : "/");
 
     wcf->url.len = p - wcf->url.data;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_debug_watch_init_zone(ngx_shm_zone_t *zone, void *data)
-{
-    ngx_slab_pool_t  *shpool;
-
-    shpool = (ngx_slab_pool_t *) zone->shm.addr;
-
-    if (data != NULL) {
-        zone->data = data;
-        return NGX_OK;
-    }
-
-    if (zone->shm.exists) {
-        zone->data = shpool->data;
-        return NGX_OK;
-    }
-
-    /* zeroed, and so read: but for that it would take no memory yet */
-
-    zone->data = ngx_slab_calloc(shpool,
-                                 sizeof(ngx_http_debug_watch_shared_t));
-    if (zone->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    shpool->data = zone->data;
 
     return NGX_OK;
 }

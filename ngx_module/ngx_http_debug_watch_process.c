@@ -9,7 +9,7 @@
 #include <ngx_event.h>
 #include <ngx_http.h>
 #include <jansson.h>
-#include "ngx_http_debug_via.h"
+#include "ngx_http_debug_pprof_request.h"
 #include "ngx_http_debug_watch_process.h"
 
 
@@ -38,29 +38,18 @@ ngx_int_t
 ngx_http_debug_watch_process_uri(ngx_pool_t *pool, ngx_str_t *prefix,
     ngx_uint_t seconds, ngx_str_t *uri)
 {
-    size_t       len;
+    u_char       text[sizeof("charts/data?since=") + NGX_INT64_LEN];
+    ngx_str_t    rest;
     ngx_time_t  *tp;
-
-    /* it stands beside the last part of the prefix */
-
-    for (len = prefix->len; len && prefix->data[len - 1] != '/'; len--) {
-        /* void */
-    }
-
-    uri->data = ngx_pnalloc(pool, len + NGX_INT64_LEN
-                                  + sizeof("/charts/data?since="));
-    if (uri->data == NULL) {
-        return NGX_ERROR;
-    }
 
     tp = ngx_timeofday();
 
-    uri->len = ngx_sprintf(uri->data, "%*s%scharts/data?since=%uL",
-                           len, prefix->data, len ? "" : "/",
+    rest.data = text;
+    rest.len = ngx_sprintf(text, "charts/data?since=%uL",
                            ((uint64_t) tp->sec - seconds) * 1000)
-               - uri->data;
+               - text;
 
-    return NGX_OK;
+    return ngx_http_debug_pprof_request_beside(pool, prefix, &rest, uri);
 }
 
 
@@ -69,10 +58,8 @@ ngx_http_debug_watch_process_ask(ngx_http_debug_watch_ask_t *ask,
     struct sockaddr *sockaddr, socklen_t socklen, ngx_str_t *name,
     ngx_str_t *group, ngx_str_t *prefix, ngx_http_debug_pprof_ssl_t *ssl)
 {
-    ngx_buf_t               *b;
-    ngx_str_t                uri, host;
+    ngx_str_t                uri, name_of;
     ngx_pool_t              *pool;
-    ngx_chain_t             *cl;
     ngx_http_debug_fetch_t  *f;
 
     pool = ask->pool;
@@ -94,55 +81,26 @@ ngx_http_debug_watch_process_ask(ngx_http_debug_watch_ask_t *ask,
 
     ask->cpu = -1;
 
-#if (NGX_HTTP_SSL)
+    /* the list of peers may be made anew meanwhile */
 
-    if (ssl != NULL) {
-        f->ssl = ssl->ssl;
-        f->ssl_verify = ssl->verify;
-        f->ssl_server_name = 1;
-        f->ssl_name.len = ssl->name.len ? ssl->name.len : group->len;
-        f->ssl_name.data = ngx_pstrdup(pool, ssl->name.len ? &ssl->name
-                                                           : group);
+    name_of.len = group->len;
+    name_of.data = ngx_pstrdup(pool, group);
 
-        if (f->ssl_name.data == NULL) {
-            goto failed;
-        }
-    }
-
-#endif
-
-    if (f->name.data == NULL || f->sockaddr == NULL
-        || ngx_http_debug_watch_process_uri(pool, prefix,
-                                       NGX_HTTP_DEBUG_PROCESS_SINCE, &uri)
-           != NGX_OK)
-    {
+    if (f->name.data == NULL || f->sockaddr == NULL || name_of.data == NULL) {
         goto failed;
     }
 
     ngx_memcpy(f->sockaddr, sockaddr, socklen);
 
-    ngx_http_debug_fetch_host(f, &host);
+    ngx_http_debug_pprof_request_tls(f, ssl, &name_of);
 
-    b = ngx_create_temp_buf(pool, 256 + uri.len + host.len
-                                  + NGX_HTTP_DEBUG_VIA_LINE);
-    cl = ngx_alloc_chain_link(pool);
-
-    if (b == NULL || cl == NULL) {
+    if (ngx_http_debug_watch_process_uri(pool, prefix,
+                                         NGX_HTTP_DEBUG_PROCESS_SINCE, &uri)
+        != NGX_OK
+        || ngx_http_debug_pprof_request_small(f, "GET", &uri, NULL) != NGX_OK)
+    {
         goto failed;
     }
-
-    b->last = ngx_sprintf(b->last, "GET %V HTTP/1.1" CRLF
-                                   "Host: %V" CRLF
-                                   "Connection: close" CRLF
-                                   "User-Agent: ngx_http_debug_module" CRLF,
-                          &uri, &host);
-
-    b->last = ngx_http_debug_via_line(b->last, NULL);
-    b->last = ngx_cpymem(b->last, CRLF, sizeof(CRLF) - 1);
-
-    cl->buf = b;
-    cl->next = NULL;
-    f->request = cl;
 
     if (ngx_http_debug_fetch_start(f) != NGX_OK) {
         goto failed;
