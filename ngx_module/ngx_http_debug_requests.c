@@ -81,6 +81,7 @@ static void ngx_http_debug_requests_json(ngx_http_debug_requests_ctx_t *ctx,
     ngx_http_debug_requests_row_t *row);
 static void ngx_http_debug_requests_string(ngx_http_debug_out_t *out,
     char *key, ngx_str_t *value);
+static ngx_str_t ngx_http_debug_requests_of(ngx_http_debug_entity_t *e);
 static void ngx_http_debug_requests_name(ngx_http_debug_out_t *out, char *key,
     ngx_http_debug_entity_t *e);
 static void ngx_http_debug_requests_seconds(ngx_http_debug_out_t *out,
@@ -503,9 +504,10 @@ ngx_http_debug_requests_string(ngx_http_debug_out_t *out, char *key,
 }
 
 
-static void
-ngx_http_debug_requests_name(ngx_http_debug_out_t *out, char *key,
-    ngx_http_debug_entity_t *e)
+/* The name of E, empty where there is none. */
+
+static ngx_str_t
+ngx_http_debug_requests_of(ngx_http_debug_entity_t *e)
 {
     ngx_str_t  name;
 
@@ -515,6 +517,18 @@ ngx_http_debug_requests_name(ngx_http_debug_out_t *out, char *key,
         name.len = e->len;
         name.data = e->name;
     }
+
+    return name;
+}
+
+
+static void
+ngx_http_debug_requests_name(ngx_http_debug_out_t *out, char *key,
+    ngx_http_debug_entity_t *e)
+{
+    ngx_str_t  name;
+
+    name = ngx_http_debug_requests_of(e);
 
     ngx_http_debug_requests_string(out, key, &name);
 }
@@ -623,10 +637,8 @@ ngx_http_debug_requests_html(ngx_http_debug_requests_ctx_t *ctx,
     ngx_http_debug_out_literal(out, "</td><td class=\"l\">");
 
     if (row->group && row->peer) {
-        group.len = row->group->len;
-        group.data = row->group->name;
-        peer.len = row->peer->len;
-        peer.data = row->peer->name;
+        group = ngx_http_debug_requests_of(row->group);
+        peer = ngx_http_debug_requests_of(row->peer);
 
         ngx_http_debug_out_literal(out, "<a href=\"pprof/");
         ngx_http_debug_page_segment(out, &group);
@@ -660,12 +672,7 @@ ngx_http_debug_requests_entity(ngx_http_debug_out_t *out,
 {
     ngx_str_t  name;
 
-    ngx_str_null(&name);
-
-    if (e) {
-        name.len = e->len;
-        name.data = e->name;
-    }
+    name = ngx_http_debug_requests_of(e);
 
     ngx_http_debug_requests_text(out, &name);
 }
