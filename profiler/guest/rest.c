@@ -267,8 +267,8 @@ wait_and_obey(struct pprof_page *page)
 
 
 /*
- * A child of fork() makes a page of its own, which the agent opens by this
- * thread's table of descriptors, and says so in its parent's.
+ * A page of a child's own, which the agent opens by this thread's table of
+ * descriptors: as FD_OUT.
  */
 BARE static struct pprof_page *
 make_page(uint32_t *fd_out)
@@ -320,7 +320,7 @@ make_page(uint32_t *fd_out)
 
 
 /*
- * Says in PARENT that PAGE can be opened by this thread's descriptor FD: in
+ * Says in PARENT that our page can be opened by thread TID's descriptor FD: in
  * place of what was announced before, if the agent has not looked at it yet.
  * The child's number comes last: then all the rest is there.
  */

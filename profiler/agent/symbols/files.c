@@ -39,19 +39,6 @@ file_free(struct pprof_file *f)
 }
 
 
-/* Frees F and those behind it. */
-static void
-free_list(struct pprof_file *f)
-{
-    while (f != NULL) {
-        struct pprof_file  *const next = f->next;
-
-        file_free(f);
-        f = next;
-    }
-}
-
-
 static size_t
 file_bytes(const struct pprof_file *f)
 {
@@ -261,19 +248,10 @@ pprof_files_put(struct pprof_file *f)
     *at = NULL;
     pthread_mutex_unlock(&kept.lock);
 
-    free_list(old);
-}
+    while (old != NULL) {
+        struct pprof_file  *const next = old->next;
 
-
-void
-pprof_files_drop(void)
-{
-    pthread_mutex_lock(&kept.lock);
-
-    struct pprof_file  *f = kept.first;
-
-    kept.first = NULL;
-    pthread_mutex_unlock(&kept.lock);
-
-    free_list(f);
+        file_free(old);
+        old = next;
+    }
 }

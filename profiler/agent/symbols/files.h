@@ -8,8 +8,8 @@
  * again on disk before it is lent, and is bounded: what nobody asked for
  * longest goes first.
  *
- * Context: pprof_files_take(), pprof_files_put() and pprof_files_drop() from
- * any thread; a file itself is its taker's.
+ * Context: pprof_files_take() and pprof_files_put() from any thread; a file
+ * itself is its taker's.
  */
 
 #ifndef PPROF_SYMBOLS_FILES_H
@@ -55,8 +55,5 @@ struct pprof_file *pprof_files_take(const struct pprof_maps *maps,
 
 /* Gives F back: it is kept for the next, if it is another process's. */
 void pprof_files_put(struct pprof_file *f);
-
-/* Forgets all that is kept. */
-void pprof_files_drop(void);
 
 #endif
